@@ -1,0 +1,101 @@
+package logbridge
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/logbridge/logbridge"
+
+// mayImport is the whole import table: which of our own folders a folder may import. No other arrow exists.
+// cmd/logbridge may import everything.
+var mayImport = map[string][]string{
+	".":               nil,
+	"natsd":           {"."},
+	"sink":            {".", "natsd"},
+	"registry":        {".", "natsd"},
+	"levels":          {".", "natsd"},
+	"broker":          {".", "wire/"},
+	"bridge":          {".", "wire/"},
+	"httpapi":         {".", "wire/"},
+	"devicesim":       {".", "wire/"},
+	"wire/tencent":    {"."},
+	"wire/sls":        {"."},
+	"wire/cls":        {"."},
+	"httpapi/console": nil,
+}
+
+// onlyIn says which folders may import a library that the rest must not know of.
+var onlyIn = map[string][]string{
+	"github.com/mochi-mqtt/":         {"broker"},
+	"github.com/eclipse/paho":        {"bridge", "devicesim"},
+	"github.com/labstack/echo":       {"httpapi"},
+	"github.com/nats-io/":            {"natsd", "sink", "registry", "levels"},
+	"github.com/parquet-go/":         {"sink"},
+	"github.com/danielgtaylor/huma/": {"httpapi"},
+}
+
+func TestImportTable(t *testing.T) {
+	err := filepath.WalkDir(".", func(file string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && file != ".") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		folder := filepath.ToSlash(filepath.Dir(file))
+		if folder == "cmd/logbridge" {
+			return nil
+		}
+		own, known := mayImport[folder]
+		if !known {
+			t.Errorf("%s: folder %s is not in the import table", file, folder)
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		for _, spec := range f.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			if complaint := checkImport(folder, name, own); complaint != "" {
+				t.Errorf("%s: imports %s: %s", file, name, complaint)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func checkImport(folder, name string, own []string) string {
+	if name == module || strings.HasPrefix(name, module+"/") {
+		to := path.Clean("./" + strings.TrimPrefix(strings.TrimPrefix(name, module), "/"))
+		for _, ok := range own {
+			if ok == to || strings.HasSuffix(ok, "/") && strings.HasPrefix(to, ok) {
+				return ""
+			}
+		}
+		return folder + " may not import it"
+	}
+	if folder == "." && strings.Contains(strings.SplitN(name, "/", 2)[0], ".") {
+		return "the root uses the standard library only"
+	}
+	for library, folders := range onlyIn {
+		if strings.HasPrefix(name, library) && !slices.Contains(folders, folder) {
+			return "only " + strings.Join(folders, ", ") + " may"
+		}
+	}
+	return ""
+}

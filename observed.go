@@ -1,0 +1,46 @@
+package logbridge
+
+import "time"
+
+// ObservedEvent is something a device did, or was done to it, that says which level it follows.
+type ObservedEvent uint8
+
+// The events. LevelSent and LevelAcked speak of a push, LevelAsked of a question that was answered, LineSeen of an
+// arriving record; each carries the level.
+const (
+	DeviceConnected ObservedEvent = iota
+	DeviceDisconnected
+	LevelSent
+	LevelAcked
+	LevelAsked
+	LineSeen
+)
+
+// Observation is one such event of one device.
+type Observation struct {
+	Device DeviceID
+	Event  ObservedEvent
+	Level  Level
+	Time   time.Time
+}
+
+// LevelChange says whose effective level may have changed: one device, a whole product (Device is empty), or everyone
+// (both are empty).
+type LevelChange struct{ Product, Device string }
+
+// LevelState is what is wanted of a device and what was seen of it.
+type LevelState struct {
+	Desired Level
+	// Base is the level without a device rule.
+	Base Level
+	// Expires is when Desired falls back to Base; zero when nothing is to end.
+	Expires   time.Time
+	SetBy     string
+	Reason    string
+	ChangedAt time.Time
+	// State is the furthest of offline, sent, acknowledged, asked, seen that was observed since ChangedAt.
+	State     string
+	StateTime time.Time
+	Connected bool
+	LastSeen  time.Time
+}
