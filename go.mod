@@ -3,20 +3,21 @@ module github.com/logbridge/logbridge
 go 1.26.0
 
 require (
-	github.com/alecthomas/kong v1.17.0
-	github.com/danielgtaylor/huma/v2 v2.37.2
-	github.com/eclipse/paho.mqtt.golang v1.5.1
-	github.com/goccy/go-yaml v1.19.2
-	github.com/klauspost/compress v1.20.3
-	github.com/labstack/echo/v4 v4.16.0
-	github.com/mochi-mqtt/server/v2 v2.7.9
-	github.com/nats-io/nats-server/v2 v2.15.2
-	github.com/nats-io/nats.go v1.55.0
-	github.com/parquet-go/parquet-go v0.32.0
-	github.com/pierrec/lz4/v4 v4.1.33
-	github.com/prometheus/client_golang v1.25.0
-	github.com/valyala/fastjson v1.6.10
-	golang.org/x/sync v0.24.0
+	github.com/alecthomas/kong v1.17.0 // the command line: flags, environment and help from one tagged struct
+	github.com/danielgtaylor/huma/v2 v2.37.2 // OpenAPI 3.1 from the Go types of the operator API
+	github.com/eclipse/paho.mqtt.golang v1.5.1 // MQTT client: simulated devices, later the link to an outside broker
+	github.com/goccy/go-yaml v1.19.2 // strict YAML whose errors name line and key
+	github.com/klauspost/compress v1.20.3 // s2 for the commit log, zstd for segments
+	github.com/labstack/echo/v4 v4.16.0 // HTTP routing and middleware of all surfaces
+	github.com/mattn/go-isatty v0.0.22 // colours on a terminal only
+	github.com/mochi-mqtt/server/v2 v2.7.9 // the embedded MQTT broker
+	github.com/nats-io/nats-server/v2 v2.15.2 // the embedded commit log and key-value store, synced on each write
+	github.com/nats-io/nats.go v1.55.0 // its client
+	github.com/parquet-go/parquet-go v0.32.0 // segments that other tools read as they are
+	github.com/pierrec/lz4/v4 v4.1.33 // the body compression of SLS clients
+	github.com/prometheus/client_golang v1.25.0 // /metrics
+	github.com/valyala/fastjson v1.6.10 // JSON on the ingest path, several times as fast as encoding/json
+	golang.org/x/sync v0.24.0 // errgroup: goroutines with an owner that waits for them
 )
 
 require (
@@ -29,7 +30,6 @@ require (
 	github.com/gorilla/websocket v1.5.3 // indirect
 	github.com/labstack/gommon v0.5.0 // indirect
 	github.com/mattn/go-colorable v0.1.15 // indirect
-	github.com/mattn/go-isatty v0.0.22 // indirect
 	github.com/minio/highwayhash v1.0.4 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect

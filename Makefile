@@ -1,0 +1,44 @@
+# "make" prints what there is. Everything runs from a fresh clone with Go alone.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TOOL := go tool -modfile=tools.mod
+FUZZTIME ?= 10s
+ARGS ?=
+
+.PHONY: help run build test check bench fuzz clean
+
+help: ## Print this list.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
+
+run: build ## Start the server with a small simulated fleet and a demo page (ARGS='--http 127.0.0.1:9000' for more).
+	./bin/logbridge serve --demo $(ARGS)
+
+build: ## Build bin/logbridge.
+	CGO_ENABLED=0 go build -trimpath -o bin/logbridge ./cmd/logbridge
+
+# The MQTT command line tools are what a user has; without them the tests that use them say that they are skipped.
+test: ## Run all tests with the race detector; the last line counts what ran and what was skipped.
+	@./.ci/packages mosquitto_sub:mosquitto-clients mosquitto:mosquitto
+	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race ./...
+
+check: ## gofmt, vet, staticcheck, govulncheck and the tests.
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(TOOL) staticcheck ./...
+	@./.ci/vulncheck
+	@$(MAKE) --no-print-directory test
+
+bench: ## One table: durable ingest, level round trips and fan-out, each beside its limit in the same run.
+	LOGBRIDGE_BENCH=1 go test -count=1 -run '^TestBenchTable$$' -v -timeout 30m ./cmd/logbridge | grep -v '^=== '
+
+fuzz: ## Run every fuzz target for FUZZTIME (10s).
+	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}' | \
+	while read -r package target; do \
+		echo "== $$package $$target"; \
+		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+	done
+
+clean: ## Remove what make has built.
+	rm -rf bin

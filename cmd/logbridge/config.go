@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/alecthomas/kong"
+	"github.com/goccy/go-yaml"
+
+	"github.com/logbridge/logbridge/registry"
+)
+
+// Config is every setting of serve: the flag of that name, the environment variable LOGBRIDGE_<NAME>, and the YAML key
+// with underscores. A flag beats the environment, that beats the file, and that the default. What a field without a
+// default does when empty is said in its help. deployments/logbridge.yaml is the annotated reference.
+type Config struct {
+	ConfigFile string `name:"config" yaml:"-" env:"LOGBRIDGE_CONFIG" placeholder:"FILE" help:"YAML file with these settings."`
+	Data       string `yaml:"data" env:"LOGBRIDGE_DATA" default:"./data" placeholder:"DIR" help:"Folder of everything durable (${default}). One process at a time."`
+	HTTP       string `name:"http" yaml:"http" env:"LOGBRIDGE_HTTP" default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address of all HTTP surfaces (${default}). Port 0 picks a free one, here and everywhere."`
+	MQTT       string `name:"mqtt" yaml:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the MQTT broker (${default})."`
+	MQTTS      string `name:"mqtts" yaml:"mqtts" env:"LOGBRIDGE_MQTTS" placeholder:"ADDR" help:"Address of MQTT over TLS (off)."`
+	HTTPS      string `name:"https" yaml:"https" env:"LOGBRIDGE_HTTPS" placeholder:"ADDR" help:"Address of HTTP over TLS (off)."`
+
+	TLSCert     string `name:"tls-cert" yaml:"tls_cert" env:"LOGBRIDGE_TLS_CERT" placeholder:"FILE" help:"Server certificate chain, PEM."`
+	TLSKey      string `name:"tls-key" yaml:"tls_key" env:"LOGBRIDGE_TLS_KEY" placeholder:"FILE" help:"Its key, PEM."`
+	TLSClientCA string `name:"tls-client-ca" yaml:"tls_client_ca" env:"LOGBRIDGE_TLS_CLIENT_CA" placeholder:"FILE" help:"Authorities of client certificates, PEM."`
+
+	Admin          string `yaml:"admin" env:"LOGBRIDGE_ADMIN" placeholder:"ADDR" help:"Address of console, operator API and metrics apart from the public surfaces (same as --http)."`
+	AdminToken     string `yaml:"admin_token" env:"LOGBRIDGE_ADMIN_TOKEN" placeholder:"TOKEN" help:"The administrator's bearer token; better in the environment than on a command line."`
+	AdminTokenFile string `yaml:"admin_token_file" env:"LOGBRIDGE_ADMIN_TOKEN_FILE" placeholder:"FILE" help:"File that holds it (<data>/admin-token, made once)."`
+	SealKey        string `yaml:"seal_key" env:"LOGBRIDGE_SEAL_KEY" placeholder:"FILE" help:"File with the key that seals secrets at rest (made once in the user's config folder); the environment variable may also hold the key itself."`
+
+	NATS         string   `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server."`
+	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again."`
+	Demo         bool     `yaml:"demo" env:"LOGBRIDGE_DEMO" help:"A small simulated fleet and a demo page, on loopback, with a data folder and keys of its own that end with it."`
+
+	// Provision is set up at start, again and again without harm. It has no flag.
+	Provision registry.Provision `kong:"-" yaml:"provision"`
+}
+
+// finish adds the file's settings where neither a flag nor the environment has set one, and checks every rule. All
+// faults come back in one error, each as a line that says what to do.
+func (c *Config) finish(ctx *kong.Context) error {
+	var faults []error
+	if c.ConfigFile != "" {
+		file, present, err := readConfig(c.ConfigFile)
+		if err != nil {
+			faults = append(faults, err)
+		}
+		c.merge(file, present, explicit(ctx))
+	}
+	return errors.Join(append(faults, c.check())...)
+}
+
+// readConfig decodes a configuration file and says which of its keys are present. On an unknown key it returns both
+// the error and the rest, so that the rest can be checked too.
+func readConfig(file string) (c Config, present map[string]any, err error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return c, nil, fmt.Errorf("read the configuration: %w", err)
+	}
+	strict := yaml.NewDecoder(bytes.NewReader(text), yaml.DisallowUnknownField())
+	if err := strict.Decode(&c); err != nil && len(bytes.TrimSpace(text)) > 0 {
+		c = Config{}
+		if yaml.Unmarshal(text, &c) == nil {
+			_ = yaml.Unmarshal(text, &present) // what the line above took is YAML
+		}
+		return c, present, fmt.Errorf("%s: %s", file, strings.TrimSpace(err.Error()))
+	}
+	if err := yaml.Unmarshal(text, &present); err != nil {
+		return c, nil, fmt.Errorf("%s: %s", file, strings.TrimSpace(err.Error()))
+	}
+	return c, present, nil
+}
+
+// merge takes over the keys that are present in the file and not set elsewhere.
+func (c *Config) merge(file Config, present map[string]any, set map[string]bool) {
+	to, from := reflect.ValueOf(c).Elem(), reflect.ValueOf(file)
+	for i := range to.NumField() {
+		key := to.Type().Field(i).Tag.Get("yaml")
+		if _, ok := present[key]; ok && !set[key] {
+			to.Field(i).Set(from.Field(i))
+		}
+	}
+}
+
+// explicit lists, as YAML keys, the flags that the command line or the environment has set.
+func explicit(ctx *kong.Context) map[string]bool {
+	set := map[string]bool{}
+	for _, flag := range ctx.Flags() {
+		for _, env := range flag.Envs {
+			if _, ok := os.LookupEnv(env); ok {
+				set[yamlKey(flag.Name)] = true
+			}
+		}
+	}
+	for _, p := range ctx.Path {
+		if p.Flag != nil {
+			set[yamlKey(p.Flag.Name)] = true
+		}
+	}
+	return set
+}
+
+func yamlKey(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
+
+// leastToken is the shortest administrator's token that is not guessed.
+const leastToken = 16
+
+// check returns every rule that is broken.
+func (c *Config) check() error {
+	var faults []error
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c.Data == "" {
+		fault("--data: name a folder")
+	}
+	for _, a := range c.addresses() {
+		if err := checkAddress(a.addr); err != nil {
+			fault("--%s: %w", a.flag, err)
+		} else if c.Demo && !isLoopback(a.addr) {
+			fault("--%s: the demo listens on loopback only, use 127.0.0.1 instead of %s", a.flag, a.addr)
+		}
+	}
+	if c.AdminToken != "" && c.AdminTokenFile != "" {
+		fault("--admin-token and --admin-token-file: give one of them")
+	}
+	if c.AdminToken != "" && len(c.AdminToken) < leastToken {
+		fault("--admin-token: use at least %d characters", leastToken)
+	}
+	if strings.ContainsAny(c.AdminToken, " \t\r\n") {
+		fault("--admin-token: leave out spaces")
+	}
+	if c.SealKey != "" && within(c.Data, c.SealKey) {
+		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")
+	}
+	return errors.Join(append(faults, c.refuse())...)
+}
+
+// refuse names the settings whose part is not built yet. They are in the table so that a configuration keeps its meaning.
+func (c *Config) refuse() error {
+	var faults []error
+	if c.NATS != "" {
+		faults = append(faults, errors.New("--nats: this version runs on its embedded NATS server only; leave it out"))
+	}
+	if len(c.UpstreamMQTT) > 0 {
+		faults = append(faults, errors.New("--upstream-mqtt: this version cannot link to another broker yet; leave it out"))
+	}
+	if c.MQTTS != "" || c.HTTPS != "" || c.TLSCert != "" || c.TLSKey != "" || c.TLSClientCA != "" {
+		faults = append(faults, errors.New("--mqtts, --https, --tls-…: this version does not speak TLS yet; put a TLS proxy in front and leave them out"))
+	}
+	return errors.Join(faults...)
+}
+
+type address struct{ flag, addr string }
+
+// addresses lists what serve listens on.
+func (c *Config) addresses() []address {
+	list := []address{{"http", c.HTTP}, {"mqtt", c.MQTT}}
+	for _, a := range []address{{"mqtts", c.MQTTS}, {"https", c.HTTPS}, {"admin", c.Admin}} {
+		if a.addr != "" {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
+func checkAddress(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("write an address as host:port, not %q", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("use a port from 0 to 65535, not %q", port)
+	}
+	return nil
+}
+
+func isLoopback(addr string) bool {
+	host, _, _ := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// within reports whether file is in dir or below.
+func within(dir, file string) bool {
+	d, err1 := filepath.Abs(dir)
+	f, err2 := filepath.Abs(file)
+	if err1 != nil || err2 != nil {
+		return false
+	}
+	rel, err := filepath.Rel(d, f)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}

@@ -1,0 +1,223 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/tencent"
+)
+
+type deviceCmd struct {
+	Add   deviceAddCmd   `cmd:"" help:"Register a device, or change its tags or its key."`
+	Ls    deviceLsCmd    `cmd:"" help:"List devices."`
+	Show  deviceShowCmd  `cmd:"" help:"Show one device: what is wanted of it, and what was seen."`
+	Login deviceLoginCmd `cmd:"" help:"Print MQTT user name and password of a device, and how mosquitto_sub and mosquitto_pub use them."`
+}
+
+type deviceAddCmd struct {
+	Client
+	Device string            `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+	PSK    string            `name:"psk" placeholder:"BASE64" help:"The device secret; one is made and printed, once, if it is left out."`
+	Tag    map[string]string `placeholder:"K=V" help:"A tag; may be given again."`
+}
+
+func (c deviceAddCmd) Run(p program) error {
+	id, err := logbridge.ParseDeviceID(c.Device)
+	if err != nil {
+		return usageError{err}
+	}
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	psk, err := server.putDevice(p.ctx, id, c.PSK, c.Tag)
+	if err != nil {
+		return err
+	}
+	if psk == "" || c.PSK != "" {
+		return nil
+	}
+	_, err = fmt.Fprintf(p.stdout, "psk %s\n", psk)
+	return err
+}
+
+// putDevice registers a device and returns the key that the server made, if it made one.
+func (a *api) putDevice(ctx context.Context, id logbridge.DeviceID, psk string, tags map[string]string) (made string, err error) {
+	in := struct {
+		PSK  string            `json:"psk,omitempty"`
+		Tags map[string]string `json:"tags,omitempty"`
+	}{psk, tags}
+	var out struct {
+		PSK string `json:"psk"`
+	}
+	return out.PSK, a.call(ctx, http.MethodPut, devicePath(id), in, &out)
+}
+
+type deviceLsCmd struct {
+	Client
+	Product string `short:"p" placeholder:"PRODUCT" help:"Of this product only."`
+	Query   string `short:"q" placeholder:"TEXT" help:"Whose name contains this."`
+}
+
+func (c deviceLsCmd) Run(p program) error {
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "DEVICE\tONLINE\tLEVEL\tBASE\tSTATE\tLAST SEEN\tTAGS") // Flush reports a failed write
+	for s, err := range server.devices(p.ctx, url.Values{"product": {c.Product}, "q": {c.Query}}) {
+		if err != nil {
+			return err
+		}
+		_, _ = fmt.Fprintf(table, "%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Product, s.Device, yes(s.Connected), s.wanted(), s.Base, s.State, seen(s.LastSeen), tags(s.Tags))
+	}
+	return table.Flush()
+}
+
+// devices lists devices page by page.
+func (a *api) devices(ctx context.Context, query url.Values) iter.Seq2[deviceState, error] {
+	return func(yield func(deviceState, error) bool) {
+		for {
+			var page struct {
+				Devices []deviceState `json:"devices"`
+				Next    string        `json:"next"`
+			}
+			if err := a.call(ctx, http.MethodGet, "/devices?"+query.Encode(), nil, &page); err != nil {
+				yield(deviceState{}, err)
+				return
+			}
+			for _, d := range page.Devices {
+				if !yield(d, nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			query.Set("cursor", page.Next)
+		}
+	}
+}
+
+type deviceShowCmd struct {
+	Client
+	Device string `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+}
+
+func (c deviceShowCmd) Run(p program) error {
+	id, err := logbridge.ParseDeviceID(c.Device)
+	if err != nil {
+		return usageError{err}
+	}
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	var s deviceState
+	if err := server.call(p.ctx, http.MethodGet, devicePath(id), nil, &s); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	row := func(name, value string) { _, _ = fmt.Fprintf(table, "%s\t%s\n", name, value) } // Flush reports a failed write
+	row("device", id.String())
+	row("online", yes(s.Connected))
+	row("level", s.wanted()+s.until(time.Now()))
+	row("base", s.Base)
+	row("state", s.State+", "+seen(s.StateTime))
+	row("set by", s.SetBy)
+	row("reason", s.Reason)
+	row("last seen", seen(s.LastSeen))
+	row("tags", tags(s.Tags))
+	return table.Flush()
+}
+
+type deviceLoginCmd struct {
+	Client
+	Device string `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+	MQTT   string `name:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the broker, for the commands that are printed (${default})."`
+}
+
+// login is what a device logs in with.
+type login struct {
+	ClientID string `json:"client_id"`
+	UserName string `json:"user_name"`
+	Password string `json:"password"`
+}
+
+func (c deviceLoginCmd) Run(p program) error {
+	id, err := logbridge.ParseDeviceID(c.Device)
+	if err != nil {
+		return usageError{err}
+	}
+	host, port, err := net.SplitHostPort(c.MQTT)
+	if err != nil {
+		return usageError{fmt.Errorf("--mqtt: write an address as host:port, not %q", c.MQTT)}
+	}
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	var l login
+	if err := server.call(p.ctx, http.MethodPost, devicePath(id)+"/login", nil, &l); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "client id  %s\nuser name  %s\npassword   %s\n\n%s", l.ClientID, l.UserName, l.Password, l.commands(id, host, port))
+	return err
+}
+
+// commands are the command lines with which the stock MQTT tools take the device's place. mosquitto_rr subscribes and
+// asks over one connection: a second tool with the same client id would push the first one out.
+func (l login) commands(id logbridge.DeviceID, host, port string) string {
+	who := fmt.Sprintf("-h %s -p %s -i %s -u %s -P %s", shellQuote(host), port, shellQuote(l.ClientID), shellQuote(l.UserName), shellQuote(l.Password))
+	var b strings.Builder
+	fmt.Fprintf(&b, "# One at a time: a device has one connection, a second one ends the first.\n# Levels as they are pushed:\nmosquitto_sub %s -q 1 -v -t %s\n", who, shellQuote(tencent.OperationResultTopic(id)))
+	fmt.Fprintf(&b, "# Ask for the level, and see the answer:\nmosquitto_rr %s -q 1 -t %s -e %s -m %s\n", who,
+		shellQuote(tencent.OperationTopic(id)), shellQuote(tencent.OperationResultTopic(id)), shellQuote(string(tencent.LevelRequestPayload("shell-1"))))
+	fmt.Fprintf(&b, "# Send a line:\nmosquitto_pub %s -q 1 -t %s -m %s\n", who, shellQuote(tencent.ReportTopic(id)), shellQuote("INFhello from the shell"))
+	return b.String()
+}
+
+// shellQuote makes s one word for a POSIX shell.
+func shellQuote(s string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("-_./:@%+,", r)
+	}
+	if s != "" && strings.IndexFunc(s, func(r rune) bool { return !plain(r) }) < 0 {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "no"
+}
+
+func seen(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return "never"
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// tags writes tags in the order of their names.
+func tags(m map[string]string) string {
+	var pairs []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		pairs = append(pairs, k+"="+m[k])
+	}
+	return strings.Join(pairs, " ")
+}

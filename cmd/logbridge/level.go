@@ -1,0 +1,166 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+type levelCmd struct {
+	Set   levelSetCmd   `cmd:"" help:"Set the level of a device for a while, or the base level of a product or of everyone."`
+	Ls    levelLsCmd    `cmd:"" help:"List the devices whose level is set."`
+	Clear levelClearCmd `cmd:"" help:"Return a device to its base level now."`
+}
+
+type levelSetCmd struct {
+	Client
+	Target string `arg:"" placeholder:"TARGET" help:"PRODUCT/DEVICE, PRODUCT for its base level, or all for everyone's."`
+	Level  string `arg:"" help:"off, error, warn, info, debug or 0 to 4."`
+	For    string `placeholder:"DURATION" help:"How long, such as 30m, or permanent. A device only; the server's default if it is left out."`
+	Reason string `placeholder:"TEXT" help:"Why; it goes into the audit stream."`
+}
+
+// everyone is the target that means the global base level.
+const everyone = "all"
+
+func (c levelSetCmd) Run(p program) error {
+	level, err := logbridge.ParseLevel(c.Level)
+	if err != nil {
+		return usageError{err}
+	}
+	path, err := c.path()
+	if err != nil {
+		return usageError{err}
+	}
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	change := map[string]any{"level": level, "reason": c.Reason}
+	if c.For != "" {
+		change["for"] = c.For
+	}
+	var state deviceState
+	if err := server.call(p.ctx, http.MethodPut, path, change, &state); err != nil {
+		return err
+	}
+	if !strings.Contains(c.Target, "/") {
+		_, err = fmt.Fprintf(p.stdout, "base level of %s: %s\n", c.Target, level)
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s: %s%s\n", c.Target, level, state.until(time.Now()))
+	return err
+}
+
+// path checks the target and gives the call that sets it.
+func (c levelSetCmd) path() (string, error) {
+	if strings.Contains(c.Target, "/") {
+		id, err := logbridge.ParseDeviceID(c.Target)
+		return devicePath(id) + "/level", err
+	}
+	if c.For != "" {
+		return "", fmt.Errorf("--for: a base level has no end; name a device as PRODUCT/DEVICE, or leave it out")
+	}
+	if c.Target == everyone {
+		return "/level", nil
+	}
+	return escape("products", c.Target, "level"), logbridge.ValidateProductID(c.Target)
+}
+
+type levelClearCmd struct {
+	Client
+	Device string `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+	Reason string `placeholder:"TEXT" help:"Why; it goes into the audit stream."`
+}
+
+func (c levelClearCmd) Run(p program) error {
+	id, err := logbridge.ParseDeviceID(c.Device)
+	if err != nil {
+		return usageError{err}
+	}
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	path := devicePath(id) + "/level"
+	if c.Reason != "" {
+		path += "?" + url.Values{"reason": {c.Reason}}.Encode()
+	}
+	return server.call(p.ctx, http.MethodDelete, path, nil, nil)
+}
+
+type levelLsCmd struct {
+	Client
+	Product string `short:"p" placeholder:"PRODUCT" help:"Of this product only."`
+}
+
+func (c levelLsCmd) Run(p program) error {
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Levels []deviceState `json:"levels"`
+	}
+	if err := server.call(p.ctx, http.MethodGet, "/levels", nil, &answer); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "DEVICE\tLEVEL\tBASE\tENDS IN\tSTATE\tSET BY\tREASON") // Flush reports a failed write
+	for _, s := range answer.Levels {
+		if c.Product != "" && s.Product != c.Product {
+			continue
+		}
+		_, _ = fmt.Fprintf(table, "%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Product, s.Device, s.wanted(), s.Base, s.left(time.Now()), s.State, s.SetBy, s.Reason)
+	}
+	return table.Flush()
+}
+
+// deviceState is a device, or its level, as the operator API shows it.
+type deviceState struct {
+	Product   string            `json:"product"`
+	Device    string            `json:"device"`
+	Tags      map[string]string `json:"tags"`
+	Level     string            `json:"level"`
+	Desired   string            `json:"desired"`
+	Base      string            `json:"base"`
+	Expires   *time.Time        `json:"expires"`
+	SetBy     string            `json:"set_by"`
+	Reason    string            `json:"reason"`
+	State     string            `json:"state"`
+	StateTime *time.Time        `json:"state_time"`
+	Connected bool              `json:"connected"`
+	LastSeen  *time.Time        `json:"last_seen"`
+}
+
+func (s deviceState) wanted() string {
+	if s.Desired != "" {
+		return s.Desired
+	}
+	return s.Level
+}
+
+// until tells the end of a level for a sentence.
+func (s deviceState) until(now time.Time) string {
+	if s.Expires == nil || s.Expires.IsZero() {
+		return ", without an end"
+	}
+	return fmt.Sprintf(", for %s, until %s", s.left(now), s.Expires.Local().Format(time.DateTime))
+}
+
+// left is the time to the end of a level, for a column.
+func (s deviceState) left(now time.Time) string {
+	if s.Expires == nil || s.Expires.IsZero() {
+		return "-"
+	}
+	return max(s.Expires.Sub(now), 0).Round(time.Second).String()
+}
+
+func devicePath(id logbridge.DeviceID) string {
+	return escape("products", id.Product, "devices", id.Device)
+}

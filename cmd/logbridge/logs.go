@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+type logsCmd struct {
+	Client
+	Follow   bool   `short:"f" help:"Go on with what arrives, over restarts of the server too."`
+	Product  string `short:"p" placeholder:"PRODUCT" help:"Of this product."`
+	Device   string `short:"d" placeholder:"GLOB" help:"Of devices with such names, as 'dev-0*'."`
+	Project  string `placeholder:"PROJECT" help:"Of this SLS project."`
+	Logstore string `placeholder:"LOGSTORE" help:"Of this SLS logstore."`
+	Topic    string `placeholder:"TOPIC" help:"Of this CLS topic."`
+	Source   string `placeholder:"SOURCE" help:"That came by mqtt, reportlog, sls, cls or audit."`
+	Level    string `placeholder:"LEVEL" help:"At least this severe: error, warn, info or debug."`
+	Grep     string `placeholder:"TEXT" help:"With this text in line or field."`
+	Since    string `default:"1h" placeholder:"TIME" help:"From then on: a duration before now, or a time as 2026-11-21T10:00:00Z (${default})."`
+	Until    string `placeholder:"TIME" help:"Up to then."`
+	Limit    int    `short:"n" placeholder:"N" help:"The newest N (100, and without a limit with -f)."`
+	Output   string `short:"o" enum:"text,json" default:"text" help:"text or json, one record a line (${default})."`
+}
+
+// usualLimit is how many records a query without -n shows.
+const usualLimit = 100
+
+func (c logsCmd) Run(p program) error {
+	query, err := c.query(time.Now())
+	if err != nil {
+		return usageError{err}
+	}
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	show := c.printer(p)
+	if c.Follow {
+		f := follower{server: server, query: query, show: show, stderr: p.stderr}
+		return f.run(p.ctx)
+	}
+	// The newest are asked for, and shown in the order in which they happened.
+	var lines [][]byte
+	err = server.logs(p.ctx, query, func(line []byte) error {
+		lines = append(lines, slices.Clone(line))
+		return nil
+	})
+	for _, line := range slices.Backward(lines) {
+		if err := show(line); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// query turns the flags into the parameters of GET /logs. Times become absolute, so that a query that is repeated
+// after a lost connection is the same query.
+func (c logsCmd) query(now time.Time) (url.Values, error) {
+	q := url.Values{}
+	for name, value := range map[string]string{"product": c.Product, "device": c.Device, "project": c.Project,
+		"logstore": c.Logstore, "topic": c.Topic, "source": c.Source, "level": c.Level, "q": c.Grep} {
+		if value != "" {
+			q.Set(name, value)
+		}
+	}
+	var faults []error
+	for name, value := range map[string]string{"since": c.Since, "until": c.Until} {
+		t, err := parseTime(value, now)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--%s: %w", name, err))
+		} else if !t.IsZero() {
+			q.Set(name, t.Format(time.RFC3339Nano))
+		}
+	}
+	if c.Level != "" {
+		if _, err := logbridge.ParseLevel(c.Level); err != nil {
+			faults = append(faults, fmt.Errorf("--level: %w", err))
+		}
+	}
+	if c.Limit < 0 {
+		faults = append(faults, errors.New("--limit: give a positive number"))
+	}
+	switch {
+	case c.Follow:
+		q.Set("follow", "true")
+		if c.Limit > 0 {
+			q.Set("limit", strconv.Itoa(c.Limit))
+		}
+	case c.Limit == 0:
+		q.Set("limit", strconv.Itoa(usualLimit))
+	default:
+		q.Set("limit", strconv.Itoa(c.Limit))
+	}
+	return q, errors.Join(faults...)
+}
+
+// parseTime reads a duration before now or a point in time.
+func parseTime(s string, now time.Time) (time.Time, error) {
+	if s == "" {
+		return time.Time{}, nil
+	}
+	if d, err := time.ParseDuration(s); err == nil {
+		return now.Add(-d.Abs()), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, time.DateTime, time.DateOnly} {
+		if t, err := time.ParseInLocation(layout, s, time.Local); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is neither a duration as 10m nor a time as %s", s, time.RFC3339)
+}
+
+// longestLine is more than a record's bound in the sink, in its JSON form.
+const longestLine = 8 << 20
+
+// logs runs a query and hands each line of the answer to use, without its end; the line is only valid during the call.
+func (a *api) logs(ctx context.Context, query url.Values, use func(line []byte) error) error {
+	res, err := a.send(ctx, http.MethodGet, "/logs?"+query.Encode(), nil)
+	if err != nil {
+		return err
+	}
+	return readLines(res.Body, use)
+}
+
+func readLines(body io.ReadCloser, use func(line []byte) error) error {
+	defer func() { _ = body.Close() }()
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, longestLine)
+	for lines.Scan() {
+		if len(lines.Bytes()) == 0 { // a sign of life
+			continue
+		}
+		if err := use(lines.Bytes()); err != nil {
+			return fmt.Errorf("%w: %w", errUse, err)
+		}
+	}
+	return lines.Err()
+}
+
+// errUse marks an error of the reader's own, as against the server's.
+var errUse = errors.New("write")
+

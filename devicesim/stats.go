@@ -1,0 +1,77 @@
+package devicesim
+
+import (
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Counts are totals since the start of the fleet, Connected apart. Sent, Acknowledged and Refused count lines: what was
+// uploaded once or more often, what the server said it has, and what it said it will never take.
+type Counts struct {
+	Connected    int64 // devices connected now
+	Connects     int64 // logins that succeeded
+	Asked        int64 // level questions
+	Answered     int64 // and their answers
+	Pushed       int64 // levels that came without a question
+	LinesWritten int64
+	Sent         int64
+	Acknowledged int64
+	Refused      int64
+	Dropped      int64 // lines given up because a device's buffer was full
+	Failed       int64 // connects and uploads that came to nothing and are tried again
+	// RoundTripP50 and P99 are from level question to answer; zero before the first.
+	RoundTripP50, RoundTripP99 time.Duration
+}
+
+// stats are the live counters behind Counts.
+type stats struct {
+	connected, connects, asked, answered, pushed      atomic.Int64
+	written, sent, acknowledged, refused, dropped, ko atomic.Int64
+	roundTrips                                        reservoir
+}
+
+func (s *stats) counts() Counts {
+	c := Counts{
+		Connected: s.connected.Load(), Connects: s.connects.Load(),
+		Asked: s.asked.Load(), Answered: s.answered.Load(), Pushed: s.pushed.Load(),
+		LinesWritten: s.written.Load(), Sent: s.sent.Load(), Acknowledged: s.acknowledged.Load(),
+		Refused: s.refused.Load(), Dropped: s.dropped.Load(), Failed: s.ko.Load(),
+	}
+	c.RoundTripP50, c.RoundTripP99 = s.roundTrips.percentiles()
+	return c
+}
+
+// reservoirSize samples leave p99 an error of a few tenths of a percentile and cost 64 KB.
+const reservoirSize = 8192
+
+// reservoir keeps an even sample of all that was added, in bounded memory (Vitter's algorithm R).
+type reservoir struct {
+	mu     sync.Mutex
+	seen   int64
+	sample []time.Duration
+}
+
+func (r *reservoir) add(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.seen++
+	if len(r.sample) < reservoirSize {
+		r.sample = append(r.sample, d)
+	} else if i := rand.Int64N(r.seen); i < reservoirSize {
+		r.sample[i] = d
+	}
+}
+
+func (r *reservoir) percentiles() (p50, p99 time.Duration) {
+	r.mu.Lock()
+	sorted := slices.Clone(r.sample)
+	r.mu.Unlock()
+	if len(sorted) == 0 {
+		return 0, 0
+	}
+	slices.Sort(sorted)
+	return sorted[(len(sorted)-1)/2], sorted[(len(sorted)-1)*99/100]
+}
