@@ -43,3 +43,20 @@ func isPair(b []byte) bool {
 	return len(b) >= 6 && b[0] == 0xed && b[1]&0xf0 == 0xa0 && b[2]&0xc0 == 0x80 &&
 		b[3] == 0xed && b[4]&0xf0 == 0xb0 && b[5]&0xc0 == 0x80
 }
+
+// AppendString appends s as a JSON string. Only what must be is escaped: the answers that need it are bounded in bytes.
+func AppendString(dst []byte, s string) []byte {
+	const digits = "0123456789abcdef"
+	dst = append(dst, '"')
+	for _, r := range s { // an invalid byte comes as U+FFFD
+		switch {
+		case r == '"' || r == '\\':
+			dst = append(dst, '\\', byte(r))
+		case r < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', digits[r>>4], digits[r&15])
+		default:
+			dst = utf8.AppendRune(dst, r)
+		}
+	}
+	return append(dst, '"')
+}
