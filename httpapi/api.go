@@ -1,0 +1,158 @@
+package httpapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humaecho"
+	"github.com/labstack/echo/v4"
+
+	"github.com/logbridge/logbridge"
+)
+
+const (
+	apiPath = "/api/v1"
+	// maxAPIBody: a certificate and some tags fit well.
+	maxAPIBody = 256 << 10
+)
+
+// api registers the calls of the operator API. The rule of all PUTs: what is there keeps the members that the body does
+// not name, so a PUT can be repeated, and a secret need not be known to change something else.
+type api struct {
+	*Server
+	huma huma.API
+}
+
+func (s *Server) routeAPI(e *echo.Echo) {
+	config := huma.DefaultConfig("logbridge", s.version())
+	config.Info.Description = "The operator API. Errors are application/problem+json with a stable code."
+	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "/openapi", "", ""
+	config.CreateHooks = nil // no $schema members in answers
+	config.Transformers = []huma.Transformer{problems}
+	config.Formats = map[string]huma.Format{"application/json": {Marshal: marshalJSON, Unmarshal: json.Unmarshal}}
+	config.Servers = []*huma.Server{{URL: apiPath}}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
+	a := &api{Server: s, huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
+	a.products()
+	a.devices()
+	a.levels()
+	a.slsStores()
+	a.clsStores()
+	a.tokens()
+	a.ledger()
+	a.logs(e)
+	a.describeErrors()
+}
+
+func (s *Server) version() string {
+	if s.cfg.Version == "" {
+		return "1"
+	}
+	return s.cfg.Version
+}
+
+func marshalJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// describeErrors adds what the transformer adds to the schema of errors.
+func (a *api) describeErrors() {
+	if m := a.huma.OpenAPI().Components.Schemas.Map()["ErrorModel"]; m != nil {
+		m.Properties["code"] = &huma.Schema{Type: huma.TypeString, Description: "stable name of the kind of error"}
+	}
+}
+
+// answer is what a call answers with status 200.
+type answer[T any] struct{ Body T }
+
+// call registers one operation for tokens of role or above.
+func call[I, O any](a *api, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
+	op := huma.Operation{
+		OperationID:  id,
+		Method:       method,
+		Path:         path,
+		Summary:      summary,
+		MaxBodyBytes: maxAPIBody,
+		Security:     []map[string][]string{{"bearer": {}}},
+		Middlewares:  huma.Middlewares{a.guard(role, a.huma)},
+		Metadata:     map[string]any{"role": role},
+	}
+	if method == http.MethodPost {
+		op.DefaultStatus = http.StatusCreated
+	}
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := do(ctx, in)
+		if err != nil {
+			return nil, a.problem(err)
+		}
+		return out, nil
+	})
+}
+
+// none is the input of a call without parameters and the output of one without an answer (204).
+type none struct{}
+
+// levelText is a level in JSON: its name, or 0 to 4.
+type levelText logbridge.Level
+
+// UnmarshalJSON reads a name or a number.
+func (l *levelText) UnmarshalJSON(b []byte) error { return (*logbridge.Level)(l).UnmarshalJSON(b) }
+
+// MarshalText writes the name.
+func (l levelText) MarshalText() ([]byte, error) { return logbridge.Level(l).MarshalText() }
+
+// Schema describes the JSON form to OpenAPI.
+func (levelText) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{
+		Description: "off, error, warn, info or debug, or 0 to 4",
+		OneOf:       []*huma.Schema{{Type: huma.TypeString}, {Type: huma.TypeInteger}},
+		Examples:    []any{"debug"},
+	}
+}
+
+// at is a time for JSON; nil for the zero time, so that omitempty leaves it out.
+func at(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
+
+// page cuts a sorted sequence into pages. A cursor names the last item of the page before; it stays good when items come
+// and go.
+type page struct {
+	after string // key of the last item before this page
+	limit int
+}
+
+func parsePage(cursor string, limit int) (page, error) {
+	key, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil {
+		return page{}, fmt.Errorf("%w: cursor is not one that an earlier answer gave", logbridge.ErrInvalid)
+	}
+	return page{after: string(key), limit: limit}, nil
+}
+
+func (p page) cursor(key string) string { return base64.RawURLEncoding.EncodeToString([]byte(key)) }
+
+// set gives *to what a PUT's body names; nil leaves it.
+func set[T any](to *T, from *T) {
+	if from != nil {
+		*to = *from
+	}
+}

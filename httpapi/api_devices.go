@@ -1,0 +1,213 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// deviceView is a device as the API shows it: without its secret, with what is wanted of it and what was seen.
+type deviceView struct {
+	Product     string            `json:"product"`
+	Device      string            `json:"device"`
+	Tags        map[string]string `json:"tags"`
+	HasPSK      bool              `json:"has_psk"`
+	Certificate bool              `json:"certificate" doc:"whether a certificate is registered"`
+	levelView
+	Online   bool       `json:"online"`
+	LastSeen *time.Time `json:"last_seen,omitempty"`
+}
+
+// levelView is the level of one device, wanted and observed.
+type levelView struct {
+	Desired   levelText  `json:"desired"`
+	Base      levelText  `json:"base" doc:"the level without a device rule"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+	SetBy     string     `json:"set_by,omitempty"`
+	Reason    string     `json:"reason,omitempty"`
+	ChangedAt *time.Time `json:"changed_at,omitempty"`
+	State     string     `json:"state" doc:"offline, sent, acknowledged, asked or seen: how far the device is known to follow"`
+	StateTime *time.Time `json:"state_time,omitempty"`
+}
+
+func viewLevel(s logbridge.LevelState) levelView {
+	return levelView{
+		Desired: levelText(s.Desired), Base: levelText(s.Base), ExpiresAt: at(s.Expires), SetBy: s.SetBy, Reason: s.Reason,
+		ChangedAt: at(s.ChangedAt), State: s.State, StateTime: at(s.StateTime),
+	}
+}
+
+func (a *api) viewDevice(d logbridge.Device) deviceView {
+	s := a.deps.Levels.State(d.ID)
+	tags := d.Tags
+	if tags == nil {
+		tags = map[string]string{}
+	}
+	return deviceView{
+		Product: d.ID.Product, Device: d.ID.Device, Tags: tags, HasPSK: d.PSK != "", Certificate: d.Certificate != "",
+		levelView: viewLevel(s), Online: s.Connected, LastSeen: at(s.LastSeen),
+	}
+}
+
+type devicePath struct {
+	productPath
+	Device string `path:"device" doc:"1 to 48 letters, digits and : _ -"`
+}
+
+func (p devicePath) id() logbridge.DeviceID {
+	return logbridge.DeviceID{Product: p.Product, Device: p.Device}
+}
+
+type putDevice struct {
+	devicePath
+	Body *struct {
+		PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate"`
+		Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads"`
+		Tags        *map[string]string `json:"tags,omitempty"`
+	}
+}
+
+// deviceCreated is a device with the secret that was made for it.
+type deviceCreated struct {
+	deviceView
+	PSK string `json:"psk,omitempty" doc:"only when it was made by this call; never shown again"`
+}
+
+type listDevices struct {
+	Product string          `query:"product"`
+	Q       string          `query:"q" doc:"substring of the device name"`
+	Tag     []string        `query:"tag,explode" doc:"key:value, may be repeated"`
+	Online  string          `query:"online" enum:"true,false" doc:"connected or not"`
+	Level   string          `query:"level" doc:"desired level"`
+	State   string          `query:"state" doc:"observed state"`
+	Limit   int             `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Cursor  string          `query:"cursor" doc:"next_cursor of the page before"`
+}
+
+type deviceList struct {
+	Devices    []deviceView `json:"devices"`
+	NextCursor string       `json:"next_cursor,omitempty" doc:"absent on the last page"`
+}
+
+func (a *api) devices() {
+	const path = "/products/{product}/devices/{device}"
+	call(a, logbridge.RoleViewer, http.MethodGet, "/devices", "list-devices", "List devices", a.listDevices)
+	call(a, logbridge.RoleViewer, http.MethodGet, path, "get-device", "Show a device", a.getDevice)
+	call(a, logbridge.RoleOperator, http.MethodPut, path, "put-device", "Create or change a device", a.putDevice)
+	call(a, logbridge.RoleOperator, http.MethodDelete, path, "delete-device", "Delete a device", a.deleteDevice)
+}
+
+func (a *api) getDevice(_ context.Context, in *devicePath) (*answer[deviceView], error) {
+	d, err := a.deps.Devices.Device(in.id())
+	if err != nil {
+		return nil, err
+	}
+	return &answer[deviceView]{a.viewDevice(d)}, nil
+}
+
+func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceCreated], error) {
+	id := in.id()
+	if err := id.Validate(); err != nil {
+		return nil, err
+	}
+	if _, err := a.deps.Products.Product(id.Product); err != nil {
+		return nil, err
+	}
+	d, err := a.deps.Devices.Device(id)
+	if err != nil && !errors.Is(err, logbridge.ErrNotFound) {
+		return nil, err
+	}
+	d.ID = id
+	if b := in.Body; b != nil {
+		set(&d.PSK, b.PSK)
+		set(&d.Certificate, b.Certificate)
+		set(&d.Tags, b.Tags)
+	}
+	made := ""
+	if d.PSK == "" && d.Certificate == "" {
+		made = a.deps.MakePSK()
+		d.PSK = made
+	}
+	if err := a.deps.Devices.PutDevice(ctx, d); err != nil {
+		return nil, err
+	}
+	return &answer[deviceCreated]{deviceCreated{deviceView: a.viewDevice(d), PSK: made}}, nil
+}
+
+func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {
+	return nil, a.deps.Devices.DeleteDevice(ctx, in.id())
+}
+
+func (a *api) listDevices(_ context.Context, in *listDevices) (*answer[deviceList], error) {
+	p, err := parsePage(in.Cursor, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	match, err := deviceFilter(in)
+	if err != nil {
+		return nil, err
+	}
+	list := deviceList{Devices: []deviceView{}}
+	for d := range a.deps.Devices.Devices(in.Product) {
+		if d.ID.String() <= p.after || !match.device(d) {
+			continue
+		}
+		view := a.viewDevice(d)
+		if !match.level(view) {
+			continue
+		}
+		if len(list.Devices) == p.limit {
+			last := list.Devices[p.limit-1]
+			list.NextCursor = p.cursor(last.Product + "/" + last.Device)
+			break
+		}
+		list.Devices = append(list.Devices, view)
+	}
+	return &answer[deviceList]{list}, nil
+}
+
+// deviceMatch is the filter of a list of devices. What the registry knows is checked first, since it is cheap.
+type deviceMatch struct {
+	in    *listDevices
+	tags  [][2]string
+	wants *logbridge.Level
+}
+
+func deviceFilter(in *listDevices) (deviceMatch, error) {
+	m := deviceMatch{in: in}
+	for _, tag := range in.Tag {
+		key, value, ok := strings.Cut(tag, ":")
+		if !ok {
+			return m, fmt.Errorf("%w: tag %q is not of the form key:value", logbridge.ErrInvalid, clip(tag))
+		}
+		m.tags = append(m.tags, [2]string{key, value})
+	}
+	if in.Level != "" {
+		l, err := logbridge.ParseLevel(in.Level)
+		if err != nil {
+			return m, err
+		}
+		m.wants = &l
+	}
+	return m, nil
+}
+
+func (m deviceMatch) device(d logbridge.Device) bool {
+	for _, t := range m.tags {
+		if v, ok := d.Tags[t[0]]; !ok || v != t[1] {
+			return false
+		}
+	}
+	return strings.Contains(d.ID.Device, m.in.Q)
+}
+
+func (m deviceMatch) level(v deviceView) bool {
+	return (m.wants == nil || logbridge.Level(v.Desired) == *m.wants) &&
+		(m.in.Online == "" || v.Online == (m.in.Online == "true")) &&
+		(m.in.State == "" || v.State == m.in.State)
+}

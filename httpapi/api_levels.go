@@ -1,0 +1,146 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// minRaise is the shortest time for which a level can be set (design.md 7).
+const minRaise = time.Second
+
+type putLevel struct {
+	devicePath
+	Body struct {
+		Level  levelText `json:"level"`
+		For    string    `json:"for,omitempty" doc:"a duration such as 30m (the default), at least 1s; or permanent" example:"30m"`
+		Reason string    `json:"reason,omitempty" maxLength:"500"`
+	}
+}
+
+type clearLevel struct {
+	devicePath
+	Reason string `query:"reason" maxLength:"500"`
+}
+
+type baseLevelBody struct {
+	Level  levelText `json:"level"`
+	Reason string    `json:"reason,omitempty" maxLength:"500"`
+}
+
+type putProductLevel struct {
+	productPath
+	Body baseLevelBody
+}
+
+type putGlobalLevel struct{ Body baseLevelBody }
+
+type baseLevel struct {
+	Level levelText `json:"level"`
+}
+
+type overrideView struct {
+	Product string `json:"product"`
+	Device  string `json:"device"`
+	levelView
+}
+
+type overrideList struct {
+	Levels []overrideView `json:"levels"`
+}
+
+func (a *api) levels() {
+	const device = "/products/{product}/devices/{device}/level"
+	const product = "/products/{product}/level"
+	call(a, logbridge.RoleOperator, http.MethodPut, device, "put-device-level", "Set a device's level for a time", a.putDeviceLevel)
+	call(a, logbridge.RoleOperator, http.MethodDelete, device, "delete-device-level", "Return a device to its base level", a.clearDeviceLevel)
+	call(a, logbridge.RoleViewer, http.MethodGet, product, "get-product-level", "Show a product's base level", a.getProductLevel)
+	call(a, logbridge.RoleOperator, http.MethodPut, product, "put-product-level", "Set a product's base level", a.putProductLevel)
+	call(a, logbridge.RoleViewer, http.MethodGet, "/level", "get-level", "Show the base level of all", a.getLevel)
+	call(a, logbridge.RoleOperator, http.MethodPut, "/level", "put-level", "Set the base level of all", a.putLevel)
+	call(a, logbridge.RoleViewer, http.MethodGet, "/levels", "list-levels", "List live device levels", a.listLevels)
+}
+
+// parseFor reads the time for which a level is wanted; 0 and false mean the default time.
+func parseFor(s string) (d time.Duration, permanent bool, err error) {
+	switch s {
+	case "":
+		return 0, false, nil
+	case "permanent":
+		return 0, true, nil
+	}
+	d, err = time.ParseDuration(s)
+	if err != nil || d < minRaise {
+		return 0, false, fmt.Errorf("%w: for %q is neither a duration of at least %s nor permanent", logbridge.ErrInvalid, clip(s), minRaise)
+	}
+	return d, false, nil
+}
+
+func (a *api) putDeviceLevel(ctx context.Context, in *putLevel) (*answer[levelView], error) {
+	if _, err := a.deps.Devices.Device(in.id()); err != nil {
+		return nil, err
+	}
+	d, permanent, err := parseFor(in.Body.For)
+	if err != nil {
+		return nil, err
+	}
+	state, err := a.deps.SetLevel(ctx, in.id(), LevelWish{
+		Level: logbridge.Level(in.Body.Level), For: d, Permanent: permanent, Reason: in.Body.Reason, By: actor(ctx),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &answer[levelView]{viewLevel(state)}, nil
+}
+
+func (a *api) clearDeviceLevel(ctx context.Context, in *clearLevel) (*answer[levelView], error) {
+	if _, err := a.deps.Devices.Device(in.id()); err != nil {
+		return nil, err
+	}
+	if err := a.deps.Levels.Clear(ctx, in.id(), actor(ctx), in.Reason); err != nil {
+		return nil, err
+	}
+	return &answer[levelView]{viewLevel(a.deps.Levels.State(in.id()))}, nil
+}
+
+func (a *api) getProductLevel(_ context.Context, in *productPath) (*answer[baseLevel], error) {
+	if _, err := a.deps.Products.Product(in.Product); err != nil {
+		return nil, err
+	}
+	return a.base(in.Product), nil
+}
+
+func (a *api) putProductLevel(ctx context.Context, in *putProductLevel) (*answer[baseLevel], error) {
+	if _, err := a.deps.Products.Product(in.Product); err != nil {
+		return nil, err
+	}
+	return a.setBase(ctx, in.Product, in.Body)
+}
+
+func (a *api) getLevel(context.Context, *none) (*answer[baseLevel], error) { return a.base(""), nil }
+
+func (a *api) putLevel(ctx context.Context, in *putGlobalLevel) (*answer[baseLevel], error) {
+	return a.setBase(ctx, "", in.Body)
+}
+
+func (a *api) base(product string) *answer[baseLevel] {
+	return &answer[baseLevel]{baseLevel{levelText(a.deps.Levels.Base(product))}}
+}
+
+func (a *api) setBase(ctx context.Context, product string, b baseLevelBody) (*answer[baseLevel], error) {
+	if err := a.deps.Levels.SetBase(ctx, product, logbridge.Level(b.Level), actor(ctx), b.Reason); err != nil {
+		return nil, err
+	}
+	return a.base(product), nil
+}
+
+func (a *api) listLevels(context.Context, *none) (*answer[overrideList], error) {
+	list := overrideList{Levels: []overrideView{}}
+	for _, o := range a.deps.Overrides() {
+		list.Levels = append(list.Levels, overrideView{o.Device.Product, o.Device.Device, viewLevel(o.State)})
+	}
+	return &answer[overrideList]{list}, nil
+}

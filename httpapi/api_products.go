@@ -1,0 +1,108 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// productView is a product as the API shows it: without its secret.
+type productView struct {
+	ID            string    `json:"id"`
+	Level         levelText `json:"level" doc:"the product's base level"`
+	HasSecret     bool      `json:"has_secret"`
+	AllowRegister bool      `json:"allow_register"`
+	TimeZone      string    `json:"time_zone" doc:"IANA zone of times in log lines; empty is UTC"`
+}
+
+type productPath struct {
+	Product string `path:"product" doc:"10 letters and digits"`
+}
+
+type putProduct struct {
+	productPath
+	Body struct {
+		Level         *levelText `json:"level,omitempty"`
+		Secret        *string    `json:"secret,omitempty" doc:"signs dynamic registration; never shown again"`
+		AllowRegister *bool      `json:"allow_register,omitempty"`
+		TimeZone      *string    `json:"time_zone,omitempty"`
+	}
+}
+
+func (a *api) products() {
+	call(a, logbridge.RoleViewer, http.MethodGet, "/products", "list-products", "List products", a.listProducts)
+	call(a, logbridge.RoleViewer, http.MethodGet, "/products/{product}", "get-product", "Show a product", a.getProduct)
+	call(a, logbridge.RoleAdmin, http.MethodPut, "/products/{product}", "put-product", "Create or change a product", a.putProduct)
+	call(a, logbridge.RoleAdmin, http.MethodDelete, "/products/{product}", "delete-product", "Delete a product", a.deleteProduct)
+}
+
+func (a *api) viewProduct(p logbridge.Product) productView {
+	return productView{
+		ID: p.ID, Level: levelText(a.deps.Levels.Base(p.ID)), HasSecret: p.Secret != "",
+		AllowRegister: p.AllowRegister, TimeZone: p.TimeZone,
+	}
+}
+
+type productList struct {
+	Products []productView `json:"products"`
+}
+
+func (a *api) listProducts(context.Context, *none) (*answer[productList], error) {
+	list := productList{Products: []productView{}}
+	for _, p := range a.deps.Products.Products() {
+		list.Products = append(list.Products, a.viewProduct(p))
+	}
+	return &answer[productList]{list}, nil
+}
+
+func (a *api) getProduct(_ context.Context, in *productPath) (*answer[productView], error) {
+	p, err := a.deps.Products.Product(in.Product)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[productView]{a.viewProduct(p)}, nil
+}
+
+func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productView], error) {
+	if err := logbridge.ValidateProductID(in.Product); err != nil {
+		return nil, err
+	}
+	p, err := a.deps.Products.Product(in.Product)
+	if err != nil && !errors.Is(err, logbridge.ErrNotFound) {
+		return nil, err
+	}
+	p.ID = in.Product
+	set(&p.Secret, in.Body.Secret)
+	set(&p.AllowRegister, in.Body.AllowRegister)
+	set(&p.TimeZone, in.Body.TimeZone)
+	if _, err := time.LoadLocation(p.TimeZone); err != nil {
+		return nil, fmt.Errorf("%w: time_zone %q is not an IANA zone", logbridge.ErrInvalid, clip(p.TimeZone))
+	}
+	if err := a.deps.Products.PutProduct(ctx, p); err != nil {
+		return nil, err
+	}
+	if l := in.Body.Level; l != nil {
+		if err := a.deps.Levels.SetBase(ctx, p.ID, logbridge.Level(*l), actor(ctx), ""); err != nil {
+			return nil, err
+		}
+	}
+	return &answer[productView]{a.viewProduct(p)}, nil
+}
+
+func (a *api) deleteProduct(ctx context.Context, in *productPath) (*none, error) {
+	return nil, a.deps.Products.DeleteProduct(ctx, in.Product)
+}
+
+// clip shortens what a client sent before it is sent back.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
+}

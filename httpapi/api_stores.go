@@ -1,0 +1,340 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/logbridge/logbridge"
+)
+
+type projectView struct {
+	Project string   `json:"project"`
+	Hosts   []string `json:"hosts" doc:"Host values, without port, that mean this project beside <project>.<anything>"`
+}
+
+type logstoreView struct {
+	Logstore    string   `json:"logstore"`
+	WebTracking bool     `json:"web_tracking" doc:"whether anonymous writes are taken"`
+	Origins     []string `json:"origins" doc:"origins that a page may write from; empty or * is any"`
+}
+
+type accessKeyView struct {
+	ID     string `json:"id"`
+	Secret string `json:"secret,omitempty" doc:"only when it was made by this call; never shown again"`
+}
+
+type topicView struct {
+	Topic          string   `json:"topic"`
+	AnonymousWrite bool     `json:"anonymous_write"`
+	Origins        []string `json:"origins" doc:"origins that a page may write from; empty or * is any"`
+}
+
+type projectPath struct {
+	Project string `path:"project"`
+}
+
+type logstorePath struct {
+	projectPath
+	Logstore string `path:"logstore"`
+}
+
+type accessKeyPath struct {
+	projectPath
+	ID string `path:"id"`
+}
+
+type topicPath struct {
+	Topic string `path:"topic"`
+}
+
+type putProject struct {
+	projectPath
+	Body *struct {
+		Hosts *[]string `json:"hosts,omitempty" maxItems:"100"`
+	}
+}
+
+type putLogstore struct {
+	logstorePath
+	Body *struct {
+		WebTracking *bool     `json:"web_tracking,omitempty"`
+		Origins     *[]string `json:"origins,omitempty" maxItems:"100"`
+	}
+}
+
+type putAccessKey struct {
+	accessKeyPath
+	Body *struct {
+		Secret *string `json:"secret,omitempty" minLength:"1" maxLength:"200" doc:"made and shown once when a new key has none"`
+	}
+}
+
+type putTopic struct {
+	topicPath
+	Body *struct {
+		AnonymousWrite *bool     `json:"anonymous_write,omitempty"`
+		Origins        *[]string `json:"origins,omitempty" maxItems:"100"`
+	}
+}
+
+func (a *api) slsStores() {
+	const viewer, operator = logbridge.RoleViewer, logbridge.RoleOperator
+	const project, store, key = "/sls/{project}", "/sls/{project}/logstores/{logstore}", "/sls/{project}/access-keys/{id}"
+	call(a, viewer, http.MethodGet, "/sls", "list-sls-projects", "List SLS projects", a.listProjects)
+	call(a, viewer, http.MethodGet, project, "get-sls-project", "Show an SLS project", a.getProject)
+	call(a, operator, http.MethodPut, project, "put-sls-project", "Create or change an SLS project", a.putProject)
+	call(a, operator, http.MethodDelete, project, "delete-sls-project", "Delete an SLS project", a.deleteProject)
+	call(a, viewer, http.MethodGet, "/sls/{project}/logstores", "list-logstores", "List logstores", a.listLogstores)
+	call(a, viewer, http.MethodGet, store, "get-logstore", "Show a logstore", a.getLogstore)
+	call(a, operator, http.MethodPut, store, "put-logstore", "Create or change a logstore", a.putLogstore)
+	call(a, operator, http.MethodDelete, store, "delete-logstore", "Delete a logstore", a.deleteLogstore)
+	call(a, viewer, http.MethodGet, "/sls/{project}/access-keys", "list-access-keys", "List access keys", a.listAccessKeys)
+	call(a, viewer, http.MethodGet, key, "get-access-key", "Show an access key", a.getAccessKey)
+	call(a, operator, http.MethodPut, key, "put-access-key", "Create or change an access key", a.putAccessKey)
+	call(a, operator, http.MethodDelete, key, "delete-access-key", "Delete an access key", a.deleteAccessKey)
+}
+
+func (a *api) clsStores() {
+	const viewer, operator = logbridge.RoleViewer, logbridge.RoleOperator
+	call(a, viewer, http.MethodGet, "/cls", "list-cls-topics", "List CLS topics", a.listTopics)
+	call(a, viewer, http.MethodGet, "/cls/{topic}", "get-cls-topic", "Show a CLS topic", a.getTopic)
+	call(a, operator, http.MethodPut, "/cls/{topic}", "put-cls-topic", "Create or change a CLS topic", a.putTopic)
+	call(a, operator, http.MethodDelete, "/cls/{topic}", "delete-cls-topic", "Delete a CLS topic", a.deleteTopic)
+}
+
+// found lets a PUT create what is not there.
+func found(err error) error {
+	if errors.Is(err, logbridge.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// list is never null in JSON.
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// views shows a list of things; it is never null in JSON.
+func views[T, V any](things []T, view func(T) V) []V {
+	out := make([]V, 0, len(things))
+	for _, t := range things {
+		out = append(out, view(t))
+	}
+	return out
+}
+
+// checkOrigins refuses what no browser would send as Origin.
+func checkOrigins(origins []string) error {
+	for _, o := range origins {
+		if o == "*" {
+			continue
+		}
+		u, err := url.Parse(o)
+		if err != nil || u.Scheme == "" || u.Host == "" || o != u.Scheme+"://"+u.Host || o != strings.ToLower(o) {
+			return fmt.Errorf("%w: origin %q is neither * nor of the form https://host[:port] in lower case", logbridge.ErrInvalid, clip(o))
+		}
+	}
+	return nil
+}
+
+func viewProject(p logbridge.SLSProject) projectView {
+	return projectView{Project: p.Name, Hosts: list(p.Hosts)}
+}
+
+func viewLogstore(l logbridge.Logstore) logstoreView {
+	return logstoreView{Logstore: l.Name, WebTracking: l.WebTracking, Origins: list(l.Origins)}
+}
+
+func viewAccessKey(k logbridge.AccessKey) accessKeyView { return accessKeyView{ID: k.ID} }
+
+func viewTopic(t logbridge.CLSTopic) topicView {
+	return topicView{Topic: t.ID, AnonymousWrite: t.AnonymousWrite, Origins: list(t.Origins)}
+}
+
+type projectList struct {
+	Projects []projectView `json:"projects"`
+}
+
+func (a *api) listProjects(context.Context, *none) (*answer[projectList], error) {
+	return &answer[projectList]{projectList{views(a.deps.Projects.SLSProjects(), viewProject)}}, nil
+}
+
+func (a *api) getProject(_ context.Context, in *projectPath) (*answer[projectView], error) {
+	p, err := a.deps.Projects.SLSProject(in.Project)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[projectView]{viewProject(p)}, nil
+}
+
+func (a *api) putProject(ctx context.Context, in *putProject) (*answer[projectView], error) {
+	p, err := a.deps.Projects.SLSProject(in.Project)
+	if found(err) != nil {
+		return nil, err
+	}
+	p.Name = in.Project
+	if in.Body != nil {
+		set(&p.Hosts, in.Body.Hosts)
+	}
+	if err := a.deps.Projects.PutSLSProject(ctx, p); err != nil {
+		return nil, err
+	}
+	return &answer[projectView]{viewProject(p)}, nil
+}
+
+func (a *api) deleteProject(ctx context.Context, in *projectPath) (*none, error) {
+	return nil, a.deps.Projects.DeleteSLSProject(ctx, in.Project)
+}
+
+type logstoreList struct {
+	Logstores []logstoreView `json:"logstores"`
+}
+
+func (a *api) listLogstores(_ context.Context, in *projectPath) (*answer[logstoreList], error) {
+	if _, err := a.deps.Projects.SLSProject(in.Project); err != nil {
+		return nil, err
+	}
+	return &answer[logstoreList]{logstoreList{views(a.deps.Logstores.Logstores(in.Project), viewLogstore)}}, nil
+}
+
+func (a *api) getLogstore(_ context.Context, in *logstorePath) (*answer[logstoreView], error) {
+	l, err := a.deps.Logstores.Logstore(in.Project, in.Logstore)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[logstoreView]{viewLogstore(l)}, nil
+}
+
+func (a *api) putLogstore(ctx context.Context, in *putLogstore) (*answer[logstoreView], error) {
+	if _, err := a.deps.Projects.SLSProject(in.Project); err != nil {
+		return nil, err
+	}
+	l, err := a.deps.Logstores.Logstore(in.Project, in.Logstore)
+	if found(err) != nil {
+		return nil, err
+	}
+	l.Project, l.Name = in.Project, in.Logstore
+	if in.Body != nil {
+		set(&l.WebTracking, in.Body.WebTracking)
+		set(&l.Origins, in.Body.Origins)
+	}
+	if err := checkOrigins(l.Origins); err != nil {
+		return nil, err
+	}
+	if err := a.deps.Logstores.PutLogstore(ctx, l); err != nil {
+		return nil, err
+	}
+	return &answer[logstoreView]{viewLogstore(l)}, nil
+}
+
+func (a *api) deleteLogstore(ctx context.Context, in *logstorePath) (*none, error) {
+	return nil, a.deps.Logstores.DeleteLogstore(ctx, in.Project, in.Logstore)
+}
+
+type accessKeyList struct {
+	AccessKeys []accessKeyView `json:"access_keys"`
+}
+
+func (a *api) listAccessKeys(_ context.Context, in *projectPath) (*answer[accessKeyList], error) {
+	if _, err := a.deps.Projects.SLSProject(in.Project); err != nil {
+		return nil, err
+	}
+	return &answer[accessKeyList]{accessKeyList{views(a.deps.AccessKeys.AccessKeys(in.Project), viewAccessKey)}}, nil
+}
+
+// accessKey finds a key within its project.
+func (a *api) accessKey(in accessKeyPath) (logbridge.AccessKey, error) {
+	k, err := a.deps.AccessKeys.AccessKey(in.ID)
+	if err == nil && k.Project != in.Project {
+		return logbridge.AccessKey{}, fmt.Errorf("access key %q in project %q: %w", clip(in.ID), clip(in.Project), logbridge.ErrNotFound)
+	}
+	return k, err
+}
+
+func (a *api) getAccessKey(_ context.Context, in *accessKeyPath) (*answer[accessKeyView], error) {
+	k, err := a.accessKey(*in)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[accessKeyView]{viewAccessKey(k)}, nil
+}
+
+func (a *api) putAccessKey(ctx context.Context, in *putAccessKey) (*answer[accessKeyView], error) {
+	if _, err := a.deps.Projects.SLSProject(in.Project); err != nil {
+		return nil, err
+	}
+	k, err := a.deps.AccessKeys.AccessKey(in.ID)
+	if found(err) != nil {
+		return nil, err
+	}
+	if err == nil && k.Project != in.Project {
+		return nil, newProblem(http.StatusConflict, "this access key id belongs to another project")
+	}
+	k.Project, k.ID = in.Project, in.ID
+	if in.Body != nil {
+		set(&k.Secret, in.Body.Secret)
+	}
+	view := viewAccessKey(k)
+	if k.Secret == "" {
+		k.Secret = a.deps.MakePSK()
+		view.Secret = k.Secret
+	}
+	if err := a.deps.AccessKeys.PutAccessKey(ctx, k); err != nil {
+		return nil, err
+	}
+	return &answer[accessKeyView]{view}, nil
+}
+
+func (a *api) deleteAccessKey(ctx context.Context, in *accessKeyPath) (*none, error) {
+	if _, err := a.accessKey(*in); err != nil {
+		return nil, err
+	}
+	return nil, a.deps.AccessKeys.DeleteAccessKey(ctx, in.ID)
+}
+
+type topicList struct {
+	Topics []topicView `json:"topics"`
+}
+
+func (a *api) listTopics(context.Context, *none) (*answer[topicList], error) {
+	return &answer[topicList]{topicList{views(a.deps.Topics.CLSTopics(), viewTopic)}}, nil
+}
+
+func (a *api) getTopic(_ context.Context, in *topicPath) (*answer[topicView], error) {
+	t, err := a.deps.Topics.CLSTopic(in.Topic)
+	if err != nil {
+		return nil, err
+	}
+	return &answer[topicView]{viewTopic(t)}, nil
+}
+
+func (a *api) putTopic(ctx context.Context, in *putTopic) (*answer[topicView], error) {
+	t, err := a.deps.Topics.CLSTopic(in.Topic)
+	if found(err) != nil {
+		return nil, err
+	}
+	t.ID = in.Topic
+	if in.Body != nil {
+		set(&t.AnonymousWrite, in.Body.AnonymousWrite)
+		set(&t.Origins, in.Body.Origins)
+	}
+	if err := checkOrigins(t.Origins); err != nil {
+		return nil, err
+	}
+	if err := a.deps.Topics.PutCLSTopic(ctx, t); err != nil {
+		return nil, err
+	}
+	return &answer[topicView]{viewTopic(t)}, nil
+}
+
+func (a *api) deleteTopic(ctx context.Context, in *topicPath) (*none, error) {
+	return nil, a.deps.Topics.DeleteCLSTopic(ctx, in.Topic)
+}

@@ -1,0 +1,65 @@
+package httpapi
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/logbridge/logbridge"
+)
+
+// challenge is sent with every 401 of the operator API.
+const challenge = `Bearer realm="logbridge"`
+
+// roleRank orders the roles of people: each may do what those before it may. A token of another role, ingest among them,
+// has rank 0 and may call nothing here.
+var roleRank = map[logbridge.Role]int{logbridge.RoleViewer: 1, logbridge.RoleOperator: 2, logbridge.RoleAdmin: 3}
+
+// authorize finds who is asking and whether they may do what needs role.
+func (s *Server) authorize(authorization string, role logbridge.Role) (logbridge.Token, *problem) {
+	scheme, plain, _ := strings.Cut(authorization, " ")
+	plain = strings.TrimSpace(plain)
+	if !strings.EqualFold(scheme, "Bearer") || plain == "" {
+		return logbridge.Token{}, newProblem(http.StatusUnauthorized, "a bearer token is needed")
+	}
+	token, err := s.deps.Tokens.Authenticate(plain)
+	if err != nil {
+		return logbridge.Token{}, newProblem(http.StatusUnauthorized, "the bearer token is not valid")
+	}
+	if roleRank[token.Role] < roleRank[role] {
+		return logbridge.Token{}, newProblem(http.StatusForbidden, "this call needs a token of role "+string(role)+" or above, not "+string(token.Role))
+	}
+	return token, nil
+}
+
+type actorKey struct{}
+
+// actor is who makes a call of the operator API.
+func actor(ctx context.Context) logbridge.Actor {
+	a, _ := ctx.Value(actorKey{}).(logbridge.Actor)
+	return a
+}
+
+// guard is the huma middleware that lets only tokens of the operation's role through.
+func (s *Server) guard(role logbridge.Role, api huma.API) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		token, p := s.authorize(ctx.Header("Authorization"), role)
+		if p != nil {
+			if p.Status == http.StatusUnauthorized {
+				ctx.SetHeader("WWW-Authenticate", challenge)
+			}
+			ctx.SetHeader("Content-Type", p.ContentType(""))
+			ctx.SetStatus(p.Status)
+			_ = api.Marshal(ctx.BodyWriter(), "application/json", p)
+			return
+		}
+		address, _, err := net.SplitHostPort(ctx.RemoteAddr())
+		if err != nil {
+			address = ctx.RemoteAddr()
+		}
+		next(huma.WithValue(ctx, actorKey{}, logbridge.Actor{Name: token.Name, Address: address}))
+	}
+}

@@ -1,0 +1,146 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/logbridge/logbridge"
+)
+
+// The bounds of bodies.
+const (
+	// maxBodiesInFlight bounds all bodies and decompressed bodies that are held at one moment (design.md 7).
+	maxBodiesInFlight = 64 << 20
+	// maxBodyWait is how long a request waits for its share of that. A device expects its answer within a second.
+	maxBodyWait = 200 * time.Millisecond
+	// firstBuffer holds nearly every body, so that most requests take a share once.
+	firstBuffer = 16 << 10
+	// keepBuffer is the largest buffer that is kept for reuse.
+	keepBuffer = 256 << 10
+	// maxDiscard: so much of a body over its bound is read and thrown away, so that the sender sees the answer instead
+	// of a reset connection.
+	maxDiscard = 32 << 20
+)
+
+// bodies hands out memory for request bodies, within one bound for all.
+type bodies struct {
+	share *semaphore.Weighted
+	pool  sync.Pool // of *[]byte
+}
+
+func newBodies() *bodies {
+	return &bodies{share: semaphore.NewWeighted(maxBodiesInFlight)}
+}
+
+// buffer is memory on loan: share bytes of the bound are taken until release.
+type buffer struct {
+	owner *bodies
+	b     []byte
+	share int64
+}
+
+// get returns an empty buffer without a share.
+func (p *bodies) get() *buffer {
+	if b, ok := p.pool.Get().(*[]byte); ok {
+		return &buffer{owner: p, b: (*b)[:0]}
+	}
+	return &buffer{owner: p}
+}
+
+// grow takes a share of n bytes in all and gives the buffer at least that capacity. It waits at most maxBodyWait and
+// then returns ErrUnavailable.
+func (b *buffer) grow(ctx context.Context, n int64) error {
+	if more := n - b.share; more > 0 {
+		if !b.owner.share.TryAcquire(more) {
+			ctx, cancel := context.WithTimeout(ctx, maxBodyWait)
+			defer cancel()
+			if b.owner.share.Acquire(ctx, more) != nil {
+				return fmt.Errorf("%w: too many uploads at once", logbridge.ErrUnavailable)
+			}
+		}
+		b.share = n
+	}
+	if int64(cap(b.b)) < n {
+		b.b = append(make([]byte, 0, n), b.b...)
+	}
+	return nil
+}
+
+// release gives memory and share back; nothing may use the bytes afterwards.
+func (b *buffer) release() {
+	if b.share > 0 {
+		b.owner.share.Release(b.share)
+		b.share = 0
+	}
+	if c := cap(b.b); c > 0 && c <= keepBuffer {
+		kept := b.b[:0]
+		b.owner.pool.Put(&kept)
+	}
+	b.b = nil
+}
+
+// readBody reads the body of a request of at most most bytes. Memory grows with what has arrived, not with what was
+// announced. Errors: ErrTooLarge, ErrUnavailable when the bound of all bodies is reached, os.ErrDeadlineExceeded for a
+// slow body, ErrInvalid for one that was cut off. The caller releases the buffer, which is never nil.
+func (s *Server) readBody(c echo.Context, most int64) (*buffer, error) {
+	buf := s.bodies.get()
+	r := c.Request()
+	if r.ContentLength > most {
+		s.discard(r.Body)
+		return buf, fmt.Errorf("%w: body of %d bytes, at most %d are taken", logbridge.ErrTooLarge, r.ContentLength, most)
+	}
+	if r.ContentLength == 0 {
+		return buf, nil
+	}
+	if err := s.fill(r, buf, most); err != nil {
+		return buf, err
+	}
+	// The body is in; a later expiry of its deadline would cancel the request.
+	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
+	return buf, nil
+}
+
+func (s *Server) fill(r *http.Request, buf *buffer, most int64) error {
+	whole := most + 1 // one more than is taken, so that more is seen
+	if r.ContentLength > 0 {
+		whole = r.ContentLength + 1 // one more, so that the end is seen without growing
+	}
+	for size := min(firstBuffer, whole); ; size = min(size*4, whole) {
+		if err := buf.grow(r.Context(), size); err != nil {
+			return err
+		}
+		for len(buf.b) < int(size) {
+			n, err := r.Body.Read(buf.b[len(buf.b):size])
+			buf.b = buf.b[:len(buf.b)+n]
+			if int64(len(buf.b)) > most {
+				s.discard(r.Body)
+				return fmt.Errorf("%w: body of more than %d bytes", logbridge.ErrTooLarge, most)
+			}
+			if err == io.EOF {
+				return nil
+			}
+			if err != nil {
+				return bodyError(err)
+			}
+		}
+	}
+}
+
+// discard reads the rest of a refused body, as long as the body's deadline allows.
+func (s *Server) discard(body io.Reader) { _, _ = io.CopyN(io.Discard, body, maxDiscard) }
+
+func bodyError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("body came too slowly: %w", os.ErrDeadlineExceeded)
+	}
+	return fmt.Errorf("%w: body was cut off", logbridge.ErrInvalid)
+}

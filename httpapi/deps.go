@@ -1,0 +1,158 @@
+package httpapi
+
+import (
+	"context"
+	"iter"
+	"net/http"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// Deps is everything a Server needs of the rest of the program. All of it may be called concurrently. *registry.Registry
+// satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels;
+// *sink.Log satisfies Log and Counter. SetLevel, Overrides and Ledger are functions because their types live in packages
+// that this one may not know; LevelWish and LevelOverride have the fields of the types they stand for.
+type Deps struct {
+	Products   Products
+	Devices    Devices
+	Projects   Projects
+	Logstores  Logstores
+	AccessKeys AccessKeys
+	Topics     Topics
+	Tokens     Tokens
+	Levels     Levels
+	// SetLevel sets the level of one device; nil error means durable and visible.
+	SetLevel func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error)
+	// Overrides lists the live device levels.
+	Overrides func() []LevelOverride
+	// MakePSK makes a new device secret: base64 text.
+	MakePSK func() string
+	Log     Log
+	Counter Counter
+	// Ledger counts what became of every record.
+	Ledger func() Ledger
+	// Ready is nil when uploads can be stored; its error is the reason otherwise. It must not block.
+	Ready func() error
+	// Metrics serves /metrics; nil leaves the path out.
+	Metrics http.Handler
+}
+
+// Products reads from a cache and returns ErrNotFound for what is not there. A write that returns nil is durable and
+// visible to the next read; so it is for all of the registry's interfaces below.
+type Products interface {
+	Product(id string) (logbridge.Product, error)
+	Products() []logbridge.Product
+	PutProduct(ctx context.Context, p logbridge.Product) error
+	DeleteProduct(ctx context.Context, id string) error
+}
+
+// Devices keeps devices. Devices(product) goes in the order of product and name; "" is every product.
+type Devices interface {
+	Device(id logbridge.DeviceID) (logbridge.Device, error)
+	Devices(product string) iter.Seq[logbridge.Device]
+	PutDevice(ctx context.Context, d logbridge.Device) error
+	DeleteDevice(ctx context.Context, id logbridge.DeviceID) error
+}
+
+// Projects keeps SLS projects. ProjectByHost takes a Host value without port.
+type Projects interface {
+	SLSProject(name string) (logbridge.SLSProject, error)
+	SLSProjects() []logbridge.SLSProject
+	ProjectByHost(host string) (logbridge.SLSProject, bool)
+	PutSLSProject(ctx context.Context, p logbridge.SLSProject) error
+	DeleteSLSProject(ctx context.Context, name string) error
+}
+
+// Logstores keeps the stores of SLS projects.
+type Logstores interface {
+	Logstore(project, name string) (logbridge.Logstore, error)
+	Logstores(project string) []logbridge.Logstore
+	PutLogstore(ctx context.Context, l logbridge.Logstore) error
+	DeleteLogstore(ctx context.Context, project, name string) error
+}
+
+// AccessKeys keeps the keys that sign requests to a project.
+type AccessKeys interface {
+	AccessKey(id string) (logbridge.AccessKey, error)
+	AccessKeys(project string) []logbridge.AccessKey
+	PutAccessKey(ctx context.Context, k logbridge.AccessKey) error
+	DeleteAccessKey(ctx context.Context, id string) error
+}
+
+// Topics keeps CLS topics.
+type Topics interface {
+	CLSTopic(id string) (logbridge.CLSTopic, error)
+	CLSTopics() []logbridge.CLSTopic
+	PutCLSTopic(ctx context.Context, t logbridge.CLSTopic) error
+	DeleteCLSTopic(ctx context.Context, id string) error
+}
+
+// Tokens knows who may call the operator API. Authenticate returns ErrUnauthorized for a token that is not good.
+type Tokens interface {
+	Authenticate(token string) (logbridge.Token, error)
+	CreateToken(ctx context.Context, name string, role logbridge.Role, expires time.Time) (logbridge.Token, string, error)
+	Tokens() []logbridge.Token
+	DeleteToken(ctx context.Context, id string) error
+}
+
+// Levels is the wanted and the seen level of every device. Observe is cheap and never blocks. A write that returns nil is
+// durable and visible.
+type Levels interface {
+	State(id logbridge.DeviceID) logbridge.LevelState
+	Base(product string) logbridge.Level
+	Clear(ctx context.Context, id logbridge.DeviceID, by logbridge.Actor, reason string) error
+	SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error
+	Observe(o logbridge.Observation)
+}
+
+// LevelWish is a level that an operator wants of one device. For is zero for the default time.
+type LevelWish struct {
+	Level     logbridge.Level
+	For       time.Duration
+	Permanent bool
+	Reason    string
+	By        logbridge.Actor
+}
+
+// LevelOverride is one live device level.
+type LevelOverride struct {
+	Device logbridge.DeviceID
+	State  logbridge.LevelState
+}
+
+// Log is where records go and come from. Append: nil means stored for good; ErrUnavailable that the outcome is unknown;
+// the batch must not be changed afterwards. Query and Tail end with their context; a pair with an error is the last.
+// Tail gives everything behind from in position order, then what arrives.
+type Log interface {
+	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
+	Query(ctx context.Context, q logbridge.Query) iter.Seq2[logbridge.Record, error]
+	Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error]
+}
+
+// Counter counts what was refused. stream is "" when what was asked for does not exist; lines is at least 1.
+type Counter interface {
+	Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
+}
+
+// Ledger says what became of every record: Received is the sum of the rest.
+type Ledger struct {
+	Total   LedgerCounts            `json:"total"`
+	Sources map[string]LedgerCounts `json:"sources"`
+	Streams []StreamCounts          `json:"streams"`
+}
+
+// LedgerCounts are numbers of records since the log was created.
+type LedgerCounts struct {
+	Received  uint64            `json:"received"`
+	Stored    uint64            `json:"stored"`
+	Duplicate uint64            `json:"duplicate"`
+	Refused   map[string]uint64 `json:"refused" doc:"by reason"`
+	Dropped   map[string]uint64 `json:"dropped" doc:"by reason"`
+}
+
+// StreamCounts are the counts of one stream; "unknown" stands for streams that do not exist.
+type StreamCounts struct {
+	Stream string `json:"stream"`
+	LedgerCounts
+}

@@ -1,0 +1,110 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/logbridge/logbridge"
+)
+
+// reason is why an upload was not stored, as the ledger counts it. Each surface has a table from reasons to its own
+// status and code.
+type reason string
+
+const (
+	malformed   reason = "malformed"     // not what the protocol says
+	missing     reason = "missing"       // a header or parameter that must be there is not
+	tooLarge    reason = "too_large"     // over a bound
+	slow        reason = "too_slow"      // the body did not come in time
+	overload    reason = "overload"      // the bound of all bodies in flight was reached
+	badAuth     reason = "signature"     // the signature is not the device's
+	expired     reason = "expired"       // the clock of the request is off by more than is allowed
+	unknownName reason = "unknown"       // no such device, project, store or topic
+	closed      reason = "anonymous_off" // the store takes no anonymous writes
+	badOrigin   reason = "origin"        // the store takes no writes from this page
+	unsupported reason = "unsupported"   // a way to write that this server does not know
+	internal    reason = "internal"      // a fault of this server
+)
+
+// refusal is an upload that will not be stored: why, and for whom it is counted. stream is "" as long as the target is not
+// known to exist.
+type refusal struct {
+	reason reason
+	stream logbridge.Stream
+	lines  int // how many lines are lost; 0 when that is not known, counted as one
+	err    error
+}
+
+func (r *refusal) Error() string { return string(r.reason) + ": " + r.err.Error() }
+func (r *refusal) Unwrap() error { return r.err }
+
+// refuse makes a refusal of one kind of error.
+func refuse(why reason, stream logbridge.Stream, lines int, err error) *refusal {
+	return &refusal{reason: why, stream: stream, lines: lines, err: err}
+}
+
+// kindOf finds the reason for an error of readBody, of a decoder or of the log.
+func kindOf(err error) reason {
+	switch {
+	case errors.Is(err, logbridge.ErrTooLarge):
+		return tooLarge
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return slow
+	case errors.Is(err, logbridge.ErrUnavailable):
+		return overload
+	case errors.Is(err, logbridge.ErrUnauthorized):
+		return badAuth
+	case errors.Is(err, logbridge.ErrInvalid):
+		return malformed
+	}
+	return internal
+}
+
+// count enters a refusal into the ledger.
+func (s *Server) count(source logbridge.Source, r *refusal) {
+	s.deps.Counter.Refuse(source, r.stream, string(r.reason), max(r.lines, 1))
+}
+
+// errUnknownOutcome wraps what Append returned when nobody can say whether the records are stored. It is not counted
+// here: the log knows better.
+var errUnknownOutcome = errors.New("not acknowledged in time")
+
+// append hands a batch to the log and waits at most appendTimeout. It goes on when the client has hung up: a page that is
+// being closed does not wait for its answer.
+func (s *Server) append(ctx context.Context, b logbridge.Batch, stream logbridge.Stream) error {
+	if len(b.Records) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
+	defer cancel()
+	_, err := s.deps.Log.Append(ctx, b)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, logbridge.ErrTooLarge), errors.Is(err, logbridge.ErrInvalid):
+		return refuse(kindOf(err), stream, len(b.Records), err)
+	}
+	s.log.Warn("append", "stream", stream, "records", len(b.Records), "error", err)
+	return errUnknownOutcome
+}
+
+// clientIP is the address of the connection. Forwarding headers say nothing as long as no proxy is configured as trusted.
+func clientIP(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// hostName is the Host of a request without its port.
+func hostName(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.Host); err == nil {
+		return host
+	}
+	return strings.Trim(r.Host, "[]")
+}

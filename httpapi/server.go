@@ -1,0 +1,278 @@
+// Package httpapi is everything that logbridge says over HTTP: log uploads of devices (device.go), of web pages in the
+// dialects of Alibaba SLS (sls.go) and Tencent CLS (cls.go), the operator API (api*.go, logs.go) and what operations need
+// (ops.go). One file and one error table per surface.
+//
+// Promise: an upload is answered with success only after Log.Append has returned nil; every upload that is not stored is
+// counted with a reason (refusal.go), unless its outcome is unknown, which the log itself counts; bodies, decompressed
+// bodies, headers, connections and waiting times are bounded by named constants. Secrets are never shown again and never
+// logged. What is left to others: where things are kept (Deps), who may know what, and everything on MQTT.
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/labstack/echo/v4"
+	"golang.org/x/net/netutil"
+)
+
+// The bounds of one listener.
+const (
+	// maxHeaderBytes: a track.gif carries 16 KB of parameters in its first line, browsers and their cookies the rest.
+	maxHeaderBytes = 32 << 10
+	// headerTimeout: a client that needs longer to send its header is not one of ours.
+	headerTimeout = 10 * time.Second
+	// idleTimeout: browsers and producers come back within seconds or not at all.
+	idleTimeout = 120 * time.Second
+	// writeTimeout bounds a whole answer that is not a stream; logs.go extends it write by write.
+	writeTimeout = 30 * time.Second
+	// defaultBodyTimeout bounds the time in which a body must have come in.
+	defaultBodyTimeout = 10 * time.Second
+	// defaultMaxConnections: about 40 KB each at rest, 400 MB at the worst.
+	defaultMaxConnections = 10_000
+	// drainTimeout: after it, what is still in flight at shutdown is cut off. Appends end long before.
+	drainTimeout = 10 * time.Second
+)
+
+// appendTimeout: the C SDK waits one second for an answer (tencent-iot.md 4.5).
+const appendTimeout = 800 * time.Millisecond
+
+// Config says where to listen and how strict to be. Zero fields mean the default.
+type Config struct {
+	// Addr is the address of all public surfaces; port 0 takes a free one.
+	Addr string
+	// AdminAddr, when set and not Addr, takes the operator API, the front page and metrics away from Addr.
+	AdminAddr string
+	// DeviceHosts are host names that devices may have signed beside the Host they sent; default are Tencent's gateways.
+	DeviceHosts []string
+	// DeviceSkew is how far the timestamp of a device upload may be off; 0 allows any, as real devices need
+	// (tencent-iot.md 4.4).
+	DeviceSkew time.Duration
+	// MaxConnections per listener; default 10 000.
+	MaxConnections int
+	// BodyTimeout bounds the time in which a request's body must have come in; default 10 s.
+	BodyTimeout time.Duration
+	// Demo is served under /demo when set.
+	Demo http.Handler
+	// Version is shown in the OpenAPI document.
+	Version string
+}
+
+// Server answers HTTP on one or two listeners.
+type Server struct {
+	cfg     Config
+	deps    Deps
+	log     *slog.Logger
+	bodies  *bodies
+	zones   zones
+	decoy   string // stands in for the key of a device that does not exist
+	fronts  []*front
+	draining context.Context // done when streams have to end
+	drain    context.CancelFunc
+}
+
+// front is one listener with its server.
+type front struct {
+	name     string
+	listener net.Listener
+	server   *http.Server
+}
+
+// New checks cfg and binds its addresses; nothing is accepted before Run.
+func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
+	if cfg.DeviceSkew < 0 || cfg.MaxConnections < 0 || cfg.BodyTimeout < 0 {
+		return nil, errors.New("httpapi: DeviceSkew, MaxConnections and BodyTimeout must not be negative")
+	}
+	if cfg.MaxConnections == 0 {
+		cfg.MaxConnections = defaultMaxConnections
+	}
+	if cfg.BodyTimeout == 0 {
+		cfg.BodyTimeout = defaultBodyTimeout
+	}
+	if len(cfg.DeviceHosts) == 0 {
+		cfg.DeviceHosts = tencentGateways()
+	}
+	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), decoy: deps.MakePSK()}
+	s.draining, s.drain = context.WithCancel(context.Background())
+	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
+	public := s.newEcho()
+	s.routePublic(public)
+	if !split {
+		s.routeAdmin(public)
+	}
+	if err := s.listen("http", cfg.Addr, public); err != nil {
+		return nil, err
+	}
+	if split {
+		admin := s.newEcho()
+		s.routeAdmin(admin)
+		if err := s.listen("admin", cfg.AdminAddr, admin); err != nil {
+			s.fronts[0].listener.Close()
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) listen(name, addr string, e *echo.Echo) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("listen for %s: %w", name, err)
+	}
+	s.fronts = append(s.fronts, &front{
+		name:     name,
+		listener: netutil.LimitListener(l, s.cfg.MaxConnections),
+		server: &http.Server{
+			Handler:           s.entry(e),
+			ReadHeaderTimeout: headerTimeout,
+			IdleTimeout:       idleTimeout,
+			WriteTimeout:      writeTimeout,
+			MaxHeaderBytes:    maxHeaderBytes,
+			ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		},
+	})
+	return nil
+}
+
+// Addr is the bound address of the public surfaces.
+func (s *Server) Addr() net.Addr { return s.fronts[0].listener.Addr() }
+
+// AdminAddr is the bound address of the operator API; it equals Addr when there is one listener.
+func (s *Server) AdminAddr() net.Addr { return s.fronts[len(s.fronts)-1].listener.Addr() }
+
+// Run serves until ctx ends, then stops accepting, ends the streams, lets the rest finish and returns. It returns an
+// error only if a listener failed.
+func (s *Server) Run(ctx context.Context) error {
+	failed := make(chan error, len(s.fronts))
+	var serving sync.WaitGroup
+	for _, f := range s.fronts {
+		serving.Go(func() {
+			if err := f.server.Serve(f.listener); !errors.Is(err, http.ErrServerClosed) {
+				failed <- fmt.Errorf("serve %s: %w", f.name, err)
+			}
+		})
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.drain()
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	for _, f := range s.fronts {
+		serving.Go(func() {
+			if e := f.server.Shutdown(grace); e != nil {
+				s.log.Warn("requests cut off at shutdown", "listener", f.name, "error", e)
+				f.server.Close()
+			}
+		})
+	}
+	serving.Wait()
+	return err
+}
+
+// entry is what every request passes before it is routed. It bounds the time for the body also where a handler does not
+// read one, since net/http reads the rest of it before the next request. Names in paths hold no character that needs
+// escaping, so routing goes by the decoded path; and a page whose SDK was given a host with a trailing slash asks for
+// //logstores (web-tracking.md 2.1).
+func (s *Server) entry(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			// Cannot fail on net/http's own HTTP/1 connections.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout))
+		}
+		r.URL.RawPath = ""
+		if strings.HasPrefix(r.URL.Path, "//") {
+			r.URL.Path = "/" + strings.TrimLeft(r.URL.Path, "/")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) newEcho() *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.HTTPErrorHandler = s.fail
+	e.Use(s.recovered)
+	return e
+}
+
+func (s *Server) routePublic(e *echo.Echo) {
+	s.routeDevice(e)
+	s.routeSLS(e)
+	s.routeCLS(e)
+	s.routeHealth(e)
+	if s.cfg.Demo != nil {
+		e.Any("/demo", echo.WrapHandler(s.cfg.Demo))
+		e.Any("/demo/*", echo.WrapHandler(s.cfg.Demo))
+	}
+}
+
+// routeAdmin is called after routePublic when both share a listener.
+func (s *Server) routeAdmin(e *echo.Echo) {
+	if s.deps.Metrics != nil {
+		e.GET("/metrics", echo.WrapHandler(s.deps.Metrics))
+	}
+	e.GET("/", s.frontPage)
+	s.routeAPI(e)
+	s.routeHealth(e)
+}
+
+// errPanic stands for a handler that panicked; the stack is in the log.
+var errPanic = errors.New("internal error")
+
+// recovered turns a panic into an error, so that each surface answers in its own words.
+func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(p)
+			default:
+				s.log.Error("handler panicked", "path", c.Request().URL.Path, "panic", p, "stack", string(debug.Stack()))
+				err = errPanic
+			}
+		}()
+		return next(c)
+	}
+}
+
+// fail answers errors that no handler has answered: no such path, no such method, a panic. Which surface speaks goes by
+// the path.
+func (s *Server) fail(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	status := http.StatusInternalServerError
+	if h := (*echo.HTTPError)(nil); errors.As(err, &h) {
+		status = h.Code
+	}
+	switch path := c.Request().URL.Path; {
+	case isDevicePath(path):
+		s.failDevice(c, status)
+	case isSLSPath(path):
+		s.failSLS(c, status)
+	case isCLSPath(path):
+		s.failCLS(c, status)
+	case strings.HasPrefix(path, "/api/"):
+		writeProblem(c, problemOf(status))
+	default:
+		_ = c.String(status, http.StatusText(status)+"\n")
+	}
+}
+
+// under reports whether path is dir or below it.
+func under(path, dir string) bool {
+	rest, ok := strings.CutPrefix(path, dir)
+	return ok && (rest == "" || rest[0] == '/')
+}
