@@ -80,7 +80,7 @@ func (c deviceLsCmd) Run(p program) error {
 		if err != nil {
 			return err
 		}
-		_, _ = fmt.Fprintf(table, "%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Product, s.Device, yes(s.Connected), s.wanted(), s.Base, s.State, seen(s.LastSeen), tags(s.Tags))
+		_, _ = fmt.Fprintf(table, "%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Product, s.Device, yes(s.Online), s.Desired, s.Base, s.State, seen(s.LastSeen), tags(s.Tags))
 	}
 	return table.Flush()
 }
@@ -91,7 +91,7 @@ func (a *api) devices(ctx context.Context, query url.Values) iter.Seq2[deviceSta
 		for {
 			var page struct {
 				Devices []deviceState `json:"devices"`
-				Next    string        `json:"next"`
+				Next    string        `json:"next_cursor"`
 			}
 			if err := a.call(ctx, http.MethodGet, "/devices?"+query.Encode(), nil, &page); err != nil {
 				yield(deviceState{}, err)
@@ -131,8 +131,8 @@ func (c deviceShowCmd) Run(p program) error {
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	row := func(name, value string) { _, _ = fmt.Fprintf(table, "%s\t%s\n", name, value) } // Flush reports a failed write
 	row("device", id.String())
-	row("online", yes(s.Connected))
-	row("level", s.wanted()+s.until(time.Now()))
+	row("online", yes(s.Online))
+	row("level", s.Desired+s.until(time.Now()))
 	row("base", s.Base)
 	row("state", s.State+", "+seen(s.StateTime))
 	row("set by", s.SetBy)
@@ -207,7 +207,7 @@ func yes(b bool) string {
 }
 
 func seen(t *time.Time) string {
-	if t == nil || t.IsZero() {
+	if t == nil {
 		return "never"
 	}
 	return t.Local().Format(time.DateTime)

@@ -116,7 +116,7 @@ func (c levelLsCmd) Run(p program) error {
 		if c.Product != "" && s.Product != c.Product {
 			continue
 		}
-		_, _ = fmt.Fprintf(table, "%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Product, s.Device, s.wanted(), s.Base, s.left(time.Now()), s.State, s.SetBy, s.Reason)
+		_, _ = fmt.Fprintf(table, "%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Product, s.Device, s.Desired, s.Base, s.left(time.Now()), s.State, s.SetBy, s.Reason)
 	}
 	return table.Flush()
 }
@@ -126,28 +126,20 @@ type deviceState struct {
 	Product   string            `json:"product"`
 	Device    string            `json:"device"`
 	Tags      map[string]string `json:"tags"`
-	Level     string            `json:"level"`
 	Desired   string            `json:"desired"`
 	Base      string            `json:"base"`
-	Expires   *time.Time        `json:"expires"`
+	Expires   *time.Time        `json:"expires_at"`
 	SetBy     string            `json:"set_by"`
 	Reason    string            `json:"reason"`
 	State     string            `json:"state"`
 	StateTime *time.Time        `json:"state_time"`
-	Connected bool              `json:"connected"`
+	Online    bool              `json:"online"`
 	LastSeen  *time.Time        `json:"last_seen"`
-}
-
-func (s deviceState) wanted() string {
-	if s.Desired != "" {
-		return s.Desired
-	}
-	return s.Level
 }
 
 // until tells the end of a level for a sentence.
 func (s deviceState) until(now time.Time) string {
-	if s.Expires == nil || s.Expires.IsZero() {
+	if s.Expires == nil {
 		return ", without an end"
 	}
 	return fmt.Sprintf(", for %s, until %s", s.left(now), s.Expires.Local().Format(time.DateTime))
@@ -155,7 +147,7 @@ func (s deviceState) until(now time.Time) string {
 
 // left is the time to the end of a level, for a column.
 func (s deviceState) left(now time.Time) string {
-	if s.Expires == nil || s.Expires.IsZero() {
+	if s.Expires == nil {
 		return "-"
 	}
 	return max(s.Expires.Sub(now), 0).Round(time.Second).String()

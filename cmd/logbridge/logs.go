@@ -149,4 +149,3 @@ func readLines(body io.ReadCloser, use func(line []byte) error) error {
 
 // errUse marks an error of the reader's own, as against the server's.
 var errUse = errors.New("write")
-
