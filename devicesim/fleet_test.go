@@ -74,7 +74,7 @@ func (w *world) listen(addr string) {
 
 func (w *world) ID() string { return "world" }
 func (w *world) Provides(b byte) bool {
-	return b == mqtt.OnConnectAuthenticate || b == mqtt.OnACLCheck || b == mqtt.OnPublished
+	return b == mqtt.OnConnectAuthenticate || b == mqtt.OnACLCheck || b == mqtt.OnPublish || b == mqtt.OnPublished
 }
 
 func (w *world) OnConnectAuthenticate(_ *mqtt.Client, p packets.Packet) bool {

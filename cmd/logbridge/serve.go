@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/logbridge/logbridge/bridge"
+	"github.com/logbridge/logbridge/broker"
+	"github.com/logbridge/logbridge/httpapi"
+	"github.com/logbridge/logbridge/levels"
+	"github.com/logbridge/logbridge/natsd"
+	"github.com/logbridge/logbridge/registry"
+	"github.com/logbridge/logbridge/sink"
+)
+
+type serveCmd struct{ Config }
+
+func (c *serveCmd) Run(p program, ctx *kong.Context) error {
+	if err := c.finish(ctx); err != nil {
+		return usageError{err}
+	}
+	return run(p.ctx, c.Config, p.log(), p.stdout)
+}
+
+// run is the server: it works until ctx ends, then drains and returns nil. out gets what the demo has to tell.
+func run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error {
+	var show *demo
+	if cfg.Demo {
+		var err error
+		if show, err = newDemo(&cfg, out); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		defer show.remove()
+	}
+	release, err := lockData(cfg.Data)
+	if err != nil {
+		return err
+	}
+	defer release()
+	s := &server{cfg: cfg, log: log, demo: show}
+	if err := s.build(ctx); err != nil {
+		// What was built is ended the way it would be later: Run with a context that is over only cleans up.
+		over, cancel := context.WithCancel(ctx)
+		cancel()
+		return errors.Join(err, runStages(over, s.stages))
+	}
+	return runStages(ctx, s.stages)
+}
+
+// server holds the parts. Stages are in the order of their start: what stands on a part comes later and ends earlier.
+type server struct {
+	cfg    Config
+	log    *slog.Logger
+	demo   *demo
+	stages []stage
+	ready  atomic.Bool
+
+	node     *natsd.Node
+	sink     *sink.Log
+	registry *registry.Registry
+	levels   *levels.Levels
+	bridge   *bridge.Bridge
+	broker   *broker.Broker
+	http     *httpapi.Server
+}
+
+func (s *server) add(name string, run func(context.Context) error) {
+	s.stages = append(s.stages, stage{parts: []part{{name, run}}})
+}
+
+// build makes every part and binds every address.
+func (s *server) build(ctx context.Context) (err error) {
+	key, err := s.sealKey()
+	if err != nil {
+		return err
+	}
+	token, err := s.adminToken()
+	if err != nil {
+		return err
+	}
+	if s.node, err = natsd.New(natsd.Config{Dir: filepath.Join(s.cfg.Data, "nats")}, s.log); err != nil {
+		return err
+	}
+	s.add("nats", s.node.Run)
+	if s.sink, err = sink.New(ctx, sink.Config{Dir: filepath.Join(s.cfg.Data, "segments")}, s.node, s.log); err != nil {
+		return err
+	}
+	s.add("sink", s.sink.Run)
+	if s.registry, err = registry.New(ctx, s.node, key, s.log); err != nil {
+		return err
+	}
+	s.registry.SetAdminToken(token)
+	if s.levels, err = levels.New(ctx, s.node, s.sink, levels.Config{}, s.log); err != nil {
+		return err
+	}
+	if s.bridge, err = bridge.New(bridge.Config{}, s.levels, s.sink, s.registry, s.sink, s.log); err != nil {
+		return err
+	}
+	s.levels.OnChange(s.bridge.LevelChanged)
+	s.stages = append(s.stages, stage{
+		parts: []part{{"registry", s.registry.Run}, {"levels", s.levels.Run}},
+		then:  s.provision,
+	})
+	s.add("bridge", s.bridge.Run)
+	return s.listen()
+}
+
+// listen makes the parts that the world talks to.
+func (s *server) listen() (err error) {
+	cfg := broker.Config{Addr: s.cfg.MQTT, TLSAddr: s.cfg.MQTTS}
+	if s.cfg.MQTTS != "" {
+		pair, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
+		if err != nil {
+			return fmt.Errorf("certificate of --mqtts: %w", err)
+		}
+		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	}
+	if s.broker, err = broker.New(cfg, s.registry, s.bridge, s.log); err != nil {
+		return err
+	}
+	if s.http, err = httpapi.New(s.httpConfig(), s.httpDeps(), s.log); err != nil {
+		return errors.Join(err, s.endBroker())
+	}
+	s.stages = append(s.stages, stage{
+		parts: []part{{"broker", s.broker.Run}, {"http", s.http.Run}},
+		then:  s.announce,
+	})
+	if s.demo != nil {
+		s.add("demo", func(ctx context.Context) error { return s.demo.run(ctx, s) })
+	}
+	return nil
+}
+
+// endBroker gives its port back.
+func (s *server) endBroker() error {
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	return s.broker.Run(over)
+}
+
+func (s *server) httpConfig() httpapi.Config {
+	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, Version: version()}
+	if s.demo != nil {
+		cfg.Demo = s.demo.page()
+	}
+	return cfg
+}
+
+func (s *server) httpDeps() httpapi.Deps {
+	return httpapi.Deps{
+		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
+		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
+		Levels: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
+		Log: s.sink, Counter: s.sink, Ledger: s.sink.Ledger,
+		Ready: s.isReady, Metrics: metricsHandler(s),
+	}
+}
+
+// provision sets up what the configuration wants to exist.
+func (s *server) provision(ctx context.Context) error {
+	if err := s.registry.Provision(ctx, s.cfg.Provision, s.levels); err != nil {
+		return fmt.Errorf("provision: %w", err)
+	}
+	return nil
+}
+
+// announce says where the server listens and that it is ready.
+func (s *server) announce(context.Context) error {
+	say := func(name string, addr net.Addr) { s.log.Info("listening", "name", name, "addr", addr.String()) }
+	say("http", s.http.Addr())
+	if s.http.AdminAddr().String() != s.http.Addr().String() {
+		say("admin", s.http.AdminAddr())
+	}
+	say("mqtt", s.broker.Addr())
+	if s.cfg.MQTTS != "" {
+		say("mqtts", s.broker.TLSAddr())
+	}
+	s.ready.Store(true)
+	s.log.Info("ready")
+	return notify("READY=1")
+}
+
+var errNotReady = errors.New("still starting")
+
+func (s *server) isReady() error {
+	if !s.ready.Load() {
+		return errNotReady
+	}
+	return nil
+}

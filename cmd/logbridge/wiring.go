@@ -1,0 +1,24 @@
+package main
+
+import (
+	"context"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/httpapi"
+	"github.com/logbridge/logbridge/levels"
+)
+
+// setLevel and overrides translate between two packages that do not know each other.
+
+func (s *server) setLevel(ctx context.Context, id logbridge.DeviceID, w httpapi.LevelWish) (logbridge.LevelState, error) {
+	return s.levels.Set(ctx, id, levels.Change{Level: w.Level, For: w.For, Permanent: w.Permanent, Reason: w.Reason, By: w.By})
+}
+
+func (s *server) overrides() []httpapi.LevelOverride {
+	list := s.levels.Overrides()
+	out := make([]httpapi.LevelOverride, len(list))
+	for i, o := range list {
+		out[i] = httpapi.LevelOverride{Device: o.Device, State: o.LevelState}
+	}
+	return out
+}
