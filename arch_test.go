@@ -26,7 +26,7 @@ var mayImport = map[string][]string{
 	"bridge":          {".", "wire/"},
 	"httpapi":         {".", "wire/"},
 	"devicesim":       {".", "wire/"},
-	"wire/loose":      nil,
+	"wire/loose":      {"."},
 	"wire/tencent":    {".", "wire/loose"},
 	"wire/sls":        {".", "wire/loose"},
 	"wire/cls":        {".", "wire/loose"},

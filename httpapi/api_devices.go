@@ -79,14 +79,14 @@ type deviceCreated struct {
 }
 
 type listDevices struct {
-	Product string          `query:"product"`
-	Q       string          `query:"q" doc:"substring of the device name"`
-	Tag     []string        `query:"tag,explode" doc:"key:value, may be repeated"`
-	Online  string          `query:"online" enum:"true,false" doc:"connected or not"`
-	Level   string          `query:"level" doc:"desired level"`
-	State   string          `query:"state" doc:"observed state"`
-	Limit   int             `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor  string          `query:"cursor" doc:"next_cursor of the page before"`
+	Product string   `query:"product"`
+	Q       string   `query:"q" doc:"substring of the device name"`
+	Tag     []string `query:"tag,explode" doc:"key:value, may be repeated"`
+	Online  string   `query:"online" enum:"true,false" doc:"connected or not"`
+	Level   string   `query:"level" doc:"desired level"`
+	State   string   `query:"state" doc:"observed state"`
+	Limit   int      `query:"limit" minimum:"1" maximum:"1000" default:"100"`
+	Cursor  string   `query:"cursor" doc:"next_cursor of the page before"`
 }
 
 type deviceList struct {

@@ -68,13 +68,13 @@ type Config struct {
 
 // Server answers HTTP on one or two listeners.
 type Server struct {
-	cfg     Config
-	deps    Deps
-	log     *slog.Logger
-	bodies  *bodies
-	zones   zones
-	decoy   string // stands in for the key of a device that does not exist
-	fronts  []*front
+	cfg      Config
+	deps     Deps
+	log      *slog.Logger
+	bodies   *bodies
+	zones    zones
+	decoy    string // stands in for the key of a device that does not exist
+	fronts   []*front
 	draining context.Context // done when streams have to end
 	drain    context.CancelFunc
 }

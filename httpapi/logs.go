@@ -1,0 +1,224 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/labstack/echo/v4"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/loose"
+)
+
+const (
+	// maxPending is how much of an answer waits for a slow reader; then reading the log waits too, so a reader costs no
+	// more memory than this, twice.
+	maxPending = 256 << 10
+	// readerTimeout: a reader that takes nothing for so long is gone.
+	readerTimeout = 30 * time.Second
+)
+
+// logs serves GET /logs: NDJSON, one record a line.
+func (a *api) logs(e *echo.Echo) {
+	e.GET(apiPath+"/logs", a.queryLogs)
+	a.huma.OpenAPI().AddOperation(logsOperation())
+}
+
+func logsOperation() *huma.Operation {
+	op := &huma.Operation{
+		OperationID: "query-logs", Method: http.MethodGet, Path: "/logs", Summary: "Query or follow records",
+		Description: "application/x-ndjson, one record a line, newest first unless direction=forward. With follow=true: what " +
+			"matches since then in the order in which it came in, and then what arrives, until the client ends. With after: from " +
+			"that position on, in the order of positions. An error in mid-stream ends the answer with a line {\"error\":\"…\"}. " +
+			"A key that occurs twice among the attributes is called key#2 the second time.",
+		Security: []map[string][]string{{"bearer": {}}},
+		Responses: map[string]*huma.Response{
+			"200":     {Description: "records", Content: map[string]*huma.MediaType{"application/x-ndjson": {}}},
+			"default": {Description: "Error", Content: map[string]*huma.MediaType{"application/problem+json": {}}},
+		},
+	}
+	for _, p := range [][2]string{
+		{"source", "mqtt, reportlog, sls, cls, otlp, loki or audit"},
+		{"stream", "a whole stream name, such as audit"},
+		{"product", ""}, {"device", "a name or a glob"},
+		{"project", ""}, {"logstore", ""}, {"topic", ""},
+		{"level", "at least so severe"},
+		{"q", "substring of the body or of an attribute's value"},
+		{"field.KEY", "attribute KEY has exactly this value; may be repeated"},
+		{"since", "a duration such as 10m, a time in RFC 3339, or unix seconds, of the event time; default 1h"},
+		{"until", "likewise; no default"},
+		{"after", "the seq of an earlier record"},
+		{"limit", "1 to 1000000; default 100, none with follow"},
+		{"direction", "backward or forward"},
+		{"follow", "true or 1"},
+	} {
+		op.Parameters = append(op.Parameters, &huma.Param{Name: p[0], In: "query", Description: p[1], Schema: &huma.Schema{Type: huma.TypeString}})
+	}
+	return op
+}
+
+func (a *api) queryLogs(c echo.Context) error {
+	r := c.Request()
+	if _, p := a.authorize(r.Header.Get("Authorization"), logbridge.RoleViewer); p != nil {
+		writeProblem(c, p)
+		return nil
+	}
+	q, err := parseLogsQuery(r.URL.RawQuery, time.Now())
+	if err != nil {
+		writeProblem(c, a.problem(err))
+		return nil
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(a.draining, cancel)()
+	if q.follow {
+		a.stream(c, a.deps.Log.Tail(ctx, q.After, q.Query), q, cancel)
+	} else {
+		a.stream(c, a.deps.Log.Query(ctx, q.Query), q, cancel)
+	}
+	return nil
+}
+
+// stream writes records as they come. A second goroutine reads the log, so that what is ready is flushed while the next
+// record is waited for; it has ended when stream returns.
+func (a *api) stream(c echo.Context, records iter.Seq2[logbridge.Record, error], q logsQuery, cancel context.CancelFunc) {
+	feed := newFeed()
+	var reading sync.WaitGroup
+	reading.Go(func() { a.fill(feed, records, q.Limit) })
+	defer reading.Wait()
+	defer feed.stop()
+	defer cancel()
+
+	w := c.Response()
+	control := http.NewResponseController(w)
+	if q.follow {
+		startStream(w)
+		_ = control.Flush()
+	}
+	for spare := []byte(nil); ; {
+		lines, err := feed.take(spare)
+		if err != nil && !errors.Is(err, errEnd) {
+			if errors.Is(err, context.Canceled) {
+				return // the reader is gone, or this server stops
+			}
+			p := a.problem(err)
+			if !w.Committed && len(lines) == 0 {
+				writeProblem(c, p)
+				return
+			}
+			lines = append(loose.AppendString(append(lines, `{"error":`...), p.Detail), '}', '\n')
+		}
+		if !w.Committed {
+			startStream(w)
+		}
+		_ = control.SetWriteDeadline(time.Now().Add(readerTimeout))
+		if _, werr := w.Write(lines); werr != nil || err != nil {
+			return
+		}
+		if control.Flush() != nil {
+			return
+		}
+		spare = lines[:0]
+	}
+}
+
+func startStream(w *echo.Response) {
+	h := w.Header()
+	h.Set("Content-Type", "application/x-ndjson")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(http.StatusOK)
+}
+
+// errEnd is the end of the records.
+var errEnd = errors.New("end")
+
+// feed holds lines between the goroutine that reads the log and the one that writes to the client.
+type feed struct {
+	mu      sync.Mutex // guards all below
+	changed sync.Cond
+	lines   []byte
+	err     error // after lines: errEnd or why the records ended early
+	stopped bool  // nobody will take anything any more
+}
+
+func newFeed() *feed {
+	f := &feed{}
+	f.changed.L = &f.mu
+	return f
+}
+
+// fill reads records until they end, the limit is reached or the feed is stopped.
+func (a *api) fill(f *feed, records iter.Seq2[logbridge.Record, error], limit int) {
+	end := errEnd
+	defer func() {
+		if p := recover(); p != nil { // not in the goroutine of the handler, so recovered does not see it
+			a.log.Error("reading the log panicked", "panic", p, "stack", string(debug.Stack()))
+			end = errPanic
+		}
+		f.end(end)
+	}()
+	n := 0
+	for r, err := range records {
+		if err != nil {
+			end = err
+			return
+		}
+		if !f.put(&r) {
+			return
+		}
+		if n++; n == limit {
+			return
+		}
+	}
+}
+
+// end says that no more lines come, and why.
+func (f *feed) end(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+	f.changed.Broadcast()
+}
+
+// put adds a line; it waits while too much is pending, and reports false when the feed is stopped.
+func (f *feed) put(r *logbridge.Record) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.lines) > maxPending && !f.stopped {
+		f.changed.Wait()
+	}
+	if f.stopped {
+		return false
+	}
+	f.lines = appendRecord(f.lines, r)
+	f.changed.Broadcast()
+	return true
+}
+
+// take waits for lines and hands them over, giving spare in exchange. An error comes with the last lines.
+func (f *feed) take(spare []byte) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for len(f.lines) == 0 && f.err == nil {
+		f.changed.Wait()
+	}
+	lines := f.lines
+	f.lines = spare
+	f.changed.Broadcast()
+	return lines, f.err
+}
+
+// stop lets go of a waiting fill.
+func (f *feed) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopped = true
+	f.changed.Broadcast()
+}
