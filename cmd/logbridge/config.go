@@ -137,6 +137,12 @@ func (c *Config) check() error {
 	if strings.ContainsAny(c.AdminToken, " \t\r\n") {
 		fault("--admin-token: leave out spaces")
 	}
+	if c.MQTTS != "" && (c.TLSCert == "" || c.TLSKey == "") {
+		fault("--mqtts: give its certificate and key with --tls-cert and --tls-key")
+	}
+	if c.MQTTS == "" && c.HTTPS == "" && (c.TLSCert != "" || c.TLSKey != "") {
+		fault("--tls-cert, --tls-key: nothing uses them without --mqtts; leave them out or give it")
+	}
 	if c.SealKey != "" && within(c.Data, c.SealKey) {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")
 	}
@@ -152,8 +158,11 @@ func (c *Config) refuse() error {
 	if len(c.UpstreamMQTT) > 0 {
 		faults = append(faults, errors.New("--upstream-mqtt: this version cannot link to another broker yet; leave it out"))
 	}
-	if c.MQTTS != "" || c.HTTPS != "" || c.TLSCert != "" || c.TLSKey != "" || c.TLSClientCA != "" {
-		faults = append(faults, errors.New("--mqtts, --https, --tls-…: this version does not speak TLS yet; put a TLS proxy in front and leave them out"))
+	if c.HTTPS != "" {
+		faults = append(faults, errors.New("--https: this version does not speak HTTP over TLS yet; put a TLS proxy in front and leave it out"))
+	}
+	if c.TLSClientCA != "" {
+		faults = append(faults, errors.New("--tls-client-ca: this version does not log devices in by certificate yet; leave it out"))
 	}
 	return errors.Join(faults...)
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -140,11 +142,26 @@ func readLines(body io.ReadCloser, use func(line []byte) error) error {
 		if len(lines.Bytes()) == 0 { // a sign of life
 			continue
 		}
+		if err := answerError(lines.Bytes()); err != nil {
+			return err
+		}
 		if err := use(lines.Bytes()); err != nil {
 			return fmt.Errorf("%w: %w", errUse, err)
 		}
 	}
 	return lines.Err()
+}
+
+// answerError reads the line with which the server ends an answer that it could not finish.
+func answerError(line []byte) error {
+	if !bytes.HasPrefix(line, []byte(`{"error":`)) {
+		return nil
+	}
+	var last struct{ Error string }
+	if err := json.Unmarshal(line, &last); err != nil {
+		return fmt.Errorf("last line of the answer: %w", err)
+	}
+	return fmt.Errorf("the server could not finish its answer: %s", last.Error)
 }
 
 // errUse marks an error of the reader's own, as against the server's.

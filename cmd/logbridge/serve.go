@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"path/filepath"
 	"sync/atomic"
 
@@ -160,8 +159,8 @@ func (s *server) httpDeps() httpapi.Deps {
 	return httpapi.Deps{
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
-		Levels: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: s.sink, Counter: s.sink, Ledger: s.sink.Ledger,
+		Levels: s.levels, Observer: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
+		Log: s.sink, Counter: s.sink,
 		Ready: s.isReady, Metrics: metricsHandler(s),
 	}
 }

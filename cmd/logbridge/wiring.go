@@ -11,14 +11,14 @@ import (
 // setLevel and overrides translate between two packages that do not know each other.
 
 func (s *server) setLevel(ctx context.Context, id logbridge.DeviceID, w httpapi.LevelWish) (logbridge.LevelState, error) {
-	return s.levels.Set(ctx, id, levels.Change{Level: w.Level, For: w.For, Permanent: w.Permanent, Reason: w.Reason, By: w.By})
+	return s.levels.Set(ctx, id, levels.Change(w))
 }
 
 func (s *server) overrides() []httpapi.LevelOverride {
 	list := s.levels.Overrides()
 	out := make([]httpapi.LevelOverride, len(list))
 	for i, o := range list {
-		out[i] = httpapi.LevelOverride{Device: o.Device, State: o.LevelState}
+		out[i] = httpapi.LevelOverride(o)
 	}
 	return out
 }

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/logbridge/logbridge"
+)
+
+// parseServe runs the command line of serve up to the finished configuration.
+func parseServe(t *testing.T, args ...string) (Config, error) {
+	t.Helper()
+	var cmds commands
+	parser, err := kong.New(&cmds, kong.Exit(func(int) { t.Fatal("the parser wants to exit") }), kong.Writers(io.Discard, io.Discard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := parser.Parse(append([]string{"serve"}, args...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = cmds.Serve.finish(ctx)
+	return cmds.Serve.Config, err
+}
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
+	file := writeFile(t, "c.yaml", "data: from-file\nhttp: 127.0.0.1:1\nmqtt: 127.0.0.1:2\nadmin: 127.0.0.1:3\ndemo: true\n")
+	t.Setenv("LOGBRIDGE_CONFIG", file)
+	t.Setenv("LOGBRIDGE_HTTP", "127.0.0.1:10")
+	t.Setenv("LOGBRIDGE_MQTT", "127.0.0.1:20")
+	t.Setenv("LOGBRIDGE_DEMO", "false")
+	c, err := parseServe(t, "--mqtt", "127.0.0.1:200")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{c.MQTT, c.HTTP, c.Admin, c.Data, c.Demo, c.MQTTS}
+	want := []any{"127.0.0.1:200", "127.0.0.1:10", "127.0.0.1:3", "from-file", false, ""}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestAllFaultsComeTogether(t *testing.T) {
+	file := writeFile(t, "c.yaml", "http: nonsense\nmqtts: 127.0.0.1:1\n\nunknown_key: 1\nnats: nats://x\n")
+	_, err := parseServe(t, "--config", file, "--mqtt", "127.0.0.1:99999", "--admin-token", "short", "--admin-token-file", "x",
+		"--upstream-mqtt", "mqtt://y", "--https", "127.0.0.1:2", "--tls-client-ca", "z", "--seal-key", "data/key")
+	if err == nil {
+		t.Fatal("no fault found")
+	}
+	for _, want := range []string{"unknown_key", "[4:1]", "--http: write an address", "--mqtt: use a port", "--admin-token and", "at least 16",
+		"--upstream-mqtt", "--https", "--tls-client-ca", "--nats", "--mqtts: give its certificate", "--seal-key: keep it outside"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+}
+
+func TestConfigurationFaultsEndWithTheUsageCode(t *testing.T) {
+	for name, args := range map[string][]string{
+		"unknown flag":    {"serve", "--nonsense"},
+		"unknown command": {"nonsense"},
+		"bad setting":     {"serve", "--nats", "nats://x"},
+		"missing file":    {"serve", "--config", filepath.Join(t.TempDir(), "none.yaml")},
+		"bad level":       {"level", "set", "ABCDE12345/dev_01", "loud"},
+		"bad device":      {"level", "set", "ABCDE12345/", "debug"},
+		"bad time":        {"logs", "--since", "yesterday"},
+		"base with end":   {"level", "set", "ABCDE12345", "warn", "--for", "5m"},
+		"bad url":         {"device", "ls", "--url", "nonsense"},
+		"too many":        {"sim", "--devices", "1000000"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var stderr strings.Builder
+			code := execute(program{context.Background(), io.Discard, &stderr}, args)
+			if code != exitUsage || !strings.HasPrefix(stderr.String(), "logbridge: ") {
+				t.Errorf("exit code %d, %q", code, stderr.String())
+			}
+		})
+	}
+}
+
+func TestDemoStaysOnLoopback(t *testing.T) {
+	if _, err := parseServe(t, "--demo", "--http", "0.0.0.0:0"); err == nil || !strings.Contains(err.Error(), "loopback only") {
+		t.Errorf("demo on every address: %v", err)
+	}
+	if _, err := parseServe(t, "--demo", "--http", "[::1]:0", "--mqtt", "localhost:0"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNamesAreOne checks that each setting has one name in three spellings.
+func TestNamesAreOne(t *testing.T) {
+	parser, err := kong.New(&commands{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := map[string]bool{}
+	for field := range reflect.TypeFor[Config]().Fields() {
+		keys[field.Tag.Get("yaml")] = true
+	}
+	for _, flag := range parser.Model.Node.Children[0].Flags {
+		if env := "LOGBRIDGE_" + strings.ToUpper(yamlKey(flag.Name)); len(flag.Envs) != 1 || flag.Envs[0] != env {
+			t.Errorf("--%s: environment %v, want %s", flag.Name, flag.Envs, env)
+		}
+		if flag.Name != "config" && !keys[yamlKey(flag.Name)] {
+			t.Errorf("--%s has no key %s", flag.Name, yamlKey(flag.Name))
+		}
+	}
+}
+
+const exampleConfig = "../../deployments/logbridge.yaml"
+
+func TestExampleConfigurationIsTheDefault(t *testing.T) {
+	def, err := parseServe(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := parseServe(t, "--config", exampleConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Admin != "127.0.0.1:8081" {
+		t.Errorf("admin is %q: the example keeps operators apart", c.Admin)
+	}
+	c.ConfigFile, c.Admin = "", ""
+	if !reflect.DeepEqual(c, def) {
+		t.Errorf("the example gives\n%+v, the default is\n%+v", c, def)
+	}
+}
+
+func TestExampleConfigurationHasEveryKey(t *testing.T) {
+	text, err := os.ReadFile(exampleConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// "#key" and what is indented below it is a setting that is off, "# text" an explanation.
+	all := regexp.MustCompile(`(?m)^#(\S|  )`).ReplaceAllString(string(text), "$1")
+	c, present, err := readConfig(writeFile(t, "all.yaml", all))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var check func(at string, typ reflect.Type, node any)
+	check = func(at string, typ reflect.Type, node any) {
+		for typ.Kind() == reflect.Pointer || typ.Kind() == reflect.Slice {
+			if list, ok := node.([]any); ok && len(list) > 0 {
+				node = list[0]
+			}
+			typ = typ.Elem()
+		}
+		if typ.Kind() != reflect.Struct {
+			return
+		}
+		values, _ := node.(map[string]any)
+		for field := range typ.Fields() {
+			key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
+			if key == "-" {
+				continue
+			}
+			value, ok := values[key]
+			if !ok {
+				t.Errorf("%s%s is not in the example", at, key)
+			}
+			check(at+key+".", field.Type, value)
+		}
+	}
+	check("", reflect.TypeFor[Config](), present)
+	if p := c.Provision.Products; len(p) != 1 || p[0].Level == nil || *p[0].Level != logbridge.LevelError || p[0].Devices[0].PSK == "" {
+		t.Errorf("the example's products are read as %+v", p)
+	}
+}

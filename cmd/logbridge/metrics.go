@@ -1,0 +1,158 @@
+package main
+
+import (
+	"net/http"
+	"runtime"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/logbridge/logbridge"
+)
+
+// emit gives one value of a metric, with its labels' values in the order of the table.
+type emit func(value float64, labels ...string)
+
+// metric is one row of the table of all metrics.
+type metric struct {
+	name, help string
+	kind       prometheus.ValueType
+	labels     []string
+	read       func(*server, emit)
+}
+
+const (
+	gauge   = prometheus.GaugeValue
+	counter = prometheus.CounterValue
+)
+
+// metrics are all metrics of our own. A label never names a device: its values are few and known.
+var metrics = []metric{
+	{"logbridge_build_info", "Always 1; which version runs.", gauge, []string{"version", "goversion"},
+		func(_ *server, e emit) { e(1, version(), runtime.Version()) }},
+
+	{"logbridge_ingest_lines_total", "Lines and events that came in, whatever became of them.", counter, []string{"source"},
+		eachSource(func(c logbridge.Counts) float64 { return float64(c.Received) })},
+	{"logbridge_stored_lines_total", "Lines and events that were stored.", counter, []string{"source"},
+		eachSource(func(c logbridge.Counts) float64 { return float64(c.Stored) })},
+	{"logbridge_deduplicated_lines_total", "Lines that had been stored before and were acknowledged again.", counter, []string{"source"},
+		eachSource(func(c logbridge.Counts) float64 { return float64(c.Duplicate) })},
+	{"logbridge_discarded_lines_total", "Lines that were refused, or acknowledged and dropped, by reason.", counter, []string{"source", "reason"}, readDiscarded},
+
+	{"logbridge_mqtt_connections", "MQTT connections that are open, logged in or not.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.broker.Stats().Connections)) }},
+	{"logbridge_mqtt_sessions", "Devices that are logged in.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.broker.Stats().Sessions)) }},
+	{"logbridge_mqtt_connects_total", "MQTT logins, by what came of them.", counter, []string{"result"}, readConnects},
+	{"logbridge_mqtt_takeovers_total", "Logins of a device that was logged in already.", counter, nil,
+		func(s *server, e emit) { e(float64(s.broker.Stats().Takeovers)) }},
+	{"logbridge_mqtt_messages_total", "Messages from devices, by what came of them.", counter, []string{"result"}, readMessages},
+	{"logbridge_mqtt_sent_total", "Messages written to devices.", counter, nil,
+		func(s *server, e emit) { e(float64(s.broker.Stats().Sent)) }},
+
+	{"logbridge_level_overrides", "Devices that have a level of their own now, by that level.", gauge, []string{"level"}, readOverrides},
+	{"logbridge_audit_failures_total", "Audit records that could not be stored.", counter, nil,
+		func(s *server, e emit) { e(float64(s.levels.Stats().AuditFailures)) }},
+
+	{"logbridge_sink_segments", "Segment files.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().Segments)) }},
+	{"logbridge_sink_size_bytes", "Size of all segment files.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().SegmentBytes)) }},
+	{"logbridge_sink_memtable_bytes", "Size of the records in memory that are in no segment yet.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().MemtableBytes)) }},
+	{"logbridge_sink_memtable_records", "Records in memory that are in no segment yet.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().MemtableRows)) }},
+	{"logbridge_sink_oldest_timestamp_seconds", "Event time of the oldest record in a segment; absent without segments.", gauge, nil, readOldest},
+	{"logbridge_sink_forgotten_replay_keys_total", "Replay keys that the bounded window dropped before their time.", counter, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
+}
+
+// eachSource reads one count of each source.
+func eachSource(count func(logbridge.Counts) float64) func(*server, emit) {
+	return func(s *server, e emit) {
+		sources := s.sink.Ledger().Sources
+		for _, source := range logbridge.Sources {
+			e(count(sources[source]), string(source))
+		}
+	}
+}
+
+func readDiscarded(s *server, e emit) {
+	for source, c := range s.sink.Ledger().Sources {
+		sum := map[string]uint64{}
+		for _, reasons := range []map[string]uint64{c.Refused, c.Dropped} {
+			for reason, n := range reasons {
+				sum[reason] += n
+			}
+		}
+		for reason, n := range sum {
+			e(float64(n), string(source), reason)
+		}
+	}
+}
+
+func readConnects(s *server, e emit) {
+	l := s.broker.Stats().Logins
+	for result, n := range map[string]uint64{"accepted": l.Accepted, "malformed": l.Malformed, "no_password": l.NoPassword,
+		"unknown_device": l.UnknownDevice, "wrong_password": l.WrongPassword, "expired": l.Expired} {
+		e(float64(n), result)
+	}
+}
+
+func readMessages(s *server, e emit) {
+	st := s.broker.Stats()
+	taken := st.Received - min(st.Invalid+st.Failed, st.Received)
+	for result, n := range map[string]uint64{"taken": taken, "forbidden": st.Forbidden, "invalid": st.Invalid, "failed": st.Failed} {
+		e(float64(n), result)
+	}
+}
+
+func readOverrides(s *server, e emit) {
+	for level, n := range s.levels.Stats().Overrides {
+		e(float64(n), logbridge.Level(level).String())
+	}
+}
+
+func readOldest(s *server, e emit) {
+	if t := s.sink.Stats().OldestTime; !t.IsZero() {
+		e(float64(t.UnixMilli()) / 1000)
+	}
+}
+
+// tableCollector collects the table from the parts at each scrape.
+type tableCollector struct {
+	server *server
+	descs  []*prometheus.Desc
+}
+
+func newTableCollector(s *server) tableCollector {
+	c := tableCollector{server: s}
+	for _, m := range metrics {
+		c.descs = append(c.descs, prometheus.NewDesc(m.name, m.help, m.labels, nil))
+	}
+	return c
+}
+
+// Describe implements prometheus.Collector.
+func (c tableCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c tableCollector) Collect(ch chan<- prometheus.Metric) {
+	for i, m := range metrics {
+		m.read(c.server, func(value float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(c.descs[i], m.kind, value, labels...)
+		})
+	}
+}
+
+// metricsHandler serves the table and what the Go runtime and the operating system say of the process.
+func metricsHandler(s *server) http.Handler {
+	all := prometheus.NewRegistry()
+	all.MustRegister(newTableCollector(s), collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(all, promhttp.HandlerOpts{})
+}
