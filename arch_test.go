@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"httpapi":         {".", "wire/"},
 	"devicesim":       {".", "wire/"},
 	"wire/loose":      {"."},
+	"wire/recorded":   nil,
 	"wire/tencent":    {".", "wire/loose"},
 	"wire/sls":        {".", "wire/loose"},
 	"wire/cls":        {".", "wire/loose"},

@@ -3,11 +3,11 @@ package httpapi
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
-	"fmt"
+	"hash/maphash"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -28,6 +28,8 @@ const (
 type api struct {
 	*Server
 	huma huma.API
+	seed maphash.Seed
+	puts [64]sync.Mutex // by hash of the name that is put
 }
 
 func (s *Server) routeAPI(e *echo.Echo) {
@@ -39,7 +41,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	config.Formats = map[string]huma.Format{"application/json": {Marshal: marshalJSON, Unmarshal: json.Unmarshal}}
 	config.Servers = []*huma.Server{{URL: apiPath}}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
-	a := &api{Server: s, huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
+	a := &api{Server: s, seed: maphash.MakeSeed(), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
 	a.products()
 	a.devices()
 	a.levels()
@@ -133,22 +135,12 @@ func at(t time.Time) *time.Time {
 	return &t
 }
 
-// page cuts a sorted sequence into pages. A cursor names the last item of the page before; it stays good when items come
-// and go.
-type page struct {
-	after string // key of the last item before this page
-	limit int
+// lock keeps two PUTs of one name from reading the same state before they write. It returns the unlock.
+func (a *api) lock(name string) func() {
+	m := &a.puts[maphash.String(a.seed, name)%uint64(len(a.puts))]
+	m.Lock()
+	return m.Unlock
 }
-
-func parsePage(cursor string, limit int) (page, error) {
-	key, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil {
-		return page{}, fmt.Errorf("%w: cursor is not one that an earlier answer gave", logbridge.ErrInvalid)
-	}
-	return page{after: string(key), limit: limit}, nil
-}
-
-func (p page) cursor(key string) string { return base64.RawURLEncoding.EncodeToString([]byte(key)) }
 
 // set gives *to what a PUT's body names; nil leaves it.
 func set[T any](to *T, from *T) {

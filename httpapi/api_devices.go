@@ -2,7 +2,7 @@ package httpapi
 
 import (
 	"context"
-	"errors"
+	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
@@ -112,14 +112,9 @@ func (a *api) getDevice(_ context.Context, in *devicePath) (*answer[deviceView],
 
 func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceCreated], error) {
 	id := in.id()
-	if err := id.Validate(); err != nil {
-		return nil, err
-	}
-	if _, err := a.deps.Products.Product(id.Product); err != nil {
-		return nil, err
-	}
+	defer a.lock(id.String())()
 	d, err := a.deps.Devices.Device(id)
-	if err != nil && !errors.Is(err, logbridge.ErrNotFound) {
+	if found(err) != nil {
 		return nil, err
 	}
 	d.ID = id
@@ -140,11 +135,14 @@ func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceCreat
 }
 
 func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {
-	return nil, a.deps.Devices.DeleteDevice(ctx, in.id())
+	if err := a.deps.Devices.DeleteDevice(ctx, in.id()); err != nil {
+		return nil, err
+	}
+	return nil, a.deps.Levels.Forget(ctx, in.id(), actor(ctx))
 }
 
 func (a *api) listDevices(_ context.Context, in *listDevices) (*answer[deviceList], error) {
-	p, err := parsePage(in.Cursor, in.Limit)
+	after, err := parseCursor(in.Cursor)
 	if err != nil {
 		return nil, err
 	}
@@ -153,22 +151,41 @@ func (a *api) listDevices(_ context.Context, in *listDevices) (*answer[deviceLis
 		return nil, err
 	}
 	list := deviceList{Devices: []deviceView{}}
-	for d := range a.deps.Devices.Devices(in.Product) {
-		if d.ID.String() <= p.after || !match.device(d) {
+	for d := range a.deps.Devices.DevicesAfter(in.Product, after) {
+		if !match.device(d) {
 			continue
 		}
 		view := a.viewDevice(d)
 		if !match.level(view) {
 			continue
 		}
-		if len(list.Devices) == p.limit {
-			last := list.Devices[p.limit-1]
-			list.NextCursor = p.cursor(last.Product + "/" + last.Device)
+		if len(list.Devices) == in.Limit {
+			last := list.Devices[in.Limit-1]
+			list.NextCursor = cursor(logbridge.DeviceID{Product: last.Product, Device: last.Device})
 			break
 		}
 		list.Devices = append(list.Devices, view)
 	}
 	return &answer[deviceList]{list}, nil
+}
+
+// cursor names the last device of a page; it stays good when devices come and go.
+func cursor(last logbridge.DeviceID) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(last.String()))
+}
+
+func parseCursor(s string) (logbridge.DeviceID, error) {
+	if s == "" {
+		return logbridge.DeviceID{}, nil
+	}
+	key, err := base64.RawURLEncoding.DecodeString(s)
+	if err == nil {
+		id, err := logbridge.ParseDeviceID(string(key))
+		if err == nil {
+			return id, nil
+		}
+	}
+	return logbridge.DeviceID{}, fmt.Errorf("%w: cursor is not one that an earlier answer gave", logbridge.ErrInvalid)
 }
 
 // deviceMatch is the filter of a list of devices. What the registry knows is checked first, since it is cheap.

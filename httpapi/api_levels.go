@@ -100,7 +100,7 @@ func (a *api) clearDeviceLevel(ctx context.Context, in *clearLevel) (*answer[lev
 	if _, err := a.deps.Devices.Device(in.id()); err != nil {
 		return nil, err
 	}
-	if err := a.deps.Levels.Clear(ctx, in.id(), actor(ctx), in.Reason); err != nil {
+	if err := a.deps.Levels.Clear(ctx, in.id(), actor(ctx), in.Reason); found(err) != nil {
 		return nil, err
 	}
 	return &answer[levelView]{viewLevel(a.deps.Levels.State(in.id()))}, nil
@@ -140,7 +140,7 @@ func (a *api) setBase(ctx context.Context, product string, b baseLevelBody) (*an
 func (a *api) listLevels(context.Context, *none) (*answer[overrideList], error) {
 	list := overrideList{Levels: []overrideView{}}
 	for _, o := range a.deps.Overrides() {
-		list.Levels = append(list.Levels, overrideView{o.Device.Product, o.Device.Device, viewLevel(o.State)})
+		list.Levels = append(list.Levels, overrideView{o.Device.Product, o.Device.Device, viewLevel(o.LevelState)})
 	}
 	return &answer[overrideList]{list}, nil
 }

@@ -2,11 +2,8 @@ package httpapi
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/logbridge/logbridge"
 )
@@ -69,20 +66,15 @@ func (a *api) getProduct(_ context.Context, in *productPath) (*answer[productVie
 }
 
 func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productView], error) {
-	if err := logbridge.ValidateProductID(in.Product); err != nil {
-		return nil, err
-	}
+	defer a.lock(in.Product)()
 	p, err := a.deps.Products.Product(in.Product)
-	if err != nil && !errors.Is(err, logbridge.ErrNotFound) {
+	if found(err) != nil {
 		return nil, err
 	}
 	p.ID = in.Product
 	set(&p.Secret, in.Body.Secret)
 	set(&p.AllowRegister, in.Body.AllowRegister)
 	set(&p.TimeZone, in.Body.TimeZone)
-	if _, err := time.LoadLocation(p.TimeZone); err != nil {
-		return nil, fmt.Errorf("%w: time_zone %q is not an IANA zone", logbridge.ErrInvalid, clip(p.TimeZone))
-	}
 	if err := a.deps.Products.PutProduct(ctx, p); err != nil {
 		return nil, err
 	}

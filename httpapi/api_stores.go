@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/logbridge/logbridge"
 )
@@ -131,20 +129,6 @@ func views[T, V any](things []T, view func(T) V) []V {
 	return out
 }
 
-// checkOrigins refuses what no browser would send as Origin.
-func checkOrigins(origins []string) error {
-	for _, o := range origins {
-		if o == "*" {
-			continue
-		}
-		u, err := url.Parse(o)
-		if err != nil || u.Scheme == "" || u.Host == "" || o != u.Scheme+"://"+u.Host || o != strings.ToLower(o) {
-			return fmt.Errorf("%w: origin %q is neither * nor of the form https://host[:port] in lower case", logbridge.ErrInvalid, clip(o))
-		}
-	}
-	return nil
-}
-
 func viewProject(p logbridge.SLSProject) projectView {
 	return projectView{Project: p.Name, Hosts: list(p.Hosts)}
 }
@@ -176,6 +160,7 @@ func (a *api) getProject(_ context.Context, in *projectPath) (*answer[projectVie
 }
 
 func (a *api) putProject(ctx context.Context, in *putProject) (*answer[projectView], error) {
+	defer a.lock(in.Project)()
 	p, err := a.deps.Projects.SLSProject(in.Project)
 	if found(err) != nil {
 		return nil, err
@@ -214,9 +199,7 @@ func (a *api) getLogstore(_ context.Context, in *logstorePath) (*answer[logstore
 }
 
 func (a *api) putLogstore(ctx context.Context, in *putLogstore) (*answer[logstoreView], error) {
-	if _, err := a.deps.Projects.SLSProject(in.Project); err != nil {
-		return nil, err
-	}
+	defer a.lock(in.Project + "/" + in.Logstore)()
 	l, err := a.deps.Logstores.Logstore(in.Project, in.Logstore)
 	if found(err) != nil {
 		return nil, err
@@ -225,9 +208,6 @@ func (a *api) putLogstore(ctx context.Context, in *putLogstore) (*answer[logstor
 	if in.Body != nil {
 		set(&l.WebTracking, in.Body.WebTracking)
 		set(&l.Origins, in.Body.Origins)
-	}
-	if err := checkOrigins(l.Origins); err != nil {
-		return nil, err
 	}
 	if err := a.deps.Logstores.PutLogstore(ctx, l); err != nil {
 		return nil, err
@@ -268,15 +248,10 @@ func (a *api) getAccessKey(_ context.Context, in *accessKeyPath) (*answer[access
 }
 
 func (a *api) putAccessKey(ctx context.Context, in *putAccessKey) (*answer[accessKeyView], error) {
-	if _, err := a.deps.Projects.SLSProject(in.Project); err != nil {
-		return nil, err
-	}
+	defer a.lock(in.ID)()
 	k, err := a.deps.AccessKeys.AccessKey(in.ID)
 	if found(err) != nil {
 		return nil, err
-	}
-	if err == nil && k.Project != in.Project {
-		return nil, newProblem(http.StatusConflict, "this access key id belongs to another project")
 	}
 	k.Project, k.ID = in.Project, in.ID
 	if in.Body != nil {
@@ -317,6 +292,7 @@ func (a *api) getTopic(_ context.Context, in *topicPath) (*answer[topicView], er
 }
 
 func (a *api) putTopic(ctx context.Context, in *putTopic) (*answer[topicView], error) {
+	defer a.lock(in.Topic)()
 	t, err := a.deps.Topics.CLSTopic(in.Topic)
 	if found(err) != nil {
 		return nil, err
@@ -325,9 +301,6 @@ func (a *api) putTopic(ctx context.Context, in *putTopic) (*answer[topicView], e
 	if in.Body != nil {
 		set(&t.AnonymousWrite, in.Body.AnonymousWrite)
 		set(&t.Origins, in.Body.Origins)
-	}
-	if err := checkOrigins(t.Origins); err != nil {
-		return nil, err
 	}
 	if err := a.deps.Topics.PutCLSTopic(ctx, t); err != nil {
 		return nil, err

@@ -56,18 +56,27 @@ func (p *bodies) get() *buffer {
 	return &buffer{owner: p}
 }
 
-// grow takes a share of n bytes in all and gives the buffer at least that capacity. It waits at most maxBodyWait and
-// then returns ErrUnavailable.
-func (b *buffer) grow(ctx context.Context, n int64) error {
-	if more := n - b.share; more > 0 {
-		if !b.owner.share.TryAcquire(more) {
-			ctx, cancel := context.WithTimeout(ctx, maxBodyWait)
-			defer cancel()
-			if b.owner.share.Acquire(ctx, more) != nil {
-				return fmt.Errorf("%w: too many uploads at once", logbridge.ErrUnavailable)
-			}
+// take makes the buffer's share n bytes. For more than it has, it waits at most maxBodyWait and then returns
+// ErrUnavailable.
+func (b *buffer) take(ctx context.Context, n int64) error {
+	switch more := n - b.share; {
+	case more < 0:
+		b.owner.share.Release(-more)
+	case more > 0 && !b.owner.share.TryAcquire(more):
+		ctx, cancel := context.WithTimeout(ctx, maxBodyWait)
+		defer cancel()
+		if b.owner.share.Acquire(ctx, more) != nil {
+			return fmt.Errorf("%w: too many uploads at once", logbridge.ErrUnavailable)
 		}
-		b.share = n
+	}
+	b.share = n
+	return nil
+}
+
+// grow takes a share of n bytes and gives the buffer that capacity.
+func (b *buffer) grow(ctx context.Context, n int64) error {
+	if err := b.take(ctx, n); err != nil {
+		return err
 	}
 	if int64(cap(b.b)) < n {
 		b.b = append(make([]byte, 0, n), b.b...)

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -13,21 +12,13 @@ import (
 	"github.com/logbridge/logbridge/wire/sls"
 )
 
-// maxCLSBody is the vendor's bound for a structured upload; its page on tracklog names none (web-tracking.md 5.3).
-const maxCLSBody = 6 << 20
-
-// clsErrors is the error table of the CLS surface (web-tracking.md 5.3). What wire/cls found comes with its own row. Too
-// large is 413, the only error that SDK 1.0.13 does not send again at once.
+// clsErrors is the error table of the CLS surface for what this package finds (web-tracking.md 5.3); the rest of the
+// vendor's rows come from wire/cls. Too large is 413, the only error that SDK 1.0.13 does not send again at once.
 var clsErrors = map[reason]cls.Error{
 	malformed:   {Status: http.StatusBadRequest, Code: "InvalidContent"},
-	badValue:    {Status: http.StatusBadRequest, Code: "InvalidParam"},
-	missing:     {Status: http.StatusBadRequest, Code: "InvalidParam"},
 	tooLarge:    {Status: http.StatusRequestEntityTooLarge, Code: "LogSizeExceed"},
 	slow:        {Status: http.StatusBadRequest, Code: "InvalidContent"},
 	overload:    {Status: http.StatusInternalServerError, Code: "InternalError"},
-	unknownName: {Status: http.StatusNotFound, Code: "TopicNotExist"},
-	closed:      {Status: http.StatusForbidden, Code: "NotAllowed"},
-	badOrigin:   {Status: http.StatusForbidden, Code: "NotAllowed"},
 	unsupported: {Status: http.StatusMethodNotAllowed, Code: "NotSupported"},
 	badMethod:   {Status: http.StatusMethodNotAllowed, Code: "NotSupported"},
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalError"},
@@ -104,19 +95,19 @@ func (s *Server) clsPreflight(c echo.Context) error {
 // openTopic finds a topic that takes anonymous writes from this page.
 func (s *Server) openTopic(c echo.Context, id string) (logbridge.Stream, error) {
 	if id == "" {
-		return "", refuse(missing, "", 0, errors.New("topic_id is missing"))
+		return "", refuse(missing, "", 0, cls.InvalidParam("topic_id is missing"))
 	}
 	topic, err := s.deps.Topics.CLSTopic(id)
 	if err != nil {
-		return "", refuse(unknownName, "", 0, fmt.Errorf("topic %s does not exist", clip(id)))
+		return "", refuse(unknownName, "", 0, cls.TopicNotExist())
 	}
 	r, stream := c.Request(), logbridge.CLSStream(topic.ID)
 	narrowCORS(c.Response().Header(), topic.Origins, r.Header.Get("Origin"))
 	if !topic.AnonymousWrite {
-		return "", refuse(closed, stream, 0, errors.New("anonymous write is not enabled for this topic"))
+		return "", refuse(closed, stream, 0, cls.NotAllowed("anonymous write is not enabled for this topic"))
 	}
 	if !fromAllowedPage(topic.Origins, r) {
-		return "", refuse(badOrigin, stream, 0, errors.New("this origin may not write to this topic"))
+		return "", refuse(badOrigin, stream, 0, cls.NotAllowed("this origin may not write to this topic"))
 	}
 	return stream, nil
 }
@@ -128,14 +119,14 @@ func (s *Server) clsTrackLog(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.readBody(c, maxCLSBody)
+	body, err := s.readBody(c, cls.MaxBody)
 	defer body.release()
 	if err != nil {
 		return refuse(kindOf(err), stream, 0, err)
 	}
 	group, err := cls.DecodeJSON(body.b)
 	if err != nil {
-		return refuse(malformed, stream, 0, err)
+		return refuse(kindOf(err), stream, 0, err)
 	}
 	return s.appendCLS(c, group, stream, received)
 }
@@ -143,13 +134,9 @@ func (s *Server) clsTrackLog(c echo.Context) error {
 // clsQuery stores the one log in the query, with more attributes behind it.
 func (s *Server) clsQuery(c echo.Context, more ...logbridge.Attr) error {
 	received := time.Now()
-	query := c.Request().URL.RawQuery
-	if len(query) > maxWebQuery {
-		return refuse(tooLarge, "", 1, fmt.Errorf("query of %d bytes, at most %d are taken", len(query), maxWebQuery))
-	}
-	id, group, err := cls.DecodeQuery(query)
+	id, group, err := cls.DecodeQuery(c.Request().URL.RawQuery)
 	if err != nil {
-		return refuse(malformed, "", 1, err)
+		return refuse(kindOf(err), "", 1, err)
 	}
 	stream, err := s.openTopic(c, id)
 	if err != nil {

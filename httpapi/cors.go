@@ -95,7 +95,7 @@ func isToken(s string) bool {
 func anyOrigin(origins []string) bool { return len(origins) == 0 || slices.Contains(origins, "*") }
 
 func allowedOrigin(origins []string, origin string) bool {
-	return origin != "" && slices.Contains(origins, strings.ToLower(origin))
+	return origin != "" && slices.ContainsFunc(origins, func(o string) bool { return strings.EqualFold(o, origin) })
 }
 
 // fromAllowedPage reports whether a write may come from where it says it comes. An image has no Origin but, unless the page

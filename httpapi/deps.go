@@ -10,9 +10,9 @@ import (
 )
 
 // Deps is everything a Server needs of the rest of the program. All of it may be called concurrently. *registry.Registry
-// satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels;
-// *sink.Log satisfies Log and Counter. SetLevel, Overrides and Ledger are functions because their types live in packages
-// that this one may not know; LevelWish and LevelOverride have the fields of the types they stand for.
+// satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels and
+// Observer; *sink.Log satisfies Log and Counter. SetLevel, Overrides and Ledger are functions because their types live in packages
+// that this one may not know: a levels.Change converts to LevelWish and back, a levels.Override to LevelOverride.
 type Deps struct {
 	Products   Products
 	Devices    Devices
@@ -22,6 +22,7 @@ type Deps struct {
 	Topics     Topics
 	Tokens     Tokens
 	Levels     Levels
+	Observer   Observer
 	// SetLevel sets the level of one device; nil error means durable and visible.
 	SetLevel func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error)
 	// Overrides lists the live device levels.
@@ -47,10 +48,11 @@ type Products interface {
 	DeleteProduct(ctx context.Context, id string) error
 }
 
-// Devices keeps devices. Devices(product) goes in the order of product and name; "" is every product.
+// Devices keeps devices. DevicesAfter goes in the order of product and name from behind a device on, which need not exist;
+// "" is every product.
 type Devices interface {
 	Device(id logbridge.DeviceID) (logbridge.Device, error)
-	Devices(product string) iter.Seq[logbridge.Device]
+	DevicesAfter(product string, after logbridge.DeviceID) iter.Seq[logbridge.Device]
 	PutDevice(ctx context.Context, d logbridge.Device) error
 	DeleteDevice(ctx context.Context, id logbridge.DeviceID) error
 }
@@ -96,13 +98,18 @@ type Tokens interface {
 	DeleteToken(ctx context.Context, id string) error
 }
 
-// Levels is the wanted and the seen level of every device. Observe is cheap and never blocks. A write that returns nil is
-// durable and visible.
+// Levels is the wanted and the seen level of every device. A write that returns nil is durable and visible. Clear returns
+// ErrNotFound for a device without a level of its own; Forget drops all about a device that was deleted.
 type Levels interface {
 	State(id logbridge.DeviceID) logbridge.LevelState
 	Base(product string) logbridge.Level
 	Clear(ctx context.Context, id logbridge.DeviceID, by logbridge.Actor, reason string) error
 	SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error
+	Forget(ctx context.Context, id logbridge.DeviceID, by logbridge.Actor) error
+}
+
+// Observer takes note of what devices do. Observe is cheap and never blocks.
+type Observer interface {
 	Observe(o logbridge.Observation)
 }
 
@@ -118,7 +125,7 @@ type LevelWish struct {
 // LevelOverride is one live device level.
 type LevelOverride struct {
 	Device logbridge.DeviceID
-	State  logbridge.LevelState
+	logbridge.LevelState
 }
 
 // Log is where records go and come from. Append: nil means stored for good; ErrUnavailable that the outcome is unknown;

@@ -224,7 +224,7 @@ func (s *Server) storeUpload(c echo.Context, sig tencent.Signature, u tencent.Up
 	if err := s.append(c.Request().Context(), batch, stream); err != nil {
 		return err
 	}
-	s.deps.Levels.Observe(logbridge.Observation{Device: u.Device, Event: logbridge.LineSeen, Level: verbose, Time: received})
+	s.deps.Observer.Observe(logbridge.Observation{Device: u.Device, Event: logbridge.LineSeen, Level: verbose, Time: received})
 	return nil
 }
 

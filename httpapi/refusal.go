@@ -16,22 +16,20 @@ import (
 type reason string
 
 const (
-	malformed   reason = "malformed"       // not what the protocol says
-	badValue    reason = "bad_value"       // a header or parameter has a value that there is not
-	missing     reason = "missing"         // a header or parameter that must be there is not
-	tooLarge    reason = "too_large"       // over a bound
-	slow        reason = "too_slow"        // the body did not come in time
-	overload    reason = "overload"        // the bound of all bodies in flight was reached
-	badAuth     reason = "signature"       // the signature is not the device's
-	expired     reason = "expired"         // the clock of the request is off by more than is allowed
-	unknownName reason = "unknown"         // no such device, store or topic
-	noProject   reason = "unknown_project" // no such project
-	unsigned    reason = "unsigned"        // a write that needs a signature which this server does not check yet
-	closed      reason = "anonymous_off"   // the store takes no anonymous writes
-	badOrigin   reason = "origin"          // the store takes no writes from this page
-	unsupported reason = "unsupported"     // a way to write that this server does not know
-	badMethod   reason = "method"          // a method that the path does not have
-	internal    reason = "internal"        // a fault of this server
+	malformed   reason = "malformed"     // not what the protocol says
+	badValue    reason = "bad_value"     // a header or parameter has a value that there is not
+	missing     reason = "missing"       // a header or parameter that must be there is not
+	tooLarge    reason = "too_large"     // over a bound
+	slow        reason = "too_slow"      // the body did not come in time
+	overload    reason = "overload"      // the bound of all bodies in flight was reached
+	badAuth     reason = "signature"     // the signature is not the device's
+	expired     reason = "expired"       // the clock of the request is off by more than is allowed
+	unknownName reason = "unknown"       // no such device, store or topic
+	closed      reason = "anonymous_off" // the store takes no anonymous writes
+	badOrigin   reason = "origin"        // the store takes no writes from this page
+	unsupported reason = "unsupported"   // a way to write that this server does not know
+	badMethod   reason = "method"        // a method that the path does not have
+	internal    reason = "internal"      // a fault of this server
 )
 
 // refusal is an upload that will not be stored: why, and for whom it is counted. stream is "" as long as the target is not

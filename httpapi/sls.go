@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -14,14 +13,6 @@ import (
 	"github.com/logbridge/logbridge/wire/sls"
 )
 
-// The SLS surface (web-tracking.md 2 to 4).
-const (
-	// maxSLSBody is the vendor's bound, before compression (web-tracking.md 4.3).
-	maxSLSBody = 10 << 20
-	// maxWebQuery bounds the parameters of a GET (web-tracking.md 4.3, 5.3).
-	maxWebQuery = 16 << 10
-)
-
 // The fields of track_ua.gif: the vendor does not say how it names them; these are the names of the SRS project's
 // imitation (web-tracking.md 4.5). CLS does not say either, so its track.gif uses the same.
 const (
@@ -29,21 +20,13 @@ const (
 	fieldReferer   = "__referer__"
 )
 
-// slsErrors is the error table of the SLS surface (web-tracking.md 4.4). What wire/sls found comes with its own row. 400 is
-// preferred for what can never succeed: the producers try the others again.
+// slsErrors is the error table of the SLS surface for what this package finds (web-tracking.md 4.4); the rest of the
+// vendor's rows come from wire/sls. 400 is preferred for what can never succeed: the producers try the others again.
 var slsErrors = map[reason]sls.Error{
 	malformed:   {Status: http.StatusBadRequest, Code: "PostBodyInvalid"},
-	badValue:    {Status: http.StatusBadRequest, Code: "ParameterInvalid"},
-	missing:     {Status: http.StatusBadRequest, Code: "ParameterInvalid"},
 	tooLarge:    {Status: http.StatusBadRequest, Code: "PostBodyTooLarge"},
 	slow:        {Status: http.StatusBadRequest, Code: "PostBodyInvalid"},
 	overload:    {Status: http.StatusServiceUnavailable, Code: "ServerBusy"},
-	badAuth:     {Status: http.StatusUnauthorized, Code: "SignatureNotMatch"},
-	noProject:   {Status: http.StatusNotFound, Code: "ProjectNotExist"},
-	unknownName: {Status: http.StatusNotFound, Code: "LogStoreNotExist"},
-	closed:      {Status: http.StatusUnauthorized, Code: "Unauthorized"},
-	badOrigin:   {Status: http.StatusUnauthorized, Code: "Unauthorized"},
-	unsigned:    {Status: http.StatusUnauthorized, Code: "Unauthorized"},
 	unsupported: {Status: http.StatusBadRequest, Code: "ParameterInvalid"},
 	badMethod:   {Status: http.StatusMethodNotAllowed, Code: "ParameterInvalid"},
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalServerError"},
@@ -79,18 +62,18 @@ func (s *Server) slsStoreOf(c echo.Context) (slsStore, error) {
 	name := c.Param("project")
 	if name != "" {
 		if _, err := s.deps.Projects.SLSProject(name); err != nil {
-			return slsStore{}, refuse(noProject, "", 0, fmt.Errorf("The Project does not exist : %s", clip(name)))
+			return slsStore{}, refuse(unknownName, "", 0, sls.ProjectNotExist(name))
 		}
 	} else {
 		project, ok := s.deps.Projects.ProjectByHost(hostName(c.Request()))
 		if !ok {
-			return slsStore{}, refuse(noProject, "", 0, errors.New("Project does not exist."))
+			return slsStore{}, refuse(unknownName, "", 0, sls.ProjectNotExist(hostName(c.Request())))
 		}
 		name = project.Name
 	}
 	store, err := s.deps.Logstores.Logstore(name, c.Param("logstore"))
 	if err != nil {
-		return slsStore{}, refuse(unknownName, "", 0, fmt.Errorf("logstore %s does not exist.", clip(c.Param("logstore"))))
+		return slsStore{}, refuse(unknownName, "", 0, sls.LogStoreNotExist(c.Param("logstore")))
 	}
 	return slsStore{project: name, store: store, stream: logbridge.SLSStream(name, store.Name)}, nil
 }
@@ -105,10 +88,10 @@ func (s *Server) openStore(c echo.Context) (slsStore, error) {
 	r := c.Request()
 	narrowCORS(c.Response().Header(), to.store.Origins, r.Header.Get("Origin"))
 	if !to.store.WebTracking {
-		return to, refuse(closed, to.stream, 0, errors.New("web tracking is not enabled for this logstore"))
+		return to, refuse(closed, to.stream, 0, sls.Unauthorized("web tracking is not enabled for this logstore"))
 	}
 	if !fromAllowedPage(to.store.Origins, r) {
-		return to, refuse(badOrigin, to.stream, 0, errors.New("this origin may not write to this logstore"))
+		return to, refuse(badOrigin, to.stream, 0, sls.Unauthorized("this origin may not write to this logstore"))
 	}
 	return to, nil
 }
@@ -184,53 +167,63 @@ func (s *Server) slsTrack(c echo.Context) error {
 	}
 	r := c.Request()
 	if err := sls.CheckVersion(r.Header.Get("X-Log-Apiversion"), r.URL.Query().Get("APIVersion")); err != nil {
-		return refuse(missing, to.stream, 0, err)
+		return refuse(malformed, to.stream, 0, err)
 	}
-	body, err := s.readBody(c, maxSLSBody)
+	body, err := s.readSLS(c, to)
 	defer body.release()
 	if err != nil {
-		return refuse(kindOf(err), to.stream, 0, slsBodyError(err))
+		return err
 	}
+	group, err := s.decodeSLS(r, body, to)
+	if err != nil {
+		return err
+	}
+	return s.appendSLS(c, sls.Records(group, to.stream, received, clientIP(r)), to)
+}
+
+// readSLS reads a body; the caller releases it.
+func (s *Server) readSLS(c echo.Context, to slsStore) (*buffer, error) {
+	body, err := s.readBody(c, sls.MaxBody)
+	switch {
+	case errors.Is(err, logbridge.ErrTooLarge):
+		return body, refuse(tooLarge, to.stream, 0, sls.PostBodyTooLarge(max(int(c.Request().ContentLength), sls.MaxBody+1)))
+	case err != nil:
+		return body, refuse(kindOf(err), to.stream, 0, err)
+	}
+	return body, nil
+}
+
+// decodeSLS decompresses and decodes a JSON body.
+func (s *Server) decodeSLS(r *http.Request, body *buffer, to slsStore) (sls.Group, error) {
 	plain := s.bodies.get()
 	defer plain.release()
-	text, err := s.unpackSLS(r, body, plain)
+	text, err := s.unpackSLS(r, body.b, plain)
 	if err != nil {
-		return refuse(kindOf(err), to.stream, 0, err)
+		return sls.Group{}, refuse(kindOf(err), to.stream, 0, err)
 	}
 	group, err := sls.DecodeJSON(text)
 	if err != nil {
-		return refuse(malformed, to.stream, 0, err)
+		return sls.Group{}, refuse(kindOf(err), to.stream, 0, err)
 	}
-	return s.appendSLS(c, group, to, received)
+	return group, nil
 }
 
-// slsBodyError words a body that is too large as the vendor does (web-tracking.md 4.4).
-func slsBodyError(err error) error {
-	if errors.Is(err, logbridge.ErrTooLarge) {
-		return fmt.Errorf("Body size must little than %d.", maxSLSBody)
-	}
-	return err
-}
-
-// unpackSLS decompresses a body into plain; an uncompressed one is returned as it is. The share of memory is taken before:
-// what the header announces, since lz4 needs it, else the most that is taken.
-func (s *Server) unpackSLS(r *http.Request, body, plain *buffer) ([]byte, error) {
-	how, rawSize := r.Header.Get("X-Log-Compresstype"), r.Header.Get("X-Log-Bodyrawsize")
+// unpackSLS decompresses into plain, or gives the body as it is. It takes a share of memory for the most that may come out,
+// since only lz4 says beforehand what does, and keeps what did come out.
+func (s *Server) unpackSLS(r *http.Request, body []byte, plain *buffer) ([]byte, error) {
+	how := r.Header.Get("X-Log-Compresstype")
 	if how == "" {
-		return body.b, nil
+		return body, nil
 	}
-	size := int64(maxSLSBody)
-	if n, err := strconv.ParseInt(rawSize, 10, 64); err == nil && n >= 0 && n < size && strings.EqualFold(how, "lz4") {
-		size = n
-	}
-	if err := plain.grow(r.Context(), size); err != nil {
+	if err := plain.take(r.Context(), sls.MaxBody); err != nil {
 		return nil, err
 	}
-	text, err := sls.Decompress(plain.b, how, rawSize, body.b, maxSLSBody)
+	text, err := sls.Decompress(plain.b, how, r.Header.Get("X-Log-Bodyrawsize"), body, sls.MaxBody)
 	if err != nil {
 		return nil, err
 	}
-	return text, nil
+	plain.b = text
+	return text, plain.take(r.Context(), int64(cap(text)))
 }
 
 // slsGet is GET track: one log out of the query (web-tracking.md 4.5).
@@ -243,18 +236,14 @@ func (s *Server) slsQuery(c echo.Context, more ...logbridge.Attr) error {
 	if err != nil {
 		return err
 	}
-	query := c.Request().URL.RawQuery
-	if len(query) > maxWebQuery {
-		return refuse(tooLarge, to.stream, 1, fmt.Errorf("Query size %d must little than %d.", len(query), maxWebQuery))
-	}
-	group, err := sls.DecodeQuery(query)
+	group, err := sls.DecodeQuery(c.Request().URL.RawQuery)
 	if err != nil {
-		return refuse(malformed, to.stream, 1, err)
+		return refuse(kindOf(err), to.stream, 1, err)
 	}
 	for i := range group.Logs {
 		group.Logs[i].Fields = append(group.Logs[i].Fields, more...)
 	}
-	return s.appendSLS(c, group, to, received)
+	return s.appendSLS(c, sls.Records(group, to.stream, received, clientIP(c.Request())), to)
 }
 
 // slsPixel is track.gif, and track_ua.gif, which also records who asks. An image can tell a page nothing, so a refused one
@@ -273,16 +262,72 @@ func (s *Server) slsPixel(userAgent bool) echo.HandlerFunc {
 	}
 }
 
-func (s *Server) appendSLS(c echo.Context, g sls.Group, to slsStore, received time.Time) error {
-	records := sls.Records(g, to.stream, received, clientIP(c.Request()))
+func (s *Server) appendSLS(c echo.Context, records []logbridge.Record, to slsStore) error {
 	return s.append(c.Request().Context(), logbridge.Batch{Records: records}, to.stream)
 }
 
-// slsSigned refuses what needs a signature: it is not taken yet, and an unsigned write to these paths never will be.
+// slsSigned is PutLogs with a JSON body and a V1 signature, as the STS plugin and old mobile clients send it
+// (web-tracking.md 3.2, 3.3). It honours the time that was sent. Temporary credentials and protobuf are refused with the
+// codes that say so.
 func (s *Server) slsSigned(c echo.Context) error {
+	received := time.Now()
 	to, err := s.slsStoreOf(c)
 	if err != nil {
 		return err
 	}
-	return refuse(unsigned, to.stream, 0, errors.New("signed writes are not available on this server; anonymous ones go to /track"))
+	r := c.Request()
+	narrowCORS(c.Response().Header(), to.store.Origins, r.Header.Get("Origin"))
+	secret, err := s.accessSecret(r, to)
+	if err != nil {
+		return err
+	}
+	body, err := s.readSLS(c, to)
+	defer body.release()
+	if err != nil {
+		return err
+	}
+	err = sls.VerifyV1(secret, sls.Request{
+		Method: r.Method, Path: signedPath(r.URL.Path), RawQuery: r.URL.RawQuery, Header: r.Header, Body: body.b,
+	})
+	if err == nil {
+		err = sls.CheckDate(r.Header, received)
+	}
+	if err != nil {
+		return refuse(signedFault(err), to.stream, 0, err)
+	}
+	if kind := r.Header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
+		return refuse(unsupported, to.stream, 0, sls.InvalidContentType(kind))
+	}
+	group, err := s.decodeSLS(r, body, to)
+	if err != nil {
+		return err
+	}
+	return s.appendSLS(c, sls.SignedRecords(group, to.stream, received, clientIP(r)), to)
+}
+
+// accessSecret finds the secret of the access key that a request names.
+func (s *Server) accessSecret(r *http.Request, to slsStore) (string, error) {
+	id, _, err := sls.ParseV1Authorization(r.Header.Get("Authorization"))
+	if err != nil {
+		return "", refuse(badAuth, to.stream, 0, err)
+	}
+	if r.Header.Get("X-Acs-Security-Token") != "" {
+		return "", refuse(badAuth, to.stream, 0, sls.Unauthorized("The security token you provided is invalid."))
+	}
+	key, err := s.deps.AccessKeys.AccessKey(id)
+	if err != nil || key.Project != to.project {
+		return "", refuse(badAuth, to.stream, 0, sls.Unauthorized("The AccessKeyId is unauthorized."))
+	}
+	return key.Secret, nil
+}
+
+// signedPath is what clients sign of a path: it begins at /logstores (web-tracking.md 3.4).
+func signedPath(path string) string { return path[strings.Index(path, "/logstores"):] }
+
+// signedFault tells a wrong clock and a missing header from a wrong signature.
+func signedFault(err error) reason {
+	if e := (*sls.Error)(nil); errors.As(err, &e) && e.Code == "RequestTimeExpired" {
+		return expired
+	}
+	return kindOf(err)
 }

@@ -22,8 +22,8 @@ type Codec[K comparable, V any] struct {
 	// Encode and Decode make a value to bytes and back.
 	Encode func(K, V) ([]byte, error)
 	Decode func(K, []byte) (V, error)
-	// Changed, if set, is called once for each change that took effect, in order, after it is visible to Get. It must
-	// not call the table and must be quick. before or after is nil where the value was not there or is gone.
+	// Changed, if set, is called once for each change that took effect, in order, after it is visible to Get. It may
+	// read the table, not write it, and must be quick. before or after is nil where the value was not there or is gone.
 	Changed func(k K, before, after *V, revision uint64)
 }
 
@@ -109,7 +109,7 @@ func (t *Table[K, V]) DeleteIf(ctx context.Context, k K, revision uint64) (bool,
 	return true, nil
 }
 
-// Delete deletes the value, whatever its revision, and says whether there was one.
+// Delete deletes the value, whatever its revision, and says whether this call did it.
 func (t *Table[K, V]) Delete(ctx context.Context, k K) (bool, error) {
 	value, revision := t.Get(k)
 	if value == nil {
@@ -124,7 +124,7 @@ func (t *Table[K, V]) Delete(ctx context.Context, k K) (bool, error) {
 		e, err := t.store.kv.Get(ctx, t.key(k))
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			t.set(k, nil, revision)
-			return true, nil
+			return false, nil
 		}
 		if err != nil {
 			return false, unavailable("delete", t.kind, err)

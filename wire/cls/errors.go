@@ -16,7 +16,9 @@ type Error struct {
 	kind          error
 }
 
-func (e *Error) Error() string { return "cls " + strconv.Itoa(e.Status) + " " + e.Code + ": " + e.Message }
+func (e *Error) Error() string {
+	return "cls " + strconv.Itoa(e.Status) + " " + e.Code + ": " + e.Message
+}
 
 // Unwrap gives the kind.
 func (e *Error) Unwrap() error { return e.kind }

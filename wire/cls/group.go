@@ -88,22 +88,13 @@ func (d *decoder) read() {
 				d.readLog()
 			}
 		case "source":
-			d.group.Source = d.optional()
+			d.group.Source = d.in.Optional()
 		case "filename":
-			d.group.Filename = d.optional()
+			d.group.Filename = d.in.Optional()
 		default:
 			d.in.Raw()
 		}
 	}
-}
-
-// optional is the next value as text, nothing for null.
-func (d *decoder) optional() string {
-	text := d.in.Text()
-	if text == "null" {
-		return ""
-	}
-	return text
 }
 
 func (d *decoder) readLog() {

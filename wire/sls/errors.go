@@ -17,7 +17,9 @@ type Error struct {
 	kind          error
 }
 
-func (e *Error) Error() string { return "sls " + strconv.Itoa(e.Status) + " " + e.Code + ": " + e.Message }
+func (e *Error) Error() string {
+	return "sls " + strconv.Itoa(e.Status) + " " + e.Code + ": " + e.Message
+}
 
 // Unwrap gives the kind.
 func (e *Error) Unwrap() error { return e.kind }

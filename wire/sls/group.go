@@ -98,22 +98,13 @@ func (d *decoder) read() {
 		case keyTags:
 			d.readTags()
 		case keyTopic:
-			d.group.Topic = d.optional()
+			d.group.Topic = d.in.Optional()
 		case keySource:
-			d.group.Source = d.optional()
+			d.group.Source = d.in.Optional()
 		default:
 			d.in.Raw()
 		}
 	}
-}
-
-// optional is the next value as text, nothing for null.
-func (d *decoder) optional() string {
-	if d.in.Peek() == 'n' {
-		d.in.Raw()
-		return ""
-	}
-	return d.text()
 }
 
 // text is the next value within its limit.
