@@ -37,7 +37,7 @@ type Scanner struct {
 	inObject uint64
 	// first: the container was just entered, no element has been read.
 	first bool
-	// decoded holds every string that needed unescaping.
+	// decoded holds the latest strings that needed unescaping.
 	decoded strings.Builder
 }
 
@@ -135,13 +135,21 @@ func (s *Scanner) String() string {
 	if !escaped {
 		return raw
 	}
-	if s.decoded.Cap() == 0 {
-		// Enough for all that is still to come: decoding never makes a string longer.
-		s.decoded.Grow(len(raw) + len(s.text) - s.pos)
+	if s.decoded.Cap()-s.decoded.Len() < len(raw) { // decoding never makes a string longer
+		s.nextChunk(len(raw))
 	}
 	start := s.decoded.Len()
 	unescape(&s.decoded, raw)
 	return s.decoded.String()[start:]
+}
+
+// nextChunk makes room for decoded strings: twice as much each time, but not more than can still come. The full chunk lives
+// on in the strings that were taken from it.
+func (s *Scanner) nextChunk(least int) {
+	const first = 256
+	size := min(max(first, 2*s.decoded.Cap()), least+len(s.text)-s.pos)
+	s.decoded.Reset()
+	s.decoded.Grow(max(least, size))
 }
 
 // Text is the next value as text: a string decoded, anything else as the JSON that was sent.
@@ -150,6 +158,15 @@ func (s *Scanner) Text() string {
 		return s.String()
 	}
 	return s.Raw()
+}
+
+// Optional is Text, but nothing for null.
+func (s *Scanner) Optional() string {
+	if s.Peek() == 'n' {
+		s.Raw()
+		return ""
+	}
+	return s.Text()
 }
 
 // Raw consumes the next value, whatever it is, and gives it as it was sent.
@@ -240,6 +257,9 @@ func (s *Scanner) skipDigits() (n int) {
 	return n
 }
 
+// shortString is how far rawString looks byte by byte, which for most keys and values is quicker than two searches.
+const shortString = 16
+
 // rawString consumes a string and gives what stands between its quotes.
 func (s *Scanner) rawString() (raw string, escaped bool) {
 	if s.Peek() != '"' {
@@ -247,16 +267,23 @@ func (s *Scanner) rawString() (raw string, escaped bool) {
 		return "", false
 	}
 	rest := s.text[s.pos+1:]
-	n := strings.IndexByte(rest, '"')
+	i := 0
+	for ; i < len(rest) && i < shortString && rest[i] != '\\'; i++ {
+		if rest[i] == '"' {
+			s.pos += i + 2
+			return rest[:i], false
+		}
+	}
+	n := strings.IndexByte(rest[i:], '"')
 	if n < 0 {
 		s.syntax()
 		return "", false
 	}
-	if strings.IndexByte(rest[:n], '\\') < 0 {
-		s.pos += n + 2
-		return rest[:n], false
+	if strings.IndexByte(rest[i:i+n], '\\') < 0 {
+		s.pos += i + n + 2
+		return rest[:i+n], false
 	}
-	for i := 0; i < len(rest); i++ {
+	for ; i < len(rest); i++ {
 		switch rest[i] {
 		case '\\':
 			i++
