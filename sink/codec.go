@@ -1,0 +1,298 @@
+package sink
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// A group is what one message of the commit log holds, before compression:
+//
+//	group   version(1) upload…
+//	upload  text key  int64 time of receipt  uvarint records  record…
+//	record  uvarint length of the rest
+//	        int64 time  int64 observed time (little endian, ns since 1970)
+//	        byte severity | quality<<3   byte source
+//	        text stream  text body  uvarint attributes  (text key text value)…
+//	text    uvarint length, bytes
+//
+// The indexer keeps the bytes as they are and refers to records by offset.
+
+const groupVersion = 1
+
+// MaxRecord bounds one encoded record in bytes: a group must fit into a message of 1 MiB, the default limit of NATS.
+const MaxRecord = maxGroup - 8192
+
+// maxGroup bounds a group before compression, which can add a little.
+const maxGroup = 1<<20 - 32<<10
+
+// maxReplayKey bounds a replay key in bytes: names, nonce and signature are far below.
+const maxReplayKey = 2048
+
+// recordHead is the size of the fixed part of a record.
+const recordHead = 18
+
+var errCorrupt = errors.New("corrupt group")
+
+// encodeBatch encodes a batch as uploads, each of which fits into a group. A batch that needs several gets a replay key
+// for each of them.
+func encodeBatch(b logbridge.Batch) ([]upload, error) {
+	if len(b.ReplayKey) > maxReplayKey {
+		return nil, fmt.Errorf("%w: replay key of %d bytes, at most %d", logbridge.ErrTooLarge, len(b.ReplayKey), maxReplayKey)
+	}
+	var done []upload
+	var body []byte
+	n := 0
+	cut := func() {
+		if n == 0 {
+			return
+		}
+		key := b.ReplayKey
+		if key != "" && len(done) > 0 {
+			key = fmt.Sprintf("%s#%d", key, len(done))
+		}
+		head := appendText(make([]byte, 0, len(key)+16), key)
+		head = binary.LittleEndian.AppendUint64(head, uint64(b.Records[0].ObservedTime.UnixNano()))
+		head = binary.AppendUvarint(head, uint64(n))
+		done = append(done, upload{head: head, body: body, records: n})
+		body, n = nil, 0
+	}
+	for i := range b.Records {
+		r := &b.Records[i]
+		size, err := recordSize(r)
+		if err != nil {
+			return nil, err
+		}
+		if room := maxGroup - maxReplayKey - 64; len(body)+size > room {
+			cut()
+		}
+		if body == nil {
+			body = make([]byte, 0, batchSize(b.Records[i:]))
+		}
+		body = appendRecord(body, r, size)
+		n++
+	}
+	cut()
+	return done, nil
+}
+
+// upload is an encoded batch, or a part of one.
+type upload struct {
+	head, body []byte
+	records    int
+}
+
+func (u upload) size() int { return len(u.head) + len(u.body) }
+
+// batchSize estimates the encoded size, at most one group.
+func batchSize(records []logbridge.Record) int {
+	n := 0
+	for i := range records {
+		size, _ := recordSize(&records[i])
+		if n += size + binary.MaxVarintLen32; n > maxGroup {
+			return maxGroup
+		}
+	}
+	return n
+}
+
+// recordSize is the length of a record behind its length prefix; it checks what the codec relies on.
+func recordSize(r *logbridge.Record) (int, error) {
+	if r.Stream == "" || sourceNumber(r.Source) < 0 || !r.Severity.Valid() || r.TimeQuality > logbridge.TimeReceived {
+		return 0, fmt.Errorf("%w: record without stream, source, severity or time quality", logbridge.ErrInvalid)
+	}
+	n := recordHead + textSize(string(r.Stream)) + textSize(r.Body) + uvarintSize(uint64(len(r.Attributes)))
+	for _, a := range r.Attributes {
+		n += textSize(a.Key) + textSize(a.Value)
+	}
+	if n > MaxRecord {
+		return 0, fmt.Errorf("%w: record of %d bytes, at most %d", logbridge.ErrTooLarge, n, MaxRecord)
+	}
+	return n, nil
+}
+
+func textSize(s string) int { return uvarintSize(uint64(len(s))) + len(s) }
+
+func uvarintSize(v uint64) int {
+	n := 1
+	for ; v >= 0x80; v >>= 7 {
+		n++
+	}
+	return n
+}
+
+func appendRecord(b []byte, r *logbridge.Record, size int) []byte {
+	b = binary.AppendUvarint(b, uint64(size))
+	at, quality := eventTime(r)
+	b = binary.LittleEndian.AppendUint64(b, uint64(at))
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.ObservedTime.UnixNano()))
+	b = append(b, byte(r.Severity)|byte(quality)<<3, byte(sourceNumber(r.Source)))
+	b = appendText(b, string(r.Stream))
+	b = appendText(b, r.Body)
+	b = binary.AppendUvarint(b, uint64(len(r.Attributes)))
+	for _, a := range r.Attributes {
+		b = appendText(b, a.Key)
+		b = appendText(b, a.Value)
+	}
+	return b
+}
+
+// minTime and maxTime bound what nanoseconds since 1970 can say.
+var (
+	minTime = time.Unix(0, math.MinInt64)
+	maxTime = time.Unix(0, math.MaxInt64)
+)
+
+// eventTime is the record's time in nanoseconds; one that cannot be said so becomes the time of receipt.
+func eventTime(r *logbridge.Record) (int64, logbridge.TimeQuality) {
+	if r.Time.Before(minTime) || r.Time.After(maxTime) {
+		return r.ObservedTime.UnixNano(), logbridge.TimeReceived
+	}
+	return r.Time.UnixNano(), r.TimeQuality
+}
+
+func appendText(b []byte, s string) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func sourceNumber(s logbridge.Source) int { return slices.Index(logbridge.Sources, s) }
+
+// row is a decoded record whose texts still lie in the group's bytes.
+type row struct {
+	time, observed int64
+	severity       logbridge.Level
+	quality        logbridge.TimeQuality
+	source         uint8
+	stream, body   []byte
+	attrs          []byte // the encoded attributes, count first
+}
+
+// decodeRow reads the record whose length prefix is at the start of b and returns what follows it.
+func decodeRow(b []byte) (row, []byte, error) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size < recordHead || size > uint64(len(b)-n) {
+		return row{}, nil, errCorrupt
+	}
+	rest := b[n+int(size):]
+	b = b[n : n+int(size)]
+	r := row{
+		time:     int64(binary.LittleEndian.Uint64(b)),
+		observed: int64(binary.LittleEndian.Uint64(b[8:])),
+		severity: logbridge.Level(b[16] & 7),
+		quality:  logbridge.TimeQuality(b[16] >> 3),
+		source:   b[17],
+	}
+	if int(r.source) >= len(logbridge.Sources) || !r.severity.Valid() || r.quality > logbridge.TimeReceived {
+		return row{}, nil, errCorrupt
+	}
+	var ok bool
+	if r.stream, b, ok = cutText(b[recordHead:]); !ok {
+		return row{}, nil, errCorrupt
+	}
+	if r.body, b, ok = cutText(b); !ok {
+		return row{}, nil, errCorrupt
+	}
+	r.attrs = b
+	return r, rest, r.checkAttrs()
+}
+
+// checkAttrs walks the attributes once, so that later readers need not check.
+func (r *row) checkAttrs() error {
+	count, n := binary.Uvarint(r.attrs)
+	if n <= 0 || count > uint64(len(r.attrs)) {
+		return errCorrupt
+	}
+	b, ok := r.attrs[n:], true
+	for range 2 * count {
+		if _, b, ok = cutText(b); !ok {
+			return errCorrupt
+		}
+	}
+	if len(b) != 0 {
+		return errCorrupt
+	}
+	return nil
+}
+
+// eachAttr calls fn for each attribute until it returns false.
+func (r *row) eachAttr(fn func(key, value []byte) bool) {
+	count, n := binary.Uvarint(r.attrs)
+	b := r.attrs[n:]
+	var key, value []byte
+	for range count {
+		key, b, _ = cutText(b)
+		value, b, _ = cutText(b)
+		if !fn(key, value) {
+			return
+		}
+	}
+}
+
+func cutText(b []byte) (text, rest []byte, ok bool) {
+	size, n := binary.Uvarint(b)
+	if n <= 0 || size > uint64(len(b)-n) {
+		return nil, nil, false
+	}
+	return b[n : n+int(size)], b[n+int(size):], true
+}
+
+// record copies the row out.
+func (r *row) record(at logbridge.Position) logbridge.Record {
+	rec := logbridge.Record{
+		Time:         time.Unix(0, r.time).UTC(),
+		ObservedTime: time.Unix(0, r.observed).UTC(),
+		TimeQuality:  r.quality,
+		Source:       logbridge.Sources[r.source],
+		Stream:       logbridge.Stream(r.stream),
+		Severity:     r.severity,
+		Body:         string(r.body),
+		Position:     at,
+	}
+	if count, _ := binary.Uvarint(r.attrs); count > 0 {
+		rec.Attributes = make([]logbridge.Attr, 0, count)
+		r.eachAttr(func(k, v []byte) bool {
+			rec.Attributes = append(rec.Attributes, logbridge.Attr{Key: string(k), Value: string(v)})
+			return true
+		})
+	}
+	return rec
+}
+
+// decodeGroup walks a group: begin is called for each upload, each for its records, with the offset of the record and its
+// index in the group. Duplicates have an index as well, so a position never depends on what was one.
+func decodeGroup(raw []byte, begin func(key []byte, received int64, records int), each func(offset int, index uint32, r row)) error {
+	if len(raw) == 0 || raw[0] != groupVersion {
+		return errCorrupt
+	}
+	b, index := raw[1:], uint32(0)
+	for len(b) > 0 {
+		key, rest, ok := cutText(b)
+		if !ok || len(rest) < 8 {
+			return errCorrupt
+		}
+		received := int64(binary.LittleEndian.Uint64(rest))
+		rest = rest[8:]
+		count, n := binary.Uvarint(rest)
+		if n <= 0 || count > uint64(len(rest)) {
+			return errCorrupt
+		}
+		b = rest[n:]
+		begin(key, received, int(count))
+		for range count {
+			offset := len(raw) - len(b)
+			var r row
+			var err error
+			if r, b, err = decodeRow(b); err != nil {
+				return err
+			}
+			each(offset, index, r)
+			index++
+		}
+	}
+	return nil
+}

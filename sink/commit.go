@@ -1,0 +1,246 @@
+package sink
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/logbridge/logbridge"
+)
+
+const (
+	streamName = "logbridge"
+	subject    = "logbridge.log"
+
+	// maxWaiting bounds the encoded bytes of appends that wait for their group: beyond it Append answers at once that it
+	// is overloaded, so that memory stays bounded whatever the disk does.
+	maxWaiting = 64 << 20
+
+	// publishTimeout is how long one try to publish waits for its acknowledgement.
+	publishTimeout = 5 * time.Second
+
+	// publishTries bounds the tries of one group; all carry the same message id, so JetStream stores it once.
+	publishTries = 4
+
+	// handOver is how many committed groups may wait for the indexer. When it falls behind, appends wait.
+	handOver = 4
+)
+
+// waiting is one append on its way: enqueued, committed with its group, indexed, answered.
+type waiting struct {
+	upload
+	done chan result // buffered: the committer and the indexer never wait for a caller that gave up
+}
+
+type result struct {
+	receipt logbridge.Receipt
+	err     error
+}
+
+// group is what one message of the commit log holds.
+type group struct {
+	seq     uint64
+	raw     []byte
+	members []*waiting
+}
+
+func (g *group) fail(err error) {
+	for _, w := range g.members {
+		w.done <- result{err: err}
+	}
+}
+
+// committer collects appends into groups and publishes one group at a time.
+type committer struct {
+	js  jetstream.JetStream
+	out chan<- *group
+	log *slog.Logger
+
+	wake chan struct{}
+
+	mu     sync.Mutex
+	queue  []*waiting
+	bytes  int  // encoded bytes in queue
+	closed bool // no appends any more
+}
+
+var (
+	errOverload = fmt.Errorf("%w: too many appends are waiting", logbridge.ErrUnavailable)
+	errClosed   = fmt.Errorf("%w: the sink is closing", logbridge.ErrUnavailable)
+)
+
+// enqueue takes all the uploads of one append or none.
+func (c *committer) enqueue(uploads []upload) ([]*waiting, error) {
+	size := 0
+	for _, u := range uploads {
+		size += u.size()
+	}
+	members := make([]*waiting, len(uploads))
+	for i, u := range uploads {
+		members[i] = &waiting{upload: u, done: make(chan result, 1)}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return nil, errClosed
+	case c.bytes+size > maxWaiting:
+		return nil, errOverload
+	}
+	c.queue = append(c.queue, members...)
+	c.bytes += size
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+	return members, nil
+}
+
+// take removes the next group from the queue.
+func (c *committer) take() []*waiting {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n, size := 0, 1
+	for n < len(c.queue) && (n == 0 || size+c.queue[n].size() <= maxGroup) {
+		size += c.queue[n].size()
+		n++
+	}
+	members := c.queue[:n:n]
+	c.queue = c.queue[n:]
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
+	c.bytes -= size - 1
+	return members
+}
+
+// run publishes until ctx ends, then what was enqueued before, then closes the hand-over.
+func (c *committer) run(ctx context.Context) {
+	defer close(c.out)
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-c.wake:
+			c.publishAll()
+		}
+	}
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.publishAll()
+}
+
+func (c *committer) publishAll() {
+	for members := c.take(); len(members) > 0; members = c.take() {
+		g := &group{raw: joinGroup(members), members: members}
+		if err := c.publish(g); err != nil {
+			c.log.Error("commit log refused a group", "records", recordsOf(members), "err", err)
+			g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
+			continue
+		}
+		c.out <- g
+	}
+}
+
+func recordsOf(members []*waiting) (n int) {
+	for _, w := range members {
+		n += w.records
+	}
+	return n
+}
+
+func joinGroup(members []*waiting) []byte {
+	size := 1
+	for _, w := range members {
+		size += w.size()
+	}
+	raw := make([]byte, 0, size)
+	raw = append(raw, groupVersion)
+	for _, w := range members {
+		raw = append(append(raw, w.head...), w.body...)
+	}
+	return raw
+}
+
+// publish returns when JetStream has the group on disk. A try whose outcome is unknown is repeated under the same
+// message id; a refusal ends it.
+func (c *committer) publish(g *group) error {
+	msg := nats.NewMsg(subject)
+	msg.Data = s2.Encode(nil, g.raw)
+	id := rand.Text()
+	var err error
+	for range publishTries {
+		ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+		var ack *jetstream.PubAck
+		ack, err = c.js.PublishMsg(ctx, msg, jetstream.WithMsgID(id), jetstream.WithExpectStream(streamName))
+		cancel()
+		if err == nil {
+			g.seq = ack.Sequence
+			return nil
+		}
+		if api := (*jetstream.APIError)(nil); errors.As(err, &api) {
+			return err
+		}
+	}
+	return err
+}
+
+// openStream makes the commit log, or opens it. A log that has to be made anew continues behind the segments.
+func openStream(ctx context.Context, js jetstream.JetStream, lastIndexed uint64, maxBytes int64) (jetstream.Stream, error) {
+	cfg := jetstream.StreamConfig{
+		Name:        streamName,
+		Description: "logbridge commit log: groups of records that are not yet in a segment",
+		Subjects:    []string{subject},
+		Storage:     jetstream.FileStorage,
+		Discard:     jetstream.DiscardNew,
+		MaxBytes:    maxBytes,
+		DenyDelete:  true,
+		AllowDirect: true,
+		Duplicates:  2 * time.Minute,
+	}
+	s, err := js.Stream(ctx, streamName)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		cfg.FirstSeq = lastIndexed + 1
+		s, err = js.CreateStream(ctx, cfg)
+	} else if err == nil {
+		s, err = js.UpdateStream(ctx, cfg)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("commit log: %w", err)
+	}
+	return s, nil
+}
+
+// readGroup fetches a group from the commit log; nil when that sequence holds nothing.
+func readGroup(ctx context.Context, s jetstream.Stream, seq uint64) (*group, error) {
+	msg, err := s.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("commit log: sequence %d: %w", seq, err)
+	}
+	return decompress(seq, msg.Data)
+}
+
+// decompress checks the size before it allocates.
+func decompress(seq uint64, data []byte) (*group, error) {
+	n, err := s2.DecodedLen(data)
+	if err != nil || n > maxGroup {
+		return nil, fmt.Errorf("commit log: sequence %d: %w", seq, errCorrupt)
+	}
+	raw, err := s2.Decode(nil, data)
+	if err != nil {
+		return nil, fmt.Errorf("commit log: sequence "+strconv.FormatUint(seq, 10)+": %w", err)
+	}
+	return &group{seq: seq, raw: raw}, nil
+}

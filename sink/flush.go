@@ -1,0 +1,63 @@
+package sink
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// flushRetry is how long a failed segment waits for the next try: long enough for a full disk to be noticed in peace.
+const flushRetry = 2 * time.Second
+
+// writeSegment repeats until the segment is there or ctx ends. What is not written then is indexed from the commit log
+// at the next start.
+func (l *Log) writeSegment(ctx context.Context, fr *frozen) {
+	for {
+		s, err := l.writeFrozen(fr)
+		if err == nil {
+			l.install(s)
+			l.dropCommitted(ctx, fr.last)
+			return
+		}
+		l.log.Error("segment not written, trying again", "in", flushRetry, "err", err)
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(flushRetry):
+		}
+	}
+}
+
+// writeFrozen writes window and segment, in this order, and opens the segment.
+func (l *Log) writeFrozen(fr *frozen) (*segment, error) {
+	if err := saveWindow(l.cfg.Dir, fr.last, fr.window); err != nil {
+		return nil, err
+	}
+	path, err := writeSegment(l.cfg.Dir, fr.table.snapshot(), fr.first, fr.last)
+	if err != nil {
+		return nil, err
+	}
+	return openSegment(path)
+}
+
+// install puts the segment in the place of the frozen memtable; a query sees the one or the other.
+func (l *Log) install(s *segment) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.segments = append(slices.Clip(l.segments), s)
+	l.frozen = nil
+}
+
+// dropCommitted lets the commit log forget what is in segments. When it fails, the next segment does it again.
+func (l *Log) dropCommitted(ctx context.Context, last uint64) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
+	defer cancel()
+	if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(last+1)); err != nil {
+		l.log.Warn("commit log not shortened", "err", err)
+	}
+	if err := removeOldWindows(l.cfg.Dir, last); err != nil {
+		l.log.Warn("old replay windows not removed", "err", err)
+	}
+}

@@ -1,0 +1,123 @@
+package sink
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/klauspost/compress/s2"
+
+	"github.com/logbridge/logbridge"
+)
+
+// FuzzGroup feeds the commit log's decoder. What it accepts is well formed enough to be read again in full.
+func FuzzGroup(f *testing.F) {
+	for _, b := range []logbridge.Batch{
+		{Records: []logbridge.Record{line("dev_01", "hello")}},
+		{ReplayKey: "key", Records: []logbridge.Record{line("dev_01", ""), {Source: logbridge.SourceCLS, Stream: "cls/t", Attributes: []logbridge.Attr{{Key: "a", Value: "b"}, {}}}}},
+	} {
+		uploads, err := encodeBatch(b)
+		if err != nil {
+			f.Fatal(err)
+		}
+		var members []*waiting
+		for _, u := range uploads {
+			members = append(members, &waiting{upload: u})
+		}
+		raw := joinGroup(members)
+		f.Add(s2.Encode(nil, raw))
+	}
+	f.Add([]byte{})
+	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0x0f})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		g, err := decompress(1, data)
+		if err != nil {
+			return
+		}
+		m := newMemtable()
+		all := func([]byte, int64, int) bool { return true }
+		if err := m.add(g, all, func(*row, bool) {}); err != nil {
+			if len(m.rows) != 0 {
+				t.Fatal("rows of a refused group stay")
+			}
+			return
+		}
+		s := m.snapshot()
+		for i := range s.rows {
+			full := s.decode(&s.rows[i])
+			r := full.record(s.position(&s.rows[i]))
+			if string(r.Stream) != s.streams[s.rows[i].stream] {
+				t.Fatal("stream differs")
+			}
+		}
+	})
+}
+
+// FuzzWindow feeds the decoder of the replay window; what it accepts comes out as it went in.
+func FuzzWindow(f *testing.F) {
+	w := newWindow()
+	f.Add(w.encode())
+	w.first([]byte("key"), 7, 1000)
+	w.first([]byte("other"), 8, 2000)
+	f.Add(w.encode())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		w, err := decodeWindow(data)
+		if err == nil && !bytes.Equal(w.encode(), data) {
+			t.Fatal("a window does not survive")
+		}
+	})
+}
+
+// FuzzSegment damages the pages of a segment and reads it whole: an error or records, never a panic. The tail behind the
+// pages is held by its checksum, which TestDamagedSegmentIsSetAside looks at.
+func FuzzSegment(f *testing.F) {
+	m := newMemtable()
+	uploads, err := encodeBatch(logbridge.Batch{Records: []logbridge.Record{
+		line("dev_01", "hello"), line("dev_02", "world"),
+		{Time: epoch, ObservedTime: epoch, Source: logbridge.SourceSLS, Stream: "sls/p/s", Severity: logbridge.LevelInfo, Attributes: []logbridge.Attr{{Key: "k", Value: "v"}, {Key: "k", Value: "w"}}},
+	}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	g := &group{seq: 1, raw: joinGroup([]*waiting{{upload: uploads[0]}})}
+	if err := m.add(g, func([]byte, int64, int) bool { return true }, func(*row, bool) {}); err != nil {
+		f.Fatal(err)
+	}
+	path, err := writeSegment(f.TempDir(), m.snapshot(), 1, 1)
+	if err != nil {
+		f.Fatal(err)
+	}
+	good, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	name, ok := parseSegmentName(filepath.Base(path))
+	if !ok {
+		f.Fatal(path)
+	}
+	pages, tail := good[:len(good)-int(name.tail)], good[len(good)-int(name.tail):]
+	f.Add(pages)
+	for at := 10; at < len(pages); at += 37 {
+		bad := bytes.Clone(pages)
+		bad[at] ^= 0x40
+		f.Add(bad)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		data = append(bytes.Clone(data[:min(len(data), len(pages))]), pages[min(len(data), len(pages)):]...)
+		data = append(data, tail...)
+		s, err := readSegment(bytes.NewReader(data), int64(len(data)), name)
+		if err != nil {
+			t.Fatal(err) // the tail is right
+		}
+		for _, q := range []logbridge.Query{{}, {Product: "ABCDE12345", Contains: "o"}, {Fields: []logbridge.Attr{{Key: "k", Value: "w"}}}} {
+			c, err := s.open(newPlan(t.Context(), q))
+			for err == nil {
+				if _, more := c.head(); !more {
+					break
+				}
+				_, err = c.take()
+			}
+		}
+	})
+}

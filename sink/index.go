@@ -1,0 +1,183 @@
+package sink
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// index takes the committed groups in stream order until the committer has closed the hand-over, and then waits for the
+// segment that is being written. It alone writes to the active memtable and to the window.
+func (l *Log) index(ctx context.Context) {
+	timer := time.NewTicker(l.cfg.MemtableAge / 10)
+	defer timer.Stop()
+	for {
+		select {
+		case g, open := <-l.groups:
+			if !open {
+				<-l.written
+				return
+			}
+			l.takeCommitted(g)
+		case <-timer.C:
+		}
+		l.rotate(ctx)
+	}
+}
+
+// takeCommitted indexes a group that this process committed, and before it whatever the stream holds in between: a group
+// whose acknowledgement was lost is committed all the same.
+func (l *Log) takeCommitted(g *group) {
+	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+	defer cancel()
+	for seq := l.next(); seq < g.seq; seq++ {
+		missed, err := readGroup(ctx, l.stream, seq)
+		if err != nil {
+			l.log.Error("a committed group cannot be read", "err", err)
+		} else if missed != nil {
+			l.indexGroup(missed)
+		}
+	}
+	l.indexGroup(g)
+}
+
+// next is the sequence that the indexer expects.
+func (l *Log) next() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return max(l.last.Seq+1, l.first)
+}
+
+// indexGroup puts a group into the memtable, answers its appends and wakes the tails.
+func (l *Log) indexGroup(g *group) {
+	receipts := make([]logbridge.Receipt, 0, len(g.members))
+	keep := func(key []byte, received int64, records int) bool {
+		if len(key) > 0 && !l.window.first(key, g.seq, received) {
+			receipts = append(receipts, logbridge.Receipt{Duplicate: records})
+			return false
+		}
+		receipts = append(receipts, logbridge.Receipt{Stored: records})
+		return true
+	}
+	if err := l.active.add(g, keep, l.ledger.counter(len(g.members) > 0)); err != nil {
+		// The bytes are ours and were synced: only a damaged disk or a defect gets here.
+		l.log.Error("a committed group cannot be indexed", "seq", g.seq, "err", err)
+		g.fail(err)
+		return
+	}
+	if l.began.IsZero() {
+		l.began = time.Now()
+	}
+	l.mu.Lock()
+	l.last = logbridge.Position{Seq: g.seq, Index: math.MaxUint32}
+	close(l.changed)
+	l.changed = make(chan struct{})
+	l.mu.Unlock()
+	for i, w := range g.members {
+		w.done <- result{receipt: receipts[i]}
+	}
+}
+
+// rotate freezes the active memtable when it is full or old and has it written as a segment. While the one before is
+// still being written the active one may grow to its size; then the indexer waits, and with it the appends.
+func (l *Log) rotate(ctx context.Context) {
+	_, size := l.active.size()
+	full := size >= l.cfg.MemtableBytes
+	old := !l.began.IsZero() && time.Since(l.began) >= l.cfg.MemtableAge
+	if !full && !old {
+		return
+	}
+	select {
+	case <-l.written:
+	default:
+		if !full {
+			return
+		}
+		select {
+		case <-l.written:
+		case <-ctx.Done():
+			return // closing: the commit log has it all
+		}
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	fr, written := l.freeze(), make(chan struct{})
+	l.written = written
+	go func() {
+		defer close(written)
+		l.writeSegment(ctx, fr)
+	}()
+}
+
+func (l *Log) freeze() *frozen {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fr := &frozen{table: l.active, first: l.first, last: l.last.Seq, window: l.window.encode()}
+	l.frozen = fr
+	l.active, l.began = newMemtable(), time.Time{}
+	l.first = fr.last + 1
+	return fr
+}
+
+// recover indexes what the commit log holds behind sequence last, the end of the segments.
+func (l *Log) recover(ctx context.Context, last uint64) error {
+	info, err := l.stream.Info(ctx)
+	if err != nil {
+		return err
+	}
+	l.first = last + 1
+	l.last = logbridge.Position{Seq: last, Index: math.MaxUint32}
+	if last == 0 {
+		l.last = logbridge.Position{}
+	}
+	from := max(last+1, info.State.FirstSeq)
+	for seq := from; seq <= info.State.LastSeq; seq++ {
+		g, err := readGroup(ctx, l.stream, seq)
+		if err != nil {
+			return err
+		}
+		if g != nil {
+			l.indexGroup(g)
+		}
+	}
+	if n := len(l.active.rows); n > 0 {
+		l.log.Info("indexed the commit log", "records", n, "from", from, "to", info.State.LastSeq)
+	}
+	return nil
+}
+
+// tables gives what a query must look at, and the position that it reaches to.
+func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var all []table
+	memtables := []*memtable{l.active}
+	if l.frozen != nil {
+		memtables = append(memtables, l.frozen.table)
+	}
+	for _, m := range memtables {
+		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), open: m.snapshot().open})
+	}
+	for _, s := range l.segments {
+		if s.last < p.After.Seq || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
+			continue
+		}
+		all = append(all, table{bound: p.bestOf(s.minTime, s.maxTime, s.first), open: s.open})
+	}
+	return all, l.last
+}
+
+// bestOf is a bound for hits whose time and sequence begin or end there.
+func (p *plan) bestOf(low, high int64, first uint64) hit {
+	switch p.Order {
+	case logbridge.ByPosition:
+		return hit{seq: first}
+	case logbridge.OldestFirst:
+		return hit{time: low}
+	default:
+		return hit{time: high, seq: math.MaxUint64, index: math.MaxUint32}
+	}
+}

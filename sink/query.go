@@ -1,0 +1,191 @@
+package sink
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"iter"
+	"math"
+	"slices"
+
+	"github.com/logbridge/logbridge"
+)
+
+// plan is a query made ready for many rows.
+type plan struct {
+	logbridge.Query
+	since, until int64 // ns
+	source       int   // its number, -1 for any
+	content      bool  // body or attributes must be looked at
+	needle       []byte
+	ctx          context.Context
+}
+
+func newPlan(ctx context.Context, q logbridge.Query) *plan {
+	p := &plan{Query: q, since: math.MinInt64, until: math.MaxInt64, source: -1, ctx: ctx}
+	if !q.Since.IsZero() && q.Since.After(minTime) {
+		p.since = math.MaxInt64
+		if q.Since.Before(maxTime) {
+			p.since = q.Since.UnixNano()
+		}
+	}
+	if !q.Until.IsZero() && q.Until.Before(maxTime) {
+		p.until = math.MinInt64
+		if q.Until.After(minTime) {
+			p.until = q.Until.UnixNano()
+		}
+	}
+	if q.Source != "" {
+		p.source = sourceNumber(q.Source)
+		if p.source < 0 {
+			p.source = math.MaxInt // no record has it
+		}
+	}
+	p.needle = []byte(q.Contains)
+	p.content = len(p.needle) > 0 || len(q.Fields) > 0
+	return p
+}
+
+// matchHead looks at the fixed part of a record.
+func (p *plan) matchHead(at int64, l logbridge.Level, source uint8) bool {
+	return p.MatchLevel(l) && p.matchTime(at) && (p.source < 0 || int(source) == p.source)
+}
+
+// matchTime: until is exclusive, except that the last nanosecond that can be said stands for no end.
+func (p *plan) matchTime(at int64) bool {
+	return at >= p.since && (at < p.until || p.until == math.MaxInt64)
+}
+
+// matchRow is Query.MatchContent on bytes.
+func (p *plan) matchRow(r *row) bool {
+	for _, want := range p.Fields {
+		found := false
+		r.eachAttr(func(k, v []byte) bool {
+			found = string(k) == want.Key && string(v) == want.Value
+			return !found
+		})
+		if !found {
+			return false
+		}
+	}
+	if len(p.needle) == 0 || bytes.Contains(r.body, p.needle) {
+		return true
+	}
+	found := false
+	r.eachAttr(func(_, v []byte) bool {
+		found = bytes.Contains(v, p.needle)
+		return !found
+	})
+	return found
+}
+
+// hit is a row that answers a query, with what orders it.
+type hit struct {
+	time  int64
+	seq   uint64
+	index uint32
+	row   int32
+}
+
+// compare orders hits as the query wants its answer.
+func (p *plan) compare(a, b hit) int {
+	position := cmp.Or(cmp.Compare(a.seq, b.seq), cmp.Compare(a.index, b.index))
+	switch p.Order {
+	case logbridge.ByPosition:
+		return position
+	case logbridge.OldestFirst:
+		return cmp.Or(cmp.Compare(a.time, b.time), position)
+	default:
+		return -cmp.Or(cmp.Compare(a.time, b.time), position)
+	}
+}
+
+// best sorts the hits and keeps as many as can be wanted.
+func (p *plan) best(hits []hit) []hit {
+	slices.SortFunc(hits, p.compare)
+	if p.Limit > 0 && len(hits) > p.Limit {
+		hits = hits[:p.Limit:p.Limit]
+	}
+	return hits
+}
+
+// cursor gives the matching records of one table, best first.
+type cursor interface {
+	head() (hit, bool)
+	take() (logbridge.Record, error)
+	close()
+}
+
+// table is something that can be searched: a memtable or a segment. bound is what no hit of it can be better than.
+type table struct {
+	bound hit
+	open  func(*plan) (cursor, error)
+}
+
+// Query gives the records that answer q, in its order. It sees everything that was acknowledged before it began. It
+// reads on only as far as the caller does, and ends with ctx, whose error is then the last thing it gives.
+func (l *Log) Query(ctx context.Context, q logbridge.Query) iter.Seq2[logbridge.Record, error] {
+	return func(yield func(logbridge.Record, error) bool) {
+		if err := q.Validate(); err != nil {
+			yield(logbridge.Record{}, err)
+			return
+		}
+		p := newPlan(ctx, q)
+		tables, _ := l.tables(p)
+		if err := merge(p, tables, func(r logbridge.Record) bool { return yield(r, nil) }); err != nil {
+			yield(logbridge.Record{}, err)
+		}
+	}
+}
+
+// merge walks all tables in the plan's order, opening each only when its bound is reached.
+func merge(p *plan, tables []table, yield func(logbridge.Record) bool) error {
+	slices.SortFunc(tables, func(a, b table) int { return p.compare(a.bound, b.bound) })
+	var open []cursor
+	defer func() {
+		for _, c := range open {
+			c.close()
+		}
+	}()
+	for sent := 0; p.Limit == 0 || sent < p.Limit; sent++ {
+		if err := p.ctx.Err(); err != nil {
+			return err
+		}
+		best := bestCursor(p, open)
+		for len(tables) > 0 && (best == nil || reaches(p, tables[0], best)) {
+			c, err := tables[0].open(p)
+			if err != nil {
+				return err
+			}
+			tables, open = tables[1:], append(open, c)
+			best = bestCursor(p, open)
+		}
+		if best == nil {
+			return nil
+		}
+		r, err := best.take()
+		if err != nil {
+			return err
+		}
+		if !yield(r) {
+			return nil
+		}
+	}
+	return nil
+}
+
+func reaches(p *plan, t table, c cursor) bool {
+	h, _ := c.head()
+	return p.compare(t.bound, h) <= 0
+}
+
+func bestCursor(p *plan, open []cursor) cursor {
+	var best cursor
+	var bestHit hit
+	for _, c := range open {
+		if h, ok := c.head(); ok && (best == nil || p.compare(h, bestHit) < 0) {
+			best, bestHit = c, h
+		}
+	}
+	return best
+}

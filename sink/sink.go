@@ -1,0 +1,193 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/natsd"
+)
+
+// Config sets the folder and the bounds of the sink. Zero fields take the defaults.
+type Config struct {
+	// Dir is the folder of the segments.
+	Dir string
+	// MemtableBytes is the size at which the memtable becomes a segment; default 32 MiB. Twice as much may be in memory
+	// while a segment is being written.
+	MemtableBytes int
+	// MemtableAge is the age at which it becomes one although it is small; default 10 minutes.
+	MemtableAge time.Duration
+	// CommitLogBytes bounds the commit log on disk; default 4 GiB. It only grows while segments cannot be written.
+	CommitLogBytes int64
+}
+
+func (c *Config) setDefaults() {
+	if c.MemtableBytes == 0 {
+		c.MemtableBytes = 32 << 20
+	}
+	if c.MemtableAge == 0 {
+		c.MemtableAge = 10 * time.Minute
+	}
+	if c.CommitLogBytes == 0 {
+		c.CommitLogBytes = 4 << 30
+	}
+}
+
+// Log is the sink. Its methods may be called concurrently.
+type Log struct {
+	cfg    Config
+	log    *slog.Logger
+	stream jetstream.Stream
+	commit *committer
+	groups chan *group // committed, on their way to the indexer
+	ledger *ledger
+
+	// The indexer's own.
+	window  *window
+	began   time.Time     // when active got its first group
+	written chan struct{} // closed when no segment is being written
+
+	mu       sync.RWMutex
+	active   *memtable
+	first    uint64  // sequence after the last one of frozen or segments
+	frozen   *frozen // being written as a segment, or nil
+	segments []*segment
+	last     logbridge.Position
+	changed  chan struct{} // closed and replaced after each group
+}
+
+// frozen is a memtable that takes no more.
+type frozen struct {
+	table       *memtable
+	first, last uint64
+	window      []byte // the replay window at that point
+}
+
+// New opens the folder, indexes what the commit log holds beyond the segments, and makes the sink ready for Append, which
+// works once Run runs.
+func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*Log, error) {
+	cfg.setDefaults()
+	if cfg.Dir == "" {
+		return nil, errors.New("sink: no folder given")
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
+	if err := syncDir(filepath.Dir(cfg.Dir)); err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
+	l := &Log{
+		cfg: cfg, log: log, ledger: newLedger(),
+		groups: make(chan *group, handOver), active: newMemtable(), changed: make(chan struct{}),
+		written: make(chan struct{}),
+	}
+	close(l.written)
+	var err error
+	var last uint64
+	if l.segments, last, err = loadSegments(cfg.Dir, log); err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
+	if l.window, err = loadWindow(cfg.Dir, last); err != nil {
+		log.Error("replays of uploads from before the restart will be stored again", "err", err)
+		l.window = newWindow()
+	}
+	if l.stream, err = openStream(ctx, node.JetStream(), last, cfg.CommitLogBytes); err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
+	l.commit = &committer{js: node.JetStream(), out: l.groups, log: log, wake: make(chan struct{}, 1)}
+	if err := l.recover(ctx, last); err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
+	return l, nil
+}
+
+// Run commits, indexes and writes segments until ctx ends; then it finishes what was appended before and returns. The
+// memtable needs no writing then: the commit log has it.
+func (l *Log) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	wg.Go(func() { l.commit.run(ctx) })
+	l.index(ctx)
+	wg.Wait()
+	return nil
+}
+
+// Append stores a batch. nil means that a power cut now would not lose it, and that a query begun now finds it. An error
+// that is ErrUnavailable leaves the outcome unknown; ErrTooLarge and ErrInvalid mean that nothing was stored. The batch
+// must not be changed afterwards. The deadline of ctx bounds the wait.
+func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
+	var sum logbridge.Receipt
+	if len(b.Records) == 0 {
+		return sum, nil
+	}
+	uploads, err := encodeBatch(b)
+	if err != nil {
+		return sum, err
+	}
+	members, err := l.commit.enqueue(uploads)
+	if err != nil {
+		return sum, err
+	}
+	for _, w := range members {
+		select {
+		case r := <-w.done:
+			if r.err != nil {
+				return sum, r.err
+			}
+			sum.Stored += r.receipt.Stored
+			sum.Duplicate += r.receipt.Duplicate
+		case <-ctx.Done():
+			return sum, fmt.Errorf("%w: append: %w", logbridge.ErrUnavailable, context.Cause(ctx))
+		}
+	}
+	return sum, nil
+}
+
+// Last is the position of the newest record; the zero position when there is none.
+func (l *Log) Last() logbridge.Position {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.last
+}
+
+// Stats are numbers for the metrics.
+type Stats struct {
+	Segments      int
+	SegmentBytes  int64
+	MemtableBytes int
+	MemtableRows  int
+	// OldestTime is the event time of the oldest record in a segment; zero without segments.
+	OldestTime time.Time
+	// ForgottenKeys counts replay keys that the bounded window dropped before their time.
+	ForgottenKeys uint64
+}
+
+// Stats counts what is there now.
+func (l *Log) Stats() Stats {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	s := Stats{Segments: len(l.segments), ForgottenKeys: l.window.overflow.Load()}
+	for _, seg := range l.segments {
+		s.SegmentBytes += seg.size
+		if at := time.Unix(0, seg.minTime); s.OldestTime.IsZero() || at.Before(s.OldestTime) {
+			s.OldestTime = at
+		}
+	}
+	tables := []*memtable{l.active}
+	if l.frozen != nil {
+		tables = append(tables, l.frozen.table)
+	}
+	for _, m := range tables {
+		rows, size := m.size()
+		s.MemtableRows += rows
+		s.MemtableBytes += size
+	}
+	return s
+}

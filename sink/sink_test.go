@@ -1,0 +1,435 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/natsd"
+)
+
+// env is a sink on a real embedded NATS server that can be stopped and started again on the same folder.
+type env struct {
+	t    *testing.T
+	dir  string
+	cfg  Config
+	log  *Log
+	stop func()
+}
+
+func newEnv(t *testing.T, cfg Config) *env {
+	e := &env{t: t, dir: t.TempDir(), cfg: cfg}
+	e.start()
+	t.Cleanup(func() { e.stop() })
+	return e
+}
+
+func (e *env) start() {
+	e.t.Helper()
+	quiet := slog.New(slog.NewTextHandler(testWriter{e.t}, &slog.HandlerOptions{Level: slog.LevelError}))
+	node, err := natsd.New(natsd.Config{Dir: filepath.Join(e.dir, "nats")}, quiet)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.cfg.Dir = filepath.Join(e.dir, "segments")
+	e.log, err = New(e.t.Context(), e.cfg, node, quiet)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := e.log.Run(ctx); err != nil {
+			e.t.Error(err)
+		}
+		node.Run(ctx)
+	}()
+	e.stop = sync.OnceFunc(func() { cancel(); <-done })
+}
+
+func (e *env) restart() {
+	e.t.Helper()
+	e.stop()
+	e.start()
+}
+
+type testWriter struct{ t *testing.T }
+
+func (w testWriter) Write(b []byte) (int, error) {
+	w.t.Logf("%s", b)
+	return len(b), nil
+}
+
+func (e *env) append(b logbridge.Batch) logbridge.Receipt {
+	e.t.Helper()
+	r, err := e.log.Append(e.t.Context(), b)
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return r
+}
+
+func (e *env) query(q logbridge.Query) []logbridge.Record {
+	e.t.Helper()
+	var out []logbridge.Record
+	for r, err := range e.log.Query(e.t.Context(), q) {
+		if err != nil {
+			e.t.Fatal(err)
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+var epoch = time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)
+
+// randomRecord makes records that collide in every field, so that queries select some of them.
+func randomRecord(rnd *rand.Rand) logbridge.Record {
+	r := logbridge.Record{
+		Time:         epoch.Add(time.Duration(rnd.IntN(3600)) * time.Second),
+		ObservedTime: epoch.Add(time.Hour),
+		TimeQuality:  logbridge.TimeQuality(rnd.IntN(3)),
+		Severity:     logbridge.Level(1 + rnd.IntN(4)),
+	}
+	switch rnd.IntN(4) {
+	case 0:
+		r.Source, r.Stream = logbridge.SourceSLS, logbridge.SLSStream("proj", fmt.Sprint("store", rnd.IntN(3)))
+		for i := range rnd.IntN(4) {
+			r.Attributes = append(r.Attributes, logbridge.Attr{Key: fmt.Sprint("k", i), Value: fmt.Sprint("value ", rnd.IntN(5))})
+		}
+	case 1:
+		r.Source, r.Stream = logbridge.SourceCLS, logbridge.CLSStream(fmt.Sprint("topic", rnd.IntN(3)))
+		r.Attributes = []logbridge.Attr{{Key: "k1", Value: ""}, {Key: "k1", Value: "value 1"}}
+	default:
+		id := logbridge.DeviceID{Product: fmt.Sprint("PRODUCT00", rnd.IntN(2)), Device: fmt.Sprintf("dev_%02d", rnd.IntN(12))}
+		r.Source, r.Stream = logbridge.SourceMQTT, id.Stream()
+		r.Body = fmt.Sprintf("message %d about %s", rnd.IntN(1000), strings.Repeat("things ", rnd.IntN(30)))
+	}
+	return r
+}
+
+var queries = []logbridge.Query{
+	{},
+	{Limit: 7},
+	{Order: logbridge.OldestFirst, Limit: 50},
+	{Order: logbridge.ByPosition},
+	{Product: "PRODUCT000"},
+	{Product: "PRODUCT001", Device: "dev_03"},
+	{Device: "dev_0*", Limit: 20},
+	{Product: "PRODUCT000", Device: "dev_1?", Level: logbridge.LevelWarn},
+	{Stream: logbridge.CLSStream("topic1")},
+	{Project: "proj"}, {Project: "proj", Logstore: "store2"}, {Logstore: "store0"}, {Topic: "topic2"},
+	{Level: logbridge.LevelError, Order: logbridge.OldestFirst},
+	{Source: logbridge.SourceSLS, Contains: "value 3"},
+	{Contains: "about things", Limit: 30},
+	{Contains: "message 77"},
+	{Fields: []logbridge.Attr{{Key: "k1", Value: "value 1"}}},
+	{Fields: []logbridge.Attr{{Key: "k0", Value: "value 1"}, {Key: "k1", Value: "value 2"}}, Source: logbridge.SourceSLS},
+	{Since: epoch.Add(10 * time.Minute), Until: epoch.Add(20 * time.Minute)},
+	{Since: epoch.Add(59 * time.Minute), Order: logbridge.OldestFirst},
+	{Until: epoch}, {Source: "nosuch"}, {Product: "PRODUCT009"}, {Topic: "t"},
+}
+
+// TestQueryAgainstModel compares every query with a plain filter and sort over the same records, with the records spread
+// over segments and memtables, before and after a restart.
+func TestQueryAgainstModel(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 64 << 10})
+	rnd := rand.New(rand.NewPCG(1, 2))
+	total := 0
+	for range 120 {
+		var b logbridge.Batch
+		for range 1 + rnd.IntN(60) {
+			b.Records = append(b.Records, randomRecord(rnd))
+		}
+		total += len(b.Records)
+		if r := e.append(b); r.Stored != len(b.Records) {
+			t.Fatalf("receipt %+v for %d records", r, len(b.Records))
+		}
+	}
+	for _, when := range []string{"before", "after the restart"} {
+		all := e.query(logbridge.Query{Order: logbridge.ByPosition})
+		if len(all) != total {
+			t.Fatalf("%s: %d records, %d were stored", when, len(all), total)
+		}
+		if n := e.log.Stats().Segments; n < 2 {
+			t.Fatalf("%s: %d segments: this test wants several", when, n)
+		}
+		middle := all[len(all)/3].Position
+		for _, q := range queries {
+			compareWithModel(t, e, all, q)
+			q.After = middle
+			compareWithModel(t, e, all, q)
+		}
+		e.restart()
+	}
+}
+
+func compareWithModel(t *testing.T, e *env, all []logbridge.Record, q logbridge.Query) {
+	t.Helper()
+	var want []logbridge.Record
+	for i := range all {
+		if q.Match(&all[i]) {
+			want = append(want, all[i])
+		}
+	}
+	p := newPlan(t.Context(), q)
+	slices.SortStableFunc(want, func(a, b logbridge.Record) int { return p.compare(hitOf(a), hitOf(b)) })
+	if q.Limit > 0 && len(want) > q.Limit {
+		want = want[:q.Limit]
+	}
+	if got := e.query(q); !reflect.DeepEqual(got, want) {
+		t.Errorf("query %+v: %d records, the model has %d", q, len(got), len(want))
+	}
+}
+
+func hitOf(r logbridge.Record) hit {
+	return hit{time: r.Time.UnixNano(), seq: r.Position.Seq, index: r.Position.Index}
+}
+
+func line(device, text string) logbridge.Record {
+	id := logbridge.DeviceID{Product: "ABCDE12345", Device: device}
+	return logbridge.Record{
+		Time: epoch, ObservedTime: epoch, Source: logbridge.SourceReportLog, Stream: id.Stream(), Severity: logbridge.LevelInfo, Body: text,
+	}
+}
+
+func TestReplayIsStoredOnce(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 20 << 10})
+	b := logbridge.Batch{ReplayKey: "ABCDE12345/dev_01 4711 signature", Records: []logbridge.Record{line("dev_01", "one"), line("dev_01", "two")}}
+	want := logbridge.Receipt{Stored: 2}
+	filler := logbridge.Batch{Records: []logbridge.Record{line("other", strings.Repeat("x", 15<<10))}}
+	for round := range 6 {
+		if got := e.append(b); got != want {
+			t.Fatalf("round %d: receipt %+v, want %+v", round, got, want)
+		}
+		want = logbridge.Receipt{Duplicate: 2}
+		e.append(filler)
+		e.append(filler)
+		if round%2 == 1 {
+			e.restart()
+		}
+	}
+	if got := e.query(logbridge.Query{Device: "dev_01"}); len(got) != 2 {
+		t.Errorf("%d records stored, want 2", len(got))
+	}
+	later := b
+	later.Records = slices.Clone(b.Records)
+	for i := range later.Records {
+		later.Records[i].ObservedTime = epoch.Add(windowAge)
+	}
+	if got := e.append(later); got.Stored != 2 {
+		t.Errorf("after the window: receipt %+v, want 2 stored", got)
+	}
+	if got := e.log.Ledger().Total; got.Received != got.Stored+got.Duplicate {
+		t.Errorf("ledger does not add up: %+v", got)
+	}
+}
+
+func TestLargeBatchIsSplitAndBounded(t *testing.T) {
+	e := newEnv(t, Config{})
+	var b logbridge.Batch
+	for i := range 40 {
+		b.Records = append(b.Records, line("big", fmt.Sprint(i, strings.Repeat("y", 100<<10))))
+	}
+	b.ReplayKey = "big one"
+	if got := e.append(b); got.Stored != 40 {
+		t.Fatalf("receipt %+v", got)
+	}
+	if got := e.append(b); got.Duplicate != 40 {
+		t.Fatalf("second time: receipt %+v", got)
+	}
+	_, err := e.log.Append(t.Context(), logbridge.Batch{Records: []logbridge.Record{line("big", strings.Repeat("z", MaxRecord))}})
+	if !errors.Is(err, logbridge.ErrTooLarge) {
+		t.Errorf("record over the bound: %v", err)
+	}
+	if got := e.query(logbridge.Query{Device: "big"}); len(got) != 40 {
+		t.Errorf("%d records", len(got))
+	}
+}
+
+func TestUndecodableRecordIsRefused(t *testing.T) {
+	e := newEnv(t, Config{})
+	for name, spoil := range map[string]func(*logbridge.Record){
+		"no stream":     func(r *logbridge.Record) { r.Stream = "" },
+		"wrong source":  func(r *logbridge.Record) { r.Source = "web" },
+		"wrong level":   func(r *logbridge.Record) { r.Severity = 5 },
+		"quality of no": func(r *logbridge.Record) { r.TimeQuality = 9 },
+	} {
+		r := line("dev", "text")
+		spoil(&r)
+		if _, err := e.log.Append(t.Context(), logbridge.Batch{Records: []logbridge.Record{r}}); !errors.Is(err, logbridge.ErrInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	r := line("dev", "far future")
+	r.Time = time.Date(3000, 1, 1, 0, 0, 0, 0, time.UTC)
+	e.append(logbridge.Batch{Records: []logbridge.Record{r}})
+	if got := e.query(logbridge.Query{}); len(got) != 1 || !got[0].Time.Equal(epoch) || got[0].TimeQuality != logbridge.TimeReceived {
+		t.Errorf("time that cannot be written: %+v", got)
+	}
+}
+
+// TestTailHasNoGapAndNoRepeat follows while writers write and segments roll, from the start and from a later position.
+func TestTailHasNoGapAndNoRepeat(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 32 << 10})
+	const writers, each = 4, 150
+	e.append(logbridge.Batch{Records: []logbridge.Record{line("history", "before")}})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			for i := range each {
+				r := line(fmt.Sprint("dev_", w), fmt.Sprint(i, strings.Repeat(" pad", 50)))
+				if _, err := e.log.Append(ctx, logbridge.Batch{Records: []logbridge.Record{r, line("noise", "noise")}}); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	next := make([]int, writers)
+	var from logbridge.Position
+	for seen := 0; seen < writers*each; {
+		// The reader goes away every 70 records and comes back with the last position.
+		for r, err := range e.log.Tail(ctx, from, logbridge.Query{Device: "dev_*"}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.Position.Compare(from) <= 0 {
+				t.Fatalf("position %s after %s", r.Position, from)
+			}
+			from = r.Position
+			id, _ := r.Stream.Device()
+			var w, i int
+			fmt.Sscanf(id.Device, "dev_%d", &w)
+			fmt.Sscanf(r.Body, "%d", &i)
+			if i != next[w] {
+				t.Fatalf("writer %d: line %d, want %d", w, i, next[w])
+			}
+			next[w]++
+			if seen++; seen%70 == 0 || seen == writers*each {
+				break
+			}
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("%d of %d lines", seen, writers*each)
+		}
+	}
+	wg.Wait()
+	if n := e.log.Stats().Segments; n == 0 {
+		t.Error("no segment was written: this test wants some")
+	}
+}
+
+func TestDamagedSegmentIsSetAside(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 8 << 10})
+	for i := range 40 {
+		e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", fmt.Sprint(i, strings.Repeat("x", 1000)))}})
+	}
+	e.stop()
+	files, _ := filepath.Glob(filepath.Join(e.cfg.Dir, "*.parquet"))
+	if len(files) < 4 {
+		t.Fatalf("%d segments, want several", len(files))
+	}
+	if err := os.Truncate(files[1], 100); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(files[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)-100] ^= 1 // in the footer
+	if err := os.WriteFile(files[2], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.start()
+	if got := e.query(logbridge.Query{}); len(got) == 0 || len(got) >= 40 {
+		t.Errorf("%d records of 40 with two segments damaged", len(got))
+	}
+	for _, f := range files[1:3] {
+		if _, err := os.Stat(f + ".damaged"); err != nil {
+			t.Error(err)
+		}
+	}
+	if r := e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "after")}}); r.Stored != 1 {
+		t.Errorf("receipt %+v", r)
+	}
+}
+
+// TestSegmentThatCannotBeWritten takes the folder away: appends go on into the commit log, and the segment is written
+// when the folder is back.
+func TestSegmentThatCannotBeWritten(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 16 << 10})
+	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "first")}})
+	hidden := e.cfg.Dir + ".hidden"
+	if err := os.Rename(e.cfg.Dir, hidden); err != nil {
+		t.Fatal(err)
+	}
+	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", strings.Repeat("x", 20<<10))}})
+	if got := e.query(logbridge.Query{}); len(got) != 2 {
+		t.Errorf("%d records while the folder is away", len(got))
+	}
+	if err := os.Rename(hidden, e.cfg.Dir); err != nil {
+		t.Fatal(err)
+	}
+	e.restart()
+	if got := e.query(logbridge.Query{}); len(got) != 2 {
+		t.Errorf("%d records after the restart", len(got))
+	}
+}
+
+func TestAppendWithoutRoomOrAfterClose(t *testing.T) {
+	e := newEnv(t, Config{})
+	e.stop()
+	_, err := e.log.Append(t.Context(), logbridge.Batch{Records: []logbridge.Record{line("dev", "late")}})
+	if !errors.Is(err, logbridge.ErrUnavailable) {
+		t.Errorf("append after close: %v", err)
+	}
+	c := &committer{wake: make(chan struct{}, 1)}
+	u := upload{body: make([]byte, maxGroup), records: 1}
+	for range maxWaiting / maxGroup {
+		if _, err := c.enqueue([]upload{u}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.enqueue([]upload{u, u}); !errors.Is(err, logbridge.ErrUnavailable) {
+		t.Errorf("append beyond the bound: %v", err)
+	}
+	if got := len(c.take()); got != 1 {
+		t.Errorf("group of %d uploads that fill one each", got)
+	}
+}
+
+func TestQueryEndsWithItsContext(t *testing.T) {
+	e := newEnv(t, Config{})
+	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "1"), line("dev", "2"), line("dev", "3")}})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var last error
+	n := 0
+	for _, err := range e.log.Query(ctx, logbridge.Query{}) {
+		last = err
+		n++
+		cancel()
+	}
+	if n != 2 || !errors.Is(last, context.Canceled) {
+		t.Errorf("%d answers, last error %v; want one record and then context.Canceled", n, last)
+	}
+	for _, err := range e.log.Query(t.Context(), logbridge.Query{Device: "["}) {
+		if !errors.Is(err, logbridge.ErrInvalid) {
+			t.Errorf("bad pattern: %v", err)
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package sink
+
+import (
+	"context"
+	"iter"
+
+	"github.com/logbridge/logbridge"
+)
+
+// Tail gives every record behind from that answers q, in the order of positions: first those that are there, then each
+// new one when it has been stored, with no gap and no repeat in between, until ctx ends or the caller stops. Each record's
+// Position is where a later Tail can go on. q.Order and q.Limit are not looked at.
+//
+// A tail reads the store and is only woken by new records, so a slow reader costs no memory and loses nothing.
+func (l *Log) Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error] {
+	return func(yield func(logbridge.Record, error) bool) {
+		if err := q.Validate(); err != nil {
+			yield(logbridge.Record{}, err)
+			return
+		}
+		q.Order, q.Limit, q.After = logbridge.ByPosition, 0, from
+		for {
+			changed := l.onChange()
+			p := newPlan(ctx, q)
+			tables, reached := l.tables(p)
+			stopped := false
+			err := merge(p, tables, func(r logbridge.Record) bool {
+				q.After = r.Position // may be behind reached: a group shows in the memtable just before it counts
+				stopped = !yield(r, nil)
+				return !stopped
+			})
+			if stopped || ctx.Err() != nil {
+				return
+			}
+			if err != nil {
+				yield(logbridge.Record{}, err)
+				return
+			}
+			if q.After.Compare(reached) < 0 {
+				q.After = reached
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}
+}
+
+// onChange gives a channel that is closed when records arrive after this call.
+func (l *Log) onChange() <-chan struct{} {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.changed
+}
