@@ -37,10 +37,11 @@ type conn struct {
 	head []byte
 	// session is set at login by the connection's own goroutine, which alone uses it.
 	session *session
-	// hello is what the CONNECT said and mochi was not told; set before session.
+	// hello is what the CONNECT said and mochi was not told; set and used likewise.
 	hello hello
 
 	draining  atomic.Bool
+	tellsWhy  atomic.Bool   // a CONNACK of MQTT 5 is on its way: a DISCONNECT may follow it
 	farewell  atomic.Uint32 // the reason code of the DISCONNECT that Close writes; 0 none
 	closeOnce sync.Once
 	// done is closed when the connection's goroutine has ended and its session is reported as disconnected.
@@ -49,7 +50,6 @@ type conn struct {
 
 // hello is the part of a CONNECT that is kept from mochi.
 type hello struct {
-	version         byte
 	receiveMaximum  uint16 // 0 is no bound
 	serverKeepalive bool   // the keep-alive is not the one that the client asked for
 }
@@ -158,11 +158,11 @@ func (c *conn) takeOver() {
 func (c *conn) Close() error {
 	err := error(net.ErrClosed)
 	c.closeOnce.Do(func() {
-		if reason := byte(c.farewell.Load()); reason != 0 && c.hello.version == 5 {
+		if reason := byte(c.farewell.Load()); reason != 0 && c.tellsWhy.Load() {
 			// The deadline also ends a write that is stuck, so that this one cannot wait behind it (P8). Whether the
 			// farewell arrives does not matter.
 			_ = c.SetWriteDeadline(time.Now().Add(farewellTimeout))
-			_, _ = c.Conn.Write([]byte{packets.Disconnect << 4, 1, reason})
+			_, _ = c.Conn.Write([]byte{packets.Disconnect << 4, 2, reason, 0})
 		}
 		err = c.Conn.Close()
 	})

@@ -1,0 +1,633 @@
+package broker
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/tencent"
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// Each test is a row of mqtt-broker.md 1a: what mochi 2.7.9 does without our guard.
+
+// A SUBSCRIBE of MQTT 5 that ends before its options panics in the decoder.
+func TestP1TruncatedSubscribe(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	other := loggedIn(t, b, dev2, 4)
+	receive(t, "session", r.connected)
+
+	c := loggedIn(t, b, dev1, 5)
+	s := receive(t, "session", r.connected)
+	if _, err := c.Write([]byte{0x82, 7, 0, 1, 0, 0, 2, 'a', 'b'}); err != nil {
+		t.Fatal(err)
+	}
+	c.expectClosed()
+	if got := receive(t, "end of the session", r.disconnected); got != s {
+		t.Error("another session ended")
+	}
+	if n := b.Stats().Panics; n != 1 {
+		t.Errorf("%d panics counted, want 1", n)
+	}
+	other.alive()
+	// The device can come back: mochi has forgotten the client.
+	loggedIn(t, b, dev1, 5).alive()
+}
+
+// A Code that is wrapped panics on its way to a v5 PUBACK.
+func TestP2WrappedCode(t *testing.T) {
+	r := newRecorder()
+	r.handle = func(logbridge.Session, logbridge.Message) error {
+		return fmt.Errorf("handler: %w", packets.ErrQuotaExceeded)
+	}
+	b := start(t, Config{}, r)
+	c := loggedIn(t, b, dev1, 5)
+	c.publish(tencent.ReportTopic(dev1), "x", 1, 7)
+	if ack := c.expect(packets.Puback); ack.PacketID != 7 || ack.ReasonCode < 0x80 {
+		t.Errorf("PUBACK %d with code %#x, want 7 with an error", ack.PacketID, ack.ReasonCode)
+	}
+	c.alive()
+	if n := b.Stats().Panics; n != 0 {
+		t.Errorf("%d panics", n)
+	}
+}
+
+// An error from OnPublish becomes a successful PUBACK and the message is fanned out.
+func TestP3FailureIsNotSuccess(t *testing.T) {
+	failure := map[string]error{
+		"unavailable": fmt.Errorf("append: %w", logbridge.ErrUnavailable),
+		"plain":       errors.New("disk on fire"),
+	}
+	invalid := map[string]struct {
+		err  error
+		code byte
+	}{
+		"invalid":   {fmt.Errorf("report: %w", logbridge.ErrInvalid), packets.ErrPayloadFormatInvalid.Code},
+		"too large": {fmt.Errorf("append: %w", logbridge.ErrTooLarge), packets.ErrQuotaExceeded.Code},
+	}
+	r := newRecorder()
+	var result atomic.Pointer[error]
+	r.handle = func(logbridge.Session, logbridge.Message) error { return *result.Load() }
+	b := start(t, Config{}, r)
+	for name, err := range failure {
+		result.Store(&err)
+		for _, version := range []byte{3, 4} {
+			t.Run(fmt.Sprint(name, " v", version), func(t *testing.T) {
+				c := loggedIn(t, b, dev1, version)
+				c.publish(tencent.ReportTopic(dev1), "x", 1, 7)
+				c.expectClosed()
+			})
+		}
+		t.Run(name+" v5", func(t *testing.T) {
+			c := loggedIn(t, b, dev1, 5)
+			c.publish(tencent.ReportTopic(dev1), "x", 1, 7)
+			if ack := c.expect(packets.Puback); ack.ReasonCode != 0x83 {
+				t.Errorf("code %#x", ack.ReasonCode)
+			}
+			c.publish(tencent.ReportTopic(dev1), "x", 0, 0)
+			c.alive()
+		})
+	}
+	for name, row := range invalid {
+		result.Store(&row.err)
+		for _, version := range []byte{3, 4, 5} {
+			t.Run(fmt.Sprint(name, " v", version), func(t *testing.T) {
+				c := loggedIn(t, b, dev1, version)
+				c.publish(tencent.ReportTopic(dev1), "x", 1, 7)
+				want := row.code
+				if version < 5 {
+					want = 0
+				}
+				if ack := c.expect(packets.Puback); ack.ReasonCode != want {
+					t.Errorf("code %#x, want %#x", ack.ReasonCode, want)
+				}
+				c.alive()
+			})
+		}
+	}
+}
+
+func withReceiveMaximum(n uint16) func(*packets.Packet) {
+	return func(pk *packets.Packet) { pk.Properties.ReceiveMaximum = n }
+}
+
+// Pushes at QoS 1 to a client with a Receive Maximum deadlock with its PUBACKs.
+func TestP4PushesAndAcksDoNotDeadlock(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	c, s := listening(t, b, r, dev1, 5, 1, withReceiveMaximum(10))
+	topic := tencent.OperationResultTopic(dev1)
+	var senders sync.WaitGroup
+	for range 16 {
+		senders.Go(func() {
+			for range 2000 {
+				if err := s.Send(topic, []byte("level")); err != nil {
+					t.Errorf("send: %v", err)
+					return
+				}
+			}
+		})
+	}
+	sent := make(chan error, 1)
+	go func() {
+		senders.Wait()
+		sent <- s.Send(topic, []byte("last"))
+	}()
+	for {
+		pk := c.expect(packets.Publish)
+		c.puback(pk.PacketID)
+		if string(pk.Payload) == "last" {
+			break
+		}
+	}
+	if err := receive(t, "return of the last send", sent); err != nil {
+		t.Error(err)
+	}
+}
+
+// After a burst beyond the Receive Maximum nothing is delivered any more.
+func TestP5BurstsDoNotStall(t *testing.T) {
+	for _, limit := range []uint16{1, 4} {
+		r := newRecorder()
+		b := start(t, Config{}, r)
+		c, s := listening(t, b, r, dev1, 5, 1, withReceiveMaximum(limit))
+		c.subscribe(2, 1, tencent.SysResultTopic(dev1))
+		for burst := range 12 {
+			for i := range 8 {
+				for _, topic := range []string{tencent.OperationResultTopic(dev1), tencent.SysResultTopic(dev1)} {
+					if err := s.Send(topic, fmt.Appendf(nil, "%d.%d", burst, i)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			last := fmt.Sprintf("%d.7", burst)
+			for heard := map[string]bool{}; len(heard) < 2; {
+				pk := c.expect(packets.Publish)
+				if string(pk.Payload) == last {
+					heard[pk.TopicName] = true
+				}
+				c.puback(pk.PacketID)
+			}
+		}
+	}
+}
+
+// The end of the old connection removes the new one from the broker.
+func TestP6TakeoverKeepsTheNewConnection(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	payload := []byte("level")
+	lost := 0
+	ended := map[logbridge.Session]bool{}
+	var old logbridge.Session
+	for i := range 750 {
+		c, s := listening(t, b, r, dev1, []byte{3, 4, 5}[i%3], 0)
+		if known, ok := b.server.Clients.Get(tencent.ClientID(dev1)); !ok || known != s.(*session).client {
+			lost++
+		}
+		if err := s.Send(tencent.OperationResultTopic(dev1), payload); err != nil {
+			t.Fatalf("takeover %d: %v", i, err)
+		}
+		if pk := c.expect(packets.Publish); !bytes.Equal(pk.Payload, payload) {
+			t.Fatalf("takeover %d: got %q", i, pk.Payload)
+		}
+		if old != nil && !ended[old] {
+			gone := receive(t, "end of the old session", r.disconnected)
+			if gone == s || ended[gone] {
+				t.Fatalf("takeover %d: the wrong session ended", i)
+			}
+			ended[gone] = true
+		}
+		old = s
+		if i%10 == 5 { // now and then it leaves politely and is back at once
+			c.send(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Disconnect}})
+		}
+	}
+	if lost > 0 {
+		t.Errorf("%d of 750 new connections were forgotten", lost)
+	}
+	if got := b.Stats(); got.Sessions != 1 {
+		t.Errorf("%d sessions, want 1", got.Sessions)
+	}
+}
+
+// Many connections of one device at once: the last one stays, every session ends once.
+func TestP6TakeoverStorm(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	var all sync.WaitGroup
+	for range 60 {
+		all.Go(func() {
+			c := dial(t, b, 4)
+			if _, err := c.Write(c.encode(connectPacket(t, dev1, 4))); err == nil {
+				_, _ = c.read() // some are closed before their CONNACK
+			}
+		})
+	}
+	all.Wait()
+	c, s := loggedIn(t, b, dev1, 4), logbridge.Session(nil)
+	for s = range r.connected {
+		if s.(*session).conn.RemoteAddr().String() == c.LocalAddr().String() {
+			break
+		}
+	}
+	c.subscribe(1, 0, tencent.OperationResultTopic(dev1))
+	if err := s.Send(tencent.OperationResultTopic(dev1), []byte("level")); err != nil {
+		t.Error(err)
+	}
+	c.expect(packets.Publish)
+}
+
+// A client that does not read holds up whoever sends to it.
+func TestP7SlowReaderDoesNotBlockForEver(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{WriteTimeout: 300 * time.Millisecond}, r)
+	for _, qos := range []byte{0, 1} {
+		slow := pipe(t, b, 4)
+		slow.login(dev1)
+		s := receive(t, "session", r.connected)
+		slow.subscribe(1, qos, tencent.OperationResultTopic(dev1))
+		other, s2 := listening(t, b, r, dev2, 4, qos)
+
+		failed := make(chan error, 1)
+		go func() { failed <- s.Send(tencent.OperationResultTopic(dev1), []byte("level")) }()
+		if err := s2.Send(tencent.OperationResultTopic(dev2), []byte("level")); err != nil {
+			t.Error(err)
+		}
+		other.expect(packets.Publish)
+		if err := receive(t, "end of the send", failed); !errors.Is(err, logbridge.ErrUnavailable) {
+			t.Errorf("send to a client that does not read: %v", err)
+		}
+		if got := receive(t, "end of the session", r.disconnected); got != s {
+			t.Error("another session ended")
+		}
+		if err := s.Send(tencent.OperationResultTopic(dev1), []byte("level")); !errors.Is(err, logbridge.ErrUnavailable) {
+			t.Errorf("send to a session that is gone: %v", err)
+		}
+		other.Close()
+		receive(t, "end of the other session", r.disconnected)
+	}
+}
+
+// A device whose old connection is stuck in a write gets no CONNACK on its new one.
+func TestP8ReconnectPastAStuckWrite(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{WriteTimeout: time.Minute}, r)
+	for _, version := range []byte{4, 5} {
+		stuck := pipe(t, b, version)
+		stuck.login(dev1, func(pk *packets.Packet) { pk.Connect.Keepalive = 0 })
+		s := receive(t, "session", r.connected)
+		stuck.subscribe(1, 0, tencent.OperationResultTopic(dev1))
+		failed := make(chan error, 1)
+		began := make(chan struct{})
+		go func() {
+			close(began)
+			failed <- s.Send(tencent.OperationResultTopic(dev1), []byte("level"))
+		}()
+		<-began
+		if _, err := stuck.Read(make([]byte, 1)); err != nil { // the write has begun
+			t.Fatal(err)
+		}
+		asked := time.Now()
+		c := loggedIn(t, b, dev1, version)
+		if took := time.Since(asked); took > 2*time.Second {
+			t.Errorf("CONNACK after %v", took)
+		}
+		receive(t, "end of the stuck send", failed)
+		receive(t, "end of the stuck session", r.disconnected)
+		c.alive()
+		c.Close()
+		receive(t, "end of the session", r.disconnected)
+		<-r.connected
+	}
+}
+
+// flaky is a listener whose first accepts fail as if files had run out.
+type flaky struct {
+	net.Listener
+	failures atomic.Int32
+}
+
+func (l *flaky) Accept() (net.Conn, error) {
+	if l.failures.Add(-1) >= 0 {
+		return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", errTooManyFiles)}
+	}
+	return l.Listener.Accept()
+}
+
+var errTooManyFiles = errors.New("too many open files")
+
+// One accept error ends the listener.
+func TestP9AcceptErrors(t *testing.T) {
+	b := bound(t, Config{}, newRecorder())
+	l := &flaky{Listener: b.listeners[0]}
+	l.failures.Store(4)
+	b.listeners[0] = l
+	run(t, b)
+	loggedIn(t, b, dev1, 4).alive()
+	if n := b.Stats().AcceptErrors; n != 4 {
+		t.Errorf("%d accept errors counted, want 4", n)
+	}
+}
+
+// A connection without a CONNECT lives for ever and keeps the broker from ending.
+func TestP10SilentConnection(t *testing.T) {
+	t.Run("closed in time", func(t *testing.T) {
+		b := start(t, Config{ConnectTimeout: 100 * time.Millisecond}, newRecorder())
+		for _, said := range [][]byte{nil, {0x10}, {0x10, 40, 0, 4, 'M'}} {
+			c := dial(t, b, 4)
+			if _, err := c.Write(said); err != nil {
+				t.Fatal(err)
+			}
+			c.expectClosed()
+		}
+	})
+	t.Run("does not hold up the end", func(t *testing.T) {
+		b := bound(t, Config{ConnectTimeout: time.Hour}, newRecorder())
+		stop := run(t, b)
+		silent := dial(t, b, 4)
+		half := dial(t, b, 4)
+		if _, err := half.Write([]byte{0x10, 40, 0, 4, 'M'}); err != nil {
+			t.Fatal(err)
+		}
+		c := loggedIn(t, b, dev1, 5) // accepted after the others
+		stop()
+		silent.expectClosed()
+		half.expectClosed()
+		if pk := c.expect(packets.Disconnect); pk.ReasonCode != packets.ErrServerShuttingDown.Code {
+			t.Errorf("DISCONNECT %#x", pk.ReasonCode)
+		}
+	})
+}
+
+// watcher sees what mochi publishes on its own.
+type watcher struct {
+	mqtt.HookBase
+	wills atomic.Int32
+}
+
+func (w *watcher) ID() string                              { return "watcher" }
+func (w *watcher) Provides(b byte) bool                    { return b == mqtt.OnWillSent }
+func (w *watcher) OnWillSent(*mqtt.Client, packets.Packet) { w.wills.Add(1) }
+
+// A will is published past every check.
+func TestP11Will(t *testing.T) {
+	r := newRecorder()
+	b := bound(t, Config{}, r)
+	w := &watcher{}
+	if err := b.server.AddHook(w, nil); err != nil {
+		t.Fatal(err)
+	}
+	run(t, b)
+	for _, version := range []byte{3, 4, 5} {
+		for qos := range byte(3) {
+			c := loggedIn(t, b, dev1, version, func(pk *packets.Packet) {
+				pk.Connect.WillFlag, pk.Connect.WillQos, pk.Connect.WillRetain = true, qos, qos == 2
+				pk.Connect.WillTopic, pk.Connect.WillPayload = tencent.ReportTopic(dev2), []byte("forged")
+			})
+			c.Close() // without a DISCONNECT
+			receive(t, "end of the session", r.disconnected)
+			// A second CONNECT sends the will as well.
+			c = loggedIn(t, b, dev1, version)
+			c.send(connectPacket(t, dev1, version))
+			if pk, err := c.read(); err == nil && pk.FixedHeader.Type != packets.Disconnect {
+				t.Errorf("second CONNECT: packet type %d", pk.FixedHeader.Type)
+			}
+			receive(t, "end of the session", r.disconnected)
+		}
+	}
+	if n := w.wills.Load(); n > 0 {
+		t.Errorf("%d wills were published", n)
+	}
+	if n := b.server.Topics.Retained.Len(); n > 0 {
+		t.Errorf("%d messages retained", n)
+	}
+	if len(r.messages) > 0 {
+		t.Errorf("the handler got %d messages", len(r.messages))
+	}
+}
+
+// The subscriptions of an expired session stay, and the next session of the device gets their messages.
+func TestP12ExpiredSessionLeavesNothing(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	topic := tencent.OperationResultTopic(dev1)
+	for _, version := range []byte{4, 5} {
+		c, s := listening(t, b, r, dev1, version, 1, func(pk *packets.Packet) {
+			pk.Connect.Clean = false
+			pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 3600, true
+		})
+		if err := s.Send(topic, []byte("unacknowledged")); err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+		receive(t, "end of the session", r.disconnected)
+		if n := b.server.Clients.Len(); n != 0 {
+			t.Errorf("v%d: %d clients are remembered", version, n)
+		}
+		if subs := b.server.Topics.Subscribers(topic); len(subs.Subscriptions)+len(subs.Shared) > 0 {
+			t.Errorf("v%d: a subscription stays: %v", version, subs)
+		}
+		for _, clean := range []bool{true, false} {
+			again := dial(t, b, version)
+			if ack := again.login(dev1, func(pk *packets.Packet) { pk.Connect.Clean = clean }); ack.SessionPresent {
+				t.Errorf("v%d: the CONNACK says that there is a session", version)
+			}
+			s = receive(t, "session", r.connected)
+			if err := s.Send(topic, []byte("level")); !errors.Is(err, logbridge.ErrNotFound) {
+				t.Errorf("v%d: send without a subscription: %v", version, err)
+			}
+			again.alive() // nothing came before the PINGRESP
+			again.Close()
+			receive(t, "end of the session", r.disconnected)
+		}
+	}
+}
+
+// A keep-alive of 43691 and more overflows and ends the connection at once.
+func TestP13HugeKeepalive(t *testing.T) {
+	b := start(t, Config{}, newRecorder())
+	for _, keepalive := range []uint16{43690, 43691, 43700, 65535} {
+		for _, version := range []byte{3, 4, 5} {
+			c := dial(t, b, version)
+			ack := c.login(dev1, func(pk *packets.Packet) { pk.Connect.Keepalive = keepalive })
+			if version == 5 && ack.Properties.ServerKeepAlive != maxKeepalive {
+				t.Errorf("server keep-alive %d, want %d", ack.Properties.ServerKeepAlive, maxKeepalive)
+			}
+			c.alive()
+			c.Close()
+		}
+	}
+}
+
+// Filters with $share match what they should not.
+func TestP14SharedFilters(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	filters := []string{
+		"$share/g/#", "$share/g/+/operation/+/+", "$share/g/" + tencent.OperationResultTopic(dev1), "$SHARE/g/#",
+		"$share/g/ABCDE12345/dev_01/data", "$queue/ABCDE12345/dev_01/data", "#", "+/#", "$log/#",
+		"$log/operation/result/ABCDE12345/+", "$log/operation/result/+/dev_01",
+		tencent.OperationResultTopic(dev2), "ABCDE12345/dev_02/data", "$thing/down/property/ABCDE12345/dev_02",
+		"ABCDE12345/dev_01/#", "$SYS/#", "$SYS/broker/version",
+	}
+	for _, version := range []byte{3, 4, 5} {
+		c := loggedIn(t, b, dev1, version)
+		want := byte(0x80)
+		if version == 5 {
+			want = 0x87
+		}
+		for i, code := range c.subscribe(1, 1, filters...) {
+			if code != want {
+				t.Errorf("v%d: %s: SUBACK %#x, want %#x", version, filters[i], code, want)
+			}
+		}
+		other := loggedIn(t, b, dev2, version)
+		other.publish("ABCDE12345/dev_02/data", "private", 1, 1)
+		other.expect(packets.Puback)
+		c.alive()
+		c.Close()
+	}
+}
+
+// A header may announce 256 MB, which mochi allocates twice, before the login.
+func TestP18OversizePackets(t *testing.T) {
+	b := start(t, Config{MaxPacket: 8 << 10}, newRecorder())
+	for _, head := range [][]byte{
+		{0x10, 0xff, 0xff, 0xff, 0x7f},
+		{0x10, 0x81, 0x20}, // 4097
+		{0x10, 0xff, 0xff, 0xff, 0xff, 0x01},
+		{0x30, 2, 'a', 'b'},
+		{'G', 'E', 'T', ' '},
+	} {
+		c := dial(t, b, 4)
+		if _, err := c.Write(head); err != nil {
+			t.Fatal(err)
+		}
+		c.expectClosed()
+	}
+	c := loggedIn(t, b, dev1, 4)
+	if _, err := c.Write([]byte{0x30, 0xff, 0xff, 0xff, 0x7f}); err != nil {
+		t.Fatal(err)
+	}
+	c.expectClosed()
+
+	c5 := dial(t, b, 5)
+	if ack := c5.login(dev1); ack.Properties.MaximumPacketSize != 8<<10 {
+		t.Errorf("CONNACK announces %d bytes", ack.Properties.MaximumPacketSize)
+	}
+	c5.publish(tencent.ReportTopic(dev1), strings.Repeat("x", 8000), 1, 1)
+	c5.expect(packets.Puback)
+}
+
+// MQTT 5 learns what is not offered.
+func TestP18Announcements(t *testing.T) {
+	b := start(t, Config{}, newRecorder())
+	p := dial(t, b, 5).login(dev1, func(pk *packets.Packet) {
+		pk.Properties.SessionExpiryInterval, pk.Properties.SessionExpiryIntervalFlag = 60, true
+	}).Properties
+	if !p.RetainAvailableFlag || p.RetainAvailable != 0 || !p.WildcardSubAvailableFlag || p.WildcardSubAvailable != 0 ||
+		!p.SharedSubAvailableFlag || p.SharedSubAvailable != 0 || !p.SubIDAvailableFlag || p.SubIDAvailable != 0 ||
+		!p.MaximumQosFlag || p.MaximumQos != 1 || p.TopicAliasMaximum != 0 ||
+		!p.SessionExpiryIntervalFlag || p.SessionExpiryInterval != 0 {
+		t.Errorf("CONNACK properties %+v", p)
+	}
+}
+
+// Older clients are sent a DISCONNECT, which they do not know.
+func TestP23NoDisconnectForOlderClients(t *testing.T) {
+	r := newRecorder()
+	b := bound(t, Config{}, r)
+	stop := run(t, b)
+	for _, version := range []byte{3, 4} {
+		old := loggedIn(t, b, dev1, version)
+		loggedIn(t, b, dev1, version)
+		old.expectClosed()
+		// Topics of others are acknowledged and dropped.
+		c := loggedIn(t, b, dev1, version)
+		c.publish(tencent.ReportTopic(dev2), "x", 1, 1)
+		c.expect(packets.Puback)
+		c.alive()
+	}
+	old := loggedIn(t, b, dev2, 5)
+	loggedIn(t, b, dev2, 5)
+	if pk := old.expect(packets.Disconnect); pk.ReasonCode != packets.ErrSessionTakenOver.Code {
+		t.Errorf("takeover: DISCONNECT %#x", pk.ReasonCode)
+	}
+	c := loggedIn(t, b, dev1, 4)
+	stop()
+	c.expectClosed()
+}
+
+// A publish on $sys/… reaches nobody and gets no PUBACK.
+func TestP28SysTopics(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	for _, version := range []byte{3, 4, 5} {
+		c := loggedIn(t, b, dev1, version)
+		for qos := range byte(2) {
+			c.publish(tencent.SysTopic(dev1), "time?", qos, uint16(qos)*5)
+			m := receive(t, "message", r.messages)
+			if m.Topic != tencent.SysTopic(dev1) || string(m.Payload) != "time?" || m.QoS != qos {
+				t.Errorf("got %+v", m)
+			}
+			if qos == 1 {
+				c.expect(packets.Puback)
+			}
+		}
+		for _, topic := range []string{
+			"$SYS/broker/version", "$SYS/operation/ABCDE12345/dev_01", "$sys/operation/ABCDE12345/dev_02", "$share", "$share/g",
+			"$shadow/operation/ABCDE12345/dev_02", "$s",
+		} {
+			c.publish(topic, "x", 1, 6)
+			if ack := c.expect(packets.Puback); version == 5 && ack.ReasonCode != packets.ErrNotAuthorized.Code {
+				t.Errorf("%s: code %#x", topic, ack.ReasonCode)
+			}
+		}
+		c.publish("$shadow/operation/ABCDE12345/dev_01", "x", 1, 6)
+		c.expect(packets.Puback)
+		if m := receive(t, "message", r.messages); m.Topic != "$shadow/operation/ABCDE12345/dev_01" {
+			t.Errorf("got %+v", m)
+		}
+		c.Close()
+	}
+	if len(r.messages) > 0 {
+		t.Errorf("the handler got %d messages that it should not", len(r.messages))
+	}
+}
+
+// mochi takes the packet identifiers of the two directions for one: an own PUBLISH of the device makes it forget the
+// push with the same identifier, and a SUBSCRIBE is refused because of it.
+func TestPacketIdentifiersOfBothDirections(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	for _, version := range []byte{4, 5} {
+		c, s := listening(t, b, r, dev1, version, 1)
+		if err := s.Send(tencent.OperationResultTopic(dev1), []byte("level")); err != nil {
+			t.Fatal(err)
+		}
+		id := c.expect(packets.Publish).PacketID
+		c.publish(tencent.ReportTopic(dev1), "x", 1, id)
+		if ack := c.expect(packets.Puback); ack.PacketID != id || ack.ReasonCode != 0 {
+			t.Errorf("PUBACK %d %#x", ack.PacketID, ack.ReasonCode)
+		}
+		if codes := c.subscribe(id, 1, tencent.SysResultTopic(dev1)); !bytes.Equal(codes, []byte{1}) {
+			t.Errorf("SUBACK %v", codes)
+		}
+		c.puback(id)
+		if got := receive(t, "acknowledgement", r.acked); got != "level" {
+			t.Errorf("acknowledged %q", got)
+		}
+		c.Close()
+	}
+}
