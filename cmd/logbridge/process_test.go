@@ -1,0 +1,219 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// asProgram, in the environment, makes the test binary run main instead of tests: the whole program as a process of its
+// own, with the race detector whenever the tests have it.
+const asProgram = "LOGBRIDGE_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	switch os.Getenv(asProgram) {
+	case "logbridge":
+		main()
+	case "limits":
+		limitsMain()
+	default:
+		os.Exit(m.Run())
+	}
+}
+
+// patience is how long anything in these tests may take before it counts as broken.
+const patience = 60 * time.Second
+
+// place is a folder with what a server keeps over restarts.
+type place struct {
+	t    testing.TB
+	dir  string
+	args []string
+}
+
+// server is a running process.
+type process struct {
+	place *place
+	cmd   *exec.Cmd
+	mu    sync.Mutex
+	said  bytes.Buffer // stderr
+	addrs map[string]string
+	ended chan struct{}
+}
+
+func newPlace(t testing.TB, config string) *place {
+	t.Helper()
+	p := &place{t: t, dir: t.TempDir()}
+	file := filepath.Join(p.dir, "logbridge.yaml")
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.args = []string{"serve", "--config", file, "--data", filepath.Join(p.dir, "data"), "--seal-key", filepath.Join(p.dir, "seal-key")}
+	return p
+}
+
+func (p *place) tokenFile() string { return filepath.Join(p.dir, "data", "admin-token") }
+
+// program makes a command that runs main.
+func (p *place) program(as string, args ...string) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(p.t.Context(), self, args...)
+	cmd.Env = append(os.Environ(), asProgram+"="+as, "LOGBRIDGE_TOKEN_FILE="+p.tokenFile())
+	cmd.Dir = p.dir
+	return cmd
+}
+
+// start runs the server at these addresses and returns when it is ready.
+func (p *place) start(http, mqtt string) *process {
+	p.t.Helper()
+	return p.launch("logbridge", append(p.args[:len(p.args):len(p.args)], "--http", http, "--mqtt", mqtt)...)
+}
+
+func (p *place) launch(as string, args ...string) *process {
+	p.t.Helper()
+	s := &process{place: p, cmd: p.program(as, args...), addrs: map[string]string{}, ended: make(chan struct{})}
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	ready := make(chan bool, 1)
+	go s.listen(stderr, ready)
+	select {
+	case ok := <-ready:
+		if !ok {
+			<-s.ended
+			p.t.Fatalf("the server did not start:\n%s", s.output())
+		}
+	case <-time.After(patience):
+		p.t.Fatalf("the server is not ready:\n%s", s.output())
+	}
+	p.t.Cleanup(func() {
+		_ = s.cmd.Process.Kill()
+		<-s.ended
+		if out := s.output(); strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic") {
+			p.t.Errorf("the server said:\n%s", out)
+		}
+	})
+	return s
+}
+
+// listen reads the server's log: the addresses, then the rest.
+func (s *process) listen(stderr io.Reader, ready chan<- bool) {
+	defer close(s.ended)
+	lines := bufio.NewScanner(stderr)
+	for lines.Scan() {
+		line := lines.Text()
+		s.mu.Lock()
+		_, _ = s.said.WriteString(line + "\n")
+		if i := strings.Index(line, "msg=listening name="); i >= 0 {
+			var name, addr string
+			_, _ = fmt.Sscanf(line[i:], "msg=listening name=%s addr=%s", &name, &addr)
+			s.addrs[name] = addr
+		}
+		s.mu.Unlock()
+		if strings.HasSuffix(line, "msg=ready") {
+			ready <- true
+		}
+	}
+	_ = s.cmd.Wait()
+	select {
+	case ready <- false:
+	default:
+	}
+}
+
+func (s *process) output() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.said.String()
+}
+
+func (s *process) addr(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.addrs[name]
+}
+
+func (s *process) url() string { return "http://" + s.addr("http") }
+
+// stop sends a signal and returns the exit code.
+func (s *process) stop(signal syscall.Signal) int {
+	s.place.t.Helper()
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		s.place.t.Fatal(err)
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(patience):
+		s.place.t.Fatalf("the server does not end:\n%s", s.output())
+	}
+	return s.cmd.ProcessState.ExitCode()
+}
+
+// run is the command line of an operator: it returns what the command printed and fails the test if it fails.
+func (s *process) run(args ...string) string {
+	s.place.t.Helper()
+	cmd := s.place.program("logbridge", args...)
+	cmd.Env = append(cmd.Env, "LOGBRIDGE_URL="+s.url(), "LOGBRIDGE_MQTT="+s.addr("mqtt"))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		s.place.t.Fatalf("logbridge %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out)
+}
+
+// found is a record as the operator API shows it.
+type found struct {
+	Seq        string            `json:"seq"`
+	Source     string            `json:"source"`
+	Stream     string            `json:"stream"`
+	Level      string            `json:"level"`
+	Body       string            `json:"body"`
+	Attributes map[string]string `json:"attributes"`
+}
+
+// records reads everything that matches the parameters, in the order of arrival.
+func (s *process) records(query string) []found {
+	s.place.t.Helper()
+	token, err := os.ReadFile(s.place.tokenFile())
+	if err != nil {
+		s.place.t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.place.t.Context(), patience)
+	defer cancel()
+	server := &api{base: s.url() + "/api/v1", token: strings.TrimSpace(string(token)), http: &http.Client{}}
+	res, err := server.send(ctx, http.MethodGet, "/logs?limit=1000000&direction=forward&since=48h&"+query, nil)
+	if err != nil {
+		s.place.t.Fatal(err)
+	}
+	var list []found
+	err = readLines(res.Body, func(line []byte) error {
+		var r found
+		list = append(list, r)
+		return json.Unmarshal(line, &list[len(list)-1])
+	})
+	if err != nil {
+		s.place.t.Fatal(err)
+	}
+	return list
+}
