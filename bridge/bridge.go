@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -77,6 +78,8 @@ type link struct {
 	mu    sync.Mutex
 	told  logbridge.Level // the level that was sent last
 	knows bool            // whether one was
+	// stale says that a push found mu taken: who has it queues the link again.
+	stale atomic.Bool
 	// queued says that the link is in the queue of pushes; its lock guards it.
 	queued bool
 }

@@ -19,7 +19,8 @@ func (b *Bridge) levelAsked(s logbridge.Session, payload []byte) error {
 	b.counters.asked.Add(1)
 	l := b.link(s)
 	l.mu.Lock()
-	defer l.mu.Unlock()
+	defer b.release(l)
+	l.stale.Store(false)
 	level := b.levels.Effective(s.Device())
 	if err := l.tell(request.ClientToken, level); err != nil {
 		// It has not subscribed to the answer, or is gone already. Its question was understood.

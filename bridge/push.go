@@ -42,10 +42,15 @@ func (b *Bridge) pushAll() {
 	}
 }
 
-// push tells a device the level in force, unless it was the last thing that it was told.
+// push tells a device the level in force, unless it was the last thing that it was told. It does not wait for a device that
+// is being sent something, or a few that do not read would hold up every pusher.
 func (b *Bridge) push(l *link) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.stale.Store(true)
+	if !l.mu.TryLock() {
+		return
+	}
+	defer b.release(l)
+	l.stale.Store(false)
 	id := l.session.Device()
 	level := b.levels.Effective(id)
 	if l.knows && l.told == level {
@@ -60,6 +65,15 @@ func (b *Bridge) push(l *link) {
 	}
 	b.counters.pushed.Add(1)
 	b.observe(id, logbridge.LevelSent, level)
+}
+
+// release ends what was begun with l.mu, and queues the link if a push came meanwhile. The flag is looked at after the
+// unlocking: a push sets it before it tries the lock, so that either it gets the lock or this sees the flag.
+func (b *Bridge) release(l *link) {
+	l.mu.Unlock()
+	if l.stale.Load() {
+		b.pushes.add([]*link{l})
+	}
 }
 
 // queue holds the links that are to be pushed to, each once, so that it is bounded by the number of connected devices.
