@@ -66,8 +66,3 @@ type BaseLevels interface {
 	// SetBase makes it durable.
 	SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error
 }
-
-// Provision registers what p says, before Run or while it runs.
-func (r *Registry) Provision(ctx context.Context, p Provision, levels BaseLevels) error {
-	return nil
-}
