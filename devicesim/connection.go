@@ -2,9 +2,10 @@ package devicesim
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net"
 	"net/url"
 	"sync"
@@ -22,6 +23,9 @@ const (
 	// loginExpiry is the far future that Java's SDK writes into the user name, in unix seconds.
 	loginExpiry = 2147483647
 )
+
+// connIDLength: SDKs put five random letters or digits into the user name (tencent-iot.md 2.1).
+const connIDLength = 5
 
 // Granted QoS 0x80 is a refused filter; paho reports it nowhere else (mqtt-broker.md 5).
 const subscribeRefused = 0x80
@@ -41,7 +45,7 @@ type connection struct {
 
 // connect logs in and subscribes the result topic.
 func (d *device) connect(ctx context.Context) (*connection, error) {
-	user := tencent.UserName(d.ID, connID(), time.Unix(loginExpiry, 0))
+	user := tencent.UserName(d.ID, rand.Text()[:connIDLength], time.Unix(loginExpiry, 0))
 	password, err := tencent.Password(d.PSK, user, "hmacsha256")
 	if err != nil {
 		return nil, err
@@ -87,7 +91,7 @@ func (c *connection) open(ctx context.Context) error {
 func (c *connection) serve(ctx context.Context, interval time.Duration) {
 	var again <-chan time.Time
 	if interval > 0 {
-		ticker := time.NewTicker(interval/2 + rand.N(interval))
+		ticker := time.NewTicker(interval/2 + mathrand.N(interval))
 		defer ticker.Stop()
 		again = ticker.C
 	}
@@ -154,14 +158,4 @@ func wait(ctx context.Context, t mqtt.Token) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-}
-
-// connID is the five random letters and digits of a user name (tencent-iot.md 2.1).
-func connID() string {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-	b := make([]byte, 5)
-	for i := range b {
-		b[i] = letters[rand.IntN(len(letters))]
-	}
-	return string(b)
 }

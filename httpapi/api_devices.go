@@ -100,6 +100,7 @@ func (a *api) devices() {
 	call(a, logbridge.RoleViewer, http.MethodGet, path, "get-device", "Show a device", a.getDevice)
 	call(a, logbridge.RoleOperator, http.MethodPut, path, "put-device", "Create or change a device", a.putDevice)
 	call(a, logbridge.RoleOperator, http.MethodDelete, path, "delete-device", "Delete a device", a.deleteDevice)
+	a.logins()
 }
 
 func (a *api) getDevice(_ context.Context, in *devicePath) (*answer[deviceView], error) {

@@ -145,6 +145,7 @@ func (c deviceShowCmd) Run(p program) error {
 type deviceLoginCmd struct {
 	Client
 	Device string `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+	For    string `placeholder:"DURATION" help:"How long the login is good (24h)."`
 	MQTT   string `name:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the broker, for the commands that are printed (${default})."`
 }
 
@@ -169,7 +170,10 @@ func (c deviceLoginCmd) Run(p program) error {
 		return err
 	}
 	var l login
-	if err := server.call(p.ctx, http.MethodPost, devicePath(id)+"/login", nil, &l); err != nil {
+	wish := struct {
+		For string `json:"for,omitempty"`
+	}{c.For}
+	if err := server.call(p.ctx, http.MethodPost, devicePath(id)+"/login", wish, &l); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(p.stdout, "client id  %s\nuser name  %s\npassword   %s\n\n%s", l.ClientID, l.UserName, l.Password, l.commands(id, host, port))

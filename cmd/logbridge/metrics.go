@@ -51,6 +51,8 @@ var metrics = []metric{
 	{"logbridge_mqtt_sent_total", "Messages written to devices.", counter, nil,
 		func(s *server, e emit) { e(float64(s.broker.Stats().Sent)) }},
 
+	{"logbridge_level_requests_total", "Messages on the topics on which devices ask for level and time, by what they were.", counter, []string{"result"}, readQuestions},
+	{"logbridge_level_push_total", "Levels sent without a question, by what came of them; acknowledged ones are counted as sent too.", counter, []string{"result"}, readPushes},
 	{"logbridge_level_overrides", "Devices that have a level of their own now, by that level.", gauge, []string{"level"}, readOverrides},
 	{"logbridge_audit_failures_total", "Audit records that could not be stored.", counter, nil,
 		func(s *server, e emit) { e(float64(s.levels.Stats().AuditFailures)) }},
@@ -104,6 +106,20 @@ func readMessages(s *server, e emit) {
 	st := s.broker.Stats()
 	taken := st.Received - min(st.Invalid+st.Failed, st.Received)
 	for result, n := range map[string]uint64{"taken": taken, "forbidden": st.Forbidden, "invalid": st.Invalid, "failed": st.Failed} {
+		e(float64(n), result)
+	}
+}
+
+func readQuestions(s *server, e emit) {
+	st := s.bridge.Stats()
+	for result, n := range map[string]uint64{"level": st.Asked, "time": st.TimeAsked, "malformed": st.Malformed} {
+		e(float64(n), result)
+	}
+}
+
+func readPushes(s *server, e emit) {
+	st := s.bridge.Stats()
+	for result, n := range map[string]uint64{"sent": st.Pushed, "acknowledged": st.Acked, "skipped": st.Skipped, "unheard": st.Unheard} {
 		e(float64(n), result)
 	}
 }
