@@ -21,6 +21,8 @@ type device struct {
 	log    *slog.Logger
 	// level is what the device writes; until it is told, errors, as the C SDK does (tencent-iot.md 3.2).
 	level atomic.Uint32
+	// told wakes the writing goroutine after a change of level: devices react to one at once.
+	told chan struct{}
 	// conn is the live connection, nil while there is none.
 	conn atomic.Pointer[connection]
 
@@ -32,7 +34,8 @@ type device struct {
 }
 
 func newDevice(f *Fleet, c Credential, upload Upload) *device {
-	d := &device{Credential: c, fleet: f, upload: upload, log: f.log.With("device", c.ID.String()), story: newStory(c.ID)}
+	d := &device{Credential: c, fleet: f, upload: upload, log: f.log.With("device", c.ID.String()),
+		story: newStory(c.ID), told: make(chan struct{}, 1)}
 	d.announced = logbridge.LevelError
 	d.level.Store(uint32(d.announced))
 	return d
@@ -75,7 +78,15 @@ func (d *device) stayConnected(ctx context.Context) {
 }
 
 // obey sets the level that the server asks for.
-func (d *device) obey(level logbridge.Level) { d.level.Store(uint32(level)) }
+func (d *device) obey(level logbridge.Level) {
+	if d.level.Swap(uint32(level)) == uint32(level) {
+		return
+	}
+	select {
+	case d.told <- struct{}{}:
+	default: // it has yet to look at the change before
+	}
+}
 
 // shortestStep bounds how often a busy device wakes to write.
 const shortestStep = 50 * time.Millisecond
@@ -103,6 +114,9 @@ func (d *device) work(ctx context.Context) {
 			d.write(now, min(now.Sub(last), longestStep))
 			last = now
 			writes.Reset(d.step())
+		case <-d.told:
+			d.announce(time.Now(), logbridge.Level(d.level.Load()))
+			uploads.Reset(0)
 		case <-uploads.C:
 			// What is on its way is finished even if ctx ends meanwhile: its outcome belongs into the counts.
 			once, cancel := context.WithTimeout(context.WithoutCancel(ctx), uploadTimeout)

@@ -27,7 +27,7 @@ const (
 	demoLogstore = "web"
 	demoTopic    = "demo-topic"
 	// demoRate keeps a device talkative enough to watch and slow enough to read.
-	demoRate = 0.5
+	demoRate = 1
 )
 
 //go:embed demo

@@ -22,9 +22,9 @@ type simCmd struct {
 	Client
 	Devices  int           `default:"100" placeholder:"N" help:"How many (${default})."`
 	Duration time.Duration `default:"60s" placeholder:"TIME" help:"How long (${default}); Ctrl-C ends it earlier."`
-	Product  string        `short:"p" default:"SIMFLEET01" placeholder:"PRODUCT" help:"Of which product (${default}); it is made if it is missing."`
+	Product  string        `short:"p" default:"SIMFLEET01" placeholder:"PRODUCT" help:"Of which product (${default}); it is made, at debug, if it is missing."`
 	Upload   string        `enum:"http,mqtt,mixed" default:"mixed" help:"How lines are sent: http, mqtt or mixed (${default})."`
-	Rate     float64       `default:"1" placeholder:"N" help:"Lines a second of each device at debug (${default}); at error it writes one in twenty of them."`
+	Rate     float64       `default:"1" placeholder:"N" help:"Lines a second of each device at debug (${default}); at a quieter level it writes fewer."`
 	Ask      time.Duration `default:"10s" placeholder:"TIME" help:"How often each device asks for its level (${default})."`
 	MQTT     string        `name:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the broker (${default})."`
 }
@@ -126,11 +126,12 @@ func (a *api) fleet(ctx context.Context, product string, n int) ([]devicesim.Cre
 	return devices, nil
 }
 
-// ensureProduct makes the product if it is missing; one that is there keeps its settings.
+// ensureProduct makes the product, at debug so that its devices write all they can, if it is missing; one that is there
+// keeps its settings.
 func (a *api) ensureProduct(ctx context.Context, product string) error {
 	err := a.call(ctx, http.MethodGet, escape("products", product), nil, nil)
 	if notFound(err) {
-		err = a.call(ctx, http.MethodPut, escape("products", product), struct{}{}, nil)
+		err = a.call(ctx, http.MethodPut, escape("products", product), map[string]any{"level": logbridge.LevelDebug}, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("product %s: %w", product, err)
