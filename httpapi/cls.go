@@ -19,6 +19,7 @@ var clsErrors = map[reason]cls.Error{
 	tooLarge:    {Status: http.StatusRequestEntityTooLarge, Code: "LogSizeExceed"},
 	slow:        {Status: http.StatusBadRequest, Code: "InvalidContent"},
 	overload:    {Status: http.StatusInternalServerError, Code: "InternalError"},
+	unanswered:  {Status: http.StatusInternalServerError, Code: "InternalError"},
 	unsupported: {Status: http.StatusMethodNotAllowed, Code: "NotSupported"},
 	badMethod:   {Status: http.StatusMethodNotAllowed, Code: "NotSupported"},
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalError"},
@@ -63,7 +64,7 @@ func (s *Server) clsCall(do echo.HandlerFunc) echo.HandlerFunc {
 
 // answerCLS counts a refusal and writes it in the vendor's form.
 func (s *Server) answerCLS(c echo.Context, err error) error {
-	answer := cls.Error{Status: http.StatusInternalServerError, Code: "InternalError", Message: "the logs could not be stored in time"}
+	answer := *cls.InternalError()
 	if r := (*refusal)(nil); errors.As(err, &r) {
 		s.count(logbridge.SourceCLS, r)
 		if e := (*cls.Error)(nil); errors.As(r.err, &e) {

@@ -3,9 +3,8 @@
 // (ops.go). One file and one error table per surface.
 //
 // Promise: an upload is answered with success only after Log.Append has returned nil; every upload that is not stored is
-// counted with a reason (refusal.go), unless its outcome is unknown, which the log itself counts; bodies, decompressed
-// bodies, headers, connections and waiting times are bounded by named constants. Secrets are never shown again and never
-// logged. What is left to others: where things are kept (Deps), who may know what, and everything on MQTT.
+// counted with a reason (refusal.go); bodies, decompressed bodies, headers, connections and waiting times are bounded by
+// named constants. Secrets are never shown again and never logged. What is left to others: where things are kept (Deps), who may know what, and everything on MQTT.
 package httpapi
 
 import (

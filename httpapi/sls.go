@@ -27,6 +27,7 @@ var slsErrors = map[reason]sls.Error{
 	tooLarge:    {Status: http.StatusBadRequest, Code: "PostBodyTooLarge"},
 	slow:        {Status: http.StatusBadRequest, Code: "PostBodyInvalid"},
 	overload:    {Status: http.StatusServiceUnavailable, Code: "ServerBusy"},
+	unanswered:  {Status: http.StatusServiceUnavailable, Code: "ServerBusy"},
 	unsupported: {Status: http.StatusBadRequest, Code: "ParameterInvalid"},
 	badMethod:   {Status: http.StatusMethodNotAllowed, Code: "ParameterInvalid"},
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalServerError"},
@@ -117,7 +118,7 @@ func (s *Server) slsCall(do echo.HandlerFunc) echo.HandlerFunc {
 
 // answerSLS counts a refusal and writes it in the vendor's form.
 func (s *Server) answerSLS(c echo.Context, err error) error {
-	answer := sls.Error{Status: http.StatusServiceUnavailable, Code: "ServerBusy", Message: "the logs could not be stored in time"}
+	answer := *sls.InternalServerError()
 	if r := (*refusal)(nil); errors.As(err, &r) {
 		s.count(logbridge.SourceSLS, r)
 		if e := (*sls.Error)(nil); errors.As(r.err, &e) {
