@@ -71,6 +71,7 @@ type Server struct {
 	deps     Deps
 	log      *slog.Logger
 	bodies   *bodies
+	sls, cls *dialect
 	zones    zones
 	decoy    string // stands in for the key of a device that does not exist
 	fronts   []*front
@@ -99,7 +100,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if len(cfg.DeviceHosts) == 0 {
 		cfg.DeviceHosts = tencentGateways()
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), decoy: deps.MakePSK()}
+	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK()}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
 	public := s.newEcho()
@@ -260,9 +261,9 @@ func (s *Server) fail(err error, c echo.Context) {
 	case isDevicePath(path):
 		s.failDevice(c, status)
 	case isSLSPath(path):
-		s.failSLS(c, status)
+		s.failWeb(c, s.sls, status)
 	case isCLSPath(path):
-		s.failCLS(c, status)
+		s.failWeb(c, s.cls, status)
 	case strings.HasPrefix(path, "/api/"):
 		writeProblem(c, problemOf(status))
 	default:

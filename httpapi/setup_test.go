@@ -242,6 +242,12 @@ func (w *world) raw(b []byte) []byte {
 	return answer
 }
 
+func (f *faulty) allowed() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.wait
+}
+
 // faulty is a log whose Append fails as long as err is set, or after the wait that its context allows.
 type faulty struct {
 	Log
