@@ -33,12 +33,13 @@ type api struct {
 }
 
 func (s *Server) routeAPI(e *echo.Echo) {
+	format := huma.Format{Marshal: marshalJSON, Unmarshal: json.Unmarshal} // also for application/problem+json
 	config := huma.DefaultConfig("logbridge", s.version())
 	config.Info.Description = "The operator API. Errors are application/problem+json with a stable code."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "/openapi", "", ""
 	config.CreateHooks = nil // no $schema members in answers
 	config.Transformers = []huma.Transformer{problems}
-	config.Formats = map[string]huma.Format{"application/json": {Marshal: marshalJSON, Unmarshal: json.Unmarshal}}
+	config.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	config.Servers = []*huma.Server{{URL: apiPath}}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
 	a := &api{Server: s, seed: maphash.MakeSeed(), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
@@ -77,6 +78,8 @@ func (a *api) describeErrors() {
 		m.Properties["code"] = &huma.Schema{Type: huma.TypeString, Description: "stable name of the kind of error"}
 	}
 }
+
+// Inputs and answers are flat structs: huma does not look into embedded ones that are not exported.
 
 // answer is what a call answers with status 200.
 type answer[T any] struct{ Body T }

@@ -11,52 +11,45 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// deviceView is a device as the API shows it: without its secret, with what is wanted of it and what was seen.
+// deviceView is a device as the API shows it: without its secret, with the level that is wanted of it and what was seen.
 type deviceView struct {
 	Product     string            `json:"product"`
 	Device      string            `json:"device"`
 	Tags        map[string]string `json:"tags"`
 	HasPSK      bool              `json:"has_psk"`
+	PSK         string            `json:"psk,omitempty" doc:"only when it was made by this call; never shown again"`
 	Certificate bool              `json:"certificate" doc:"whether a certificate is registered"`
-	levelView
-	Online   bool       `json:"online"`
-	LastSeen *time.Time `json:"last_seen,omitempty"`
+	Desired     levelText         `json:"desired"`
+	Base        levelText         `json:"base" doc:"the level without a rule for this device"`
+	ExpiresAt   *time.Time        `json:"expires_at,omitempty" doc:"when the device falls back to its base level"`
+	SetBy       string            `json:"set_by,omitempty"`
+	Reason      string            `json:"reason,omitempty"`
+	ChangedAt   *time.Time        `json:"changed_at,omitempty"`
+	State       string            `json:"state" doc:"offline, sent, acknowledged, asked or seen: how far the device is known to follow"`
+	StateTime   *time.Time        `json:"state_time,omitempty"`
+	Online      bool              `json:"online"`
+	LastSeen    *time.Time        `json:"last_seen,omitempty"`
 }
 
-// levelView is the level of one device, wanted and observed.
-type levelView struct {
-	Desired   levelText  `json:"desired"`
-	Base      levelText  `json:"base" doc:"the level without a device rule"`
-	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-	SetBy     string     `json:"set_by,omitempty"`
-	Reason    string     `json:"reason,omitempty"`
-	ChangedAt *time.Time `json:"changed_at,omitempty"`
-	State     string     `json:"state" doc:"offline, sent, acknowledged, asked or seen: how far the device is known to follow"`
-	StateTime *time.Time `json:"state_time,omitempty"`
-}
-
-func viewLevel(s logbridge.LevelState) levelView {
-	return levelView{
-		Desired: levelText(s.Desired), Base: levelText(s.Base), ExpiresAt: at(s.Expires), SetBy: s.SetBy, Reason: s.Reason,
-		ChangedAt: at(s.ChangedAt), State: s.State, StateTime: at(s.StateTime),
-	}
-}
-
-func (a *api) viewDevice(d logbridge.Device) deviceView {
-	s := a.deps.Levels.State(d.ID)
+func viewDevice(d logbridge.Device, s logbridge.LevelState) deviceView {
 	tags := d.Tags
 	if tags == nil {
 		tags = map[string]string{}
 	}
 	return deviceView{
 		Product: d.ID.Product, Device: d.ID.Device, Tags: tags, HasPSK: d.PSK != "", Certificate: d.Certificate != "",
-		levelView: viewLevel(s), Online: s.Connected, LastSeen: at(s.LastSeen),
+		Desired: levelText(s.Desired), Base: levelText(s.Base), ExpiresAt: at(s.Expires), SetBy: s.SetBy, Reason: s.Reason,
+		ChangedAt: at(s.ChangedAt), State: s.State, StateTime: at(s.StateTime), Online: s.Connected, LastSeen: at(s.LastSeen),
 	}
 }
 
+func (a *api) viewDevice(d logbridge.Device) deviceView {
+	return viewDevice(d, a.deps.Levels.State(d.ID))
+}
+
 type devicePath struct {
-	productPath
-	Device string `path:"device" doc:"1 to 48 letters, digits and : _ -"`
+	Product string `path:"product" doc:"10 letters and digits"`
+	Device  string `path:"device" doc:"1 to 48 letters, digits and : _ -"`
 }
 
 func (p devicePath) id() logbridge.DeviceID {
@@ -64,18 +57,13 @@ func (p devicePath) id() logbridge.DeviceID {
 }
 
 type putDevice struct {
-	devicePath
-	Body *struct {
+	Product string `path:"product"`
+	Device  string `path:"device"`
+	Body    *struct {
 		PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate"`
 		Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads"`
 		Tags        *map[string]string `json:"tags,omitempty"`
 	}
-}
-
-// deviceCreated is a device with the secret that was made for it.
-type deviceCreated struct {
-	deviceView
-	PSK string `json:"psk,omitempty" doc:"only when it was made by this call; never shown again"`
 }
 
 type listDevices struct {
@@ -111,8 +99,8 @@ func (a *api) getDevice(_ context.Context, in *devicePath) (*answer[deviceView],
 	return &answer[deviceView]{a.viewDevice(d)}, nil
 }
 
-func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceCreated], error) {
-	id := in.id()
+func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView], error) {
+	id := logbridge.DeviceID{Product: in.Product, Device: in.Device}
 	defer a.lock(id.String())()
 	d, err := a.deps.Devices.Device(id)
 	if found(err) != nil {
@@ -132,7 +120,9 @@ func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceCreat
 	if err := a.deps.Devices.PutDevice(ctx, d); err != nil {
 		return nil, err
 	}
-	return &answer[deviceCreated]{deviceCreated{deviceView: a.viewDevice(d), PSK: made}}, nil
+	view := a.viewDevice(d)
+	view.PSK = made
+	return &answer[deviceView]{view}, nil
 }
 
 func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {

@@ -13,17 +13,19 @@ import (
 const minRaise = time.Second
 
 type putLevel struct {
-	devicePath
-	Body struct {
+	Product string `path:"product"`
+	Device  string `path:"device"`
+	Body    struct {
 		Level  levelText `json:"level"`
 		For    string    `json:"for,omitempty" doc:"a duration such as 30m (the default), at least 1s; or permanent" example:"30m"`
-		Reason string    `json:"reason,omitempty" maxLength:"500"`
+		Reason string    `json:"reason,omitempty" maxLength:"500" doc:"needed for a level above the base level"`
 	}
 }
 
 type clearLevel struct {
-	devicePath
-	Reason string `query:"reason" maxLength:"500"`
+	Product string `path:"product"`
+	Device  string `path:"device"`
+	Reason  string `query:"reason" maxLength:"500"`
 }
 
 type baseLevelBody struct {
@@ -32,8 +34,8 @@ type baseLevelBody struct {
 }
 
 type putProductLevel struct {
-	productPath
-	Body baseLevelBody
+	Product string `path:"product"`
+	Body    baseLevelBody
 }
 
 type putGlobalLevel struct{ Body baseLevelBody }
@@ -42,14 +44,8 @@ type baseLevel struct {
 	Level levelText `json:"level"`
 }
 
-type overrideView struct {
-	Product string `json:"product"`
-	Device  string `json:"device"`
-	levelView
-}
-
 type overrideList struct {
-	Levels []overrideView `json:"levels"`
+	Levels []deviceView `json:"levels" doc:"the devices that have a level of their own"`
 }
 
 func (a *api) levels() {
@@ -79,31 +75,34 @@ func parseFor(s string) (d time.Duration, permanent bool, err error) {
 	return d, false, nil
 }
 
-func (a *api) putDeviceLevel(ctx context.Context, in *putLevel) (*answer[levelView], error) {
-	if _, err := a.deps.Devices.Device(in.id()); err != nil {
+func (a *api) putDeviceLevel(ctx context.Context, in *putLevel) (*answer[deviceView], error) {
+	device, err := a.deps.Devices.Device(logbridge.DeviceID{Product: in.Product, Device: in.Device})
+	if err != nil {
 		return nil, err
 	}
 	d, permanent, err := parseFor(in.Body.For)
 	if err != nil {
 		return nil, err
 	}
-	state, err := a.deps.SetLevel(ctx, in.id(), LevelWish{
+	state, err := a.deps.SetLevel(ctx, device.ID, LevelWish{
 		Level: logbridge.Level(in.Body.Level), For: d, Permanent: permanent, Reason: in.Body.Reason, By: actor(ctx),
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &answer[levelView]{viewLevel(state)}, nil
+	return &answer[deviceView]{viewDevice(device, state)}, nil
 }
 
-func (a *api) clearDeviceLevel(ctx context.Context, in *clearLevel) (*answer[levelView], error) {
-	if _, err := a.deps.Devices.Device(in.id()); err != nil {
+// clearDeviceLevel can be repeated.
+func (a *api) clearDeviceLevel(ctx context.Context, in *clearLevel) (*answer[deviceView], error) {
+	device, err := a.deps.Devices.Device(logbridge.DeviceID{Product: in.Product, Device: in.Device})
+	if err != nil {
 		return nil, err
 	}
-	if err := a.deps.Levels.Clear(ctx, in.id(), actor(ctx), in.Reason); found(err) != nil {
+	if err := a.deps.Levels.Clear(ctx, device.ID, actor(ctx), in.Reason); found(err) != nil {
 		return nil, err
 	}
-	return &answer[levelView]{viewLevel(a.deps.Levels.State(in.id()))}, nil
+	return &answer[deviceView]{a.viewDevice(device)}, nil
 }
 
 func (a *api) getProductLevel(_ context.Context, in *productPath) (*answer[baseLevel], error) {
@@ -138,9 +137,13 @@ func (a *api) setBase(ctx context.Context, product string, b baseLevelBody) (*an
 }
 
 func (a *api) listLevels(context.Context, *none) (*answer[overrideList], error) {
-	list := overrideList{Levels: []overrideView{}}
+	list := overrideList{Levels: []deviceView{}}
 	for _, o := range a.deps.Overrides() {
-		list.Levels = append(list.Levels, overrideView{o.Device.Product, o.Device.Device, viewLevel(o.LevelState)})
+		d, err := a.deps.Devices.Device(o.Device)
+		if err != nil { // deleted a moment ago
+			continue
+		}
+		list.Levels = append(list.Levels, viewDevice(d, o.LevelState))
 	}
 	return &answer[overrideList]{list}, nil
 }

@@ -22,8 +22,8 @@ type productPath struct {
 }
 
 type putProduct struct {
-	productPath
-	Body struct {
+	Product string `path:"product"`
+	Body    struct {
 		Level         *levelText `json:"level,omitempty"`
 		Secret        *string    `json:"secret,omitempty" doc:"signs dynamic registration; never shown again"`
 		AllowRegister *bool      `json:"allow_register,omitempty"`

@@ -36,13 +36,13 @@ type projectPath struct {
 }
 
 type logstorePath struct {
-	projectPath
+	Project  string `path:"project"`
 	Logstore string `path:"logstore"`
 }
 
 type accessKeyPath struct {
-	projectPath
-	ID string `path:"id"`
+	Project string `path:"project"`
+	ID      string `path:"id"`
 }
 
 type topicPath struct {
@@ -50,30 +50,32 @@ type topicPath struct {
 }
 
 type putProject struct {
-	projectPath
-	Body *struct {
+	Project string `path:"project"`
+	Body    *struct {
 		Hosts *[]string `json:"hosts,omitempty" maxItems:"100"`
 	}
 }
 
 type putLogstore struct {
-	logstorePath
-	Body *struct {
+	Project  string `path:"project"`
+	Logstore string `path:"logstore"`
+	Body     *struct {
 		WebTracking *bool     `json:"web_tracking,omitempty"`
 		Origins     *[]string `json:"origins,omitempty" maxItems:"100"`
 	}
 }
 
 type putAccessKey struct {
-	accessKeyPath
-	Body *struct {
+	Project string `path:"project"`
+	ID      string `path:"id"`
+	Body    *struct {
 		Secret *string `json:"secret,omitempty" minLength:"1" maxLength:"200" doc:"made and shown once when a new key has none"`
 	}
 }
 
 type putTopic struct {
-	topicPath
-	Body *struct {
+	Topic string `path:"topic"`
+	Body  *struct {
 		AnonymousWrite *bool     `json:"anonymous_write,omitempty"`
 		Origins        *[]string `json:"origins,omitempty" maxItems:"100"`
 	}

@@ -15,11 +15,7 @@ type tokenView struct {
 	Role      string     `json:"role"`
 	CreatedAt *time.Time `json:"created_at,omitempty"`
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
-}
-
-type tokenCreated struct {
-	tokenView
-	Token string `json:"token" doc:"shown once"`
+	Token     string     `json:"token,omitempty" doc:"only in the answer to its creation; never shown again"`
 }
 
 type tokenList struct {
@@ -48,7 +44,7 @@ func viewToken(t logbridge.Token) tokenView {
 	return tokenView{ID: t.ID, Name: t.Name, Role: string(t.Role), CreatedAt: at(t.Created), ExpiresAt: at(t.Expires)}
 }
 
-func (a *api) createToken(ctx context.Context, in *postToken) (*answer[tokenCreated], error) {
+func (a *api) createToken(ctx context.Context, in *postToken) (*answer[tokenView], error) {
 	var expires time.Time
 	if in.Body.For != "" {
 		d, err := time.ParseDuration(in.Body.For)
@@ -61,7 +57,9 @@ func (a *api) createToken(ctx context.Context, in *postToken) (*answer[tokenCrea
 	if err != nil {
 		return nil, err
 	}
-	return &answer[tokenCreated]{tokenCreated{viewToken(t), plain}}, nil
+	view := viewToken(t)
+	view.Token = plain
+	return &answer[tokenView]{view}, nil
 }
 
 func (a *api) listTokens(context.Context, *none) (*answer[tokenList], error) {
@@ -79,5 +77,7 @@ func (a *api) deleteToken(ctx context.Context, in *tokenPath) (*none, error) {
 // ledger is one call; it has no file of its own.
 func (a *api) ledger() {
 	call(a, logbridge.RoleViewer, http.MethodGet, "/ledger", "get-ledger", "What became of every record",
-		func(context.Context, *none) (*answer[Ledger], error) { return &answer[Ledger]{a.deps.Ledger()}, nil })
+		func(context.Context, *none) (*answer[logbridge.Ledger], error) {
+			return &answer[logbridge.Ledger]{a.deps.Counter.Ledger()}, nil
+		})
 }

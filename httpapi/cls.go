@@ -19,6 +19,7 @@ var clsErrors = map[reason]cls.Error{
 	tooLarge:    {Status: http.StatusRequestEntityTooLarge, Code: "LogSizeExceed"},
 	slow:        {Status: http.StatusBadRequest, Code: "InvalidContent"},
 	overload:    {Status: http.StatusInternalServerError, Code: "InternalError"},
+	unanswered:  {Status: http.StatusInternalServerError, Code: "InternalError"},
 	unsupported: {Status: http.StatusMethodNotAllowed, Code: "NotSupported"},
 	badMethod:   {Status: http.StatusMethodNotAllowed, Code: "NotSupported"},
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalError"},
@@ -32,58 +33,40 @@ func isCLSPath(path string) bool {
 	return under(path, "/cls")
 }
 
+// clsDialect: headers as in web-tracking.md 5.3 and 7.
+func clsDialect() *dialect {
+	return &dialect{
+		source: logbridge.SourceCLS,
+		headers: func(c echo.Context) {
+			h := c.Response().Header()
+			openCORS(h)
+			h.Set("X-Cls-Requestid", sls.RequestID())
+		},
+		fault: func(r *refusal) (int, []byte) {
+			if e := (*cls.Error)(nil); errors.As(r.err, &e) {
+				return e.Status, e.JSON()
+			}
+			e := clsErrors[r.reason]
+			e.Message = r.err.Error()
+			return e.Status, e.JSON()
+		},
+	}
+}
+
 func (s *Server) routeCLS(e *echo.Echo) {
+	d := s.cls
 	for _, prefix := range []string{"", "/cls"} {
-		e.POST(prefix+"/tracklog", s.clsCall(s.clsTrackLog))
-		e.GET(prefix+"/track", s.clsCall(func(c echo.Context) error { return s.clsQuery(c) }))
-		e.GET(prefix+"/track.gif", s.clsPixel)
+		e.POST(prefix+"/tracklog", s.call(d, s.clsTrackLog))
+		e.GET(prefix+"/track", s.call(d, func(c echo.Context) error { return s.clsQuery(c) }))
+		e.GET(prefix+"/track.gif", s.pixel(d, func(c echo.Context) error { return s.clsQuery(c, userAgentField()) }))
 		for _, path := range []string{"/tracklog", "/track"} {
 			e.OPTIONS(prefix+path, s.clsPreflight)
 		}
 	}
 }
 
-// clsHeaders are on every answer (web-tracking.md 5.3, 7).
-func clsHeaders(c echo.Context) {
-	h := c.Response().Header()
-	openCORS(h)
-	h.Set("X-Cls-Requestid", sls.RequestID())
-}
-
-// clsCall answers what do returns: success is exactly 200 with no body; 204 makes the SDK send again (web-tracking.md 1).
-func (s *Server) clsCall(do echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		clsHeaders(c)
-		if err := do(c); err != nil {
-			return s.answerCLS(c, err)
-		}
-		return noContent(c, http.StatusOK)
-	}
-}
-
-// answerCLS counts a refusal and writes it in the vendor's form.
-func (s *Server) answerCLS(c echo.Context, err error) error {
-	answer := cls.Error{Status: http.StatusInternalServerError, Code: "InternalError", Message: "the logs could not be stored in time"}
-	if r := (*refusal)(nil); errors.As(err, &r) {
-		s.count(logbridge.SourceCLS, r)
-		if e := (*cls.Error)(nil); errors.As(r.err, &e) {
-			answer = *e
-		} else {
-			answer = clsErrors[r.reason]
-			answer.Message = r.err.Error()
-		}
-	}
-	return c.Blob(answer.Status, "application/json", answer.JSON())
-}
-
-// failCLS answers what no handler took.
-func (s *Server) failCLS(c echo.Context, status int) {
-	clsHeaders(c)
-	_ = s.answerCLS(c, unrouted(c, status))
-}
-
 func (s *Server) clsPreflight(c echo.Context) error {
-	clsHeaders(c)
+	s.cls.headers(c)
 	topic, err := s.deps.Topics.CLSTopic(c.QueryParam("topic_id"))
 	if err != nil { // let the page send its request and read what is wrong
 		return preflight(c, nil)
@@ -131,10 +114,11 @@ func (s *Server) clsTrackLog(c echo.Context) error {
 	return s.appendCLS(c, group, stream, received)
 }
 
-// clsQuery stores the one log in the query, with more attributes behind it.
-func (s *Server) clsQuery(c echo.Context, more ...logbridge.Attr) error {
+// clsQuery stores the one log in the query, with headers as further fields (web-tracking.md 5.3).
+func (s *Server) clsQuery(c echo.Context, headers ...[2]string) error {
 	received := time.Now()
-	id, group, err := cls.DecodeQuery(c.Request().URL.RawQuery)
+	r := c.Request()
+	id, group, err := cls.DecodeQuery(r.URL.RawQuery)
 	if err != nil {
 		return refuse(kindOf(err), "", 1, err)
 	}
@@ -143,19 +127,9 @@ func (s *Server) clsQuery(c echo.Context, more ...logbridge.Attr) error {
 		return err
 	}
 	for i := range group.Logs {
-		group.Logs[i].Fields = append(group.Logs[i].Fields, more...)
+		group.Logs[i].Fields = append(group.Logs[i].Fields, headerFields(r.Header, headers...)...)
 	}
 	return s.appendCLS(c, group, stream, received)
-}
-
-// clsPixel also records the User-Agent (web-tracking.md 5.3); a refused pixel is answered like a stored one.
-func (s *Server) clsPixel(c echo.Context) error {
-	clsHeaders(c)
-	more := headerFields(c.Request().Header, fieldUserAgent, "")
-	if r := (*refusal)(nil); errors.As(s.clsQuery(c, more...), &r) {
-		s.count(logbridge.SourceCLS, r)
-	}
-	return answerGIF(c)
 }
 
 func (s *Server) appendCLS(c echo.Context, g cls.Group, stream logbridge.Stream, received time.Time) error {

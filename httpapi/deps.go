@@ -11,7 +11,7 @@ import (
 
 // Deps is everything a Server needs of the rest of the program. All of it may be called concurrently. *registry.Registry
 // satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels and
-// Observer; *sink.Log satisfies Log and Counter. SetLevel, Overrides and Ledger are functions because their types live in packages
+// Observer; *sink.Log satisfies Log and Counter. SetLevel and Overrides are functions because their types live in a package
 // that this one may not know: a levels.Change converts to LevelWish and back, a levels.Override to LevelOverride.
 type Deps struct {
 	Products   Products
@@ -31,8 +31,6 @@ type Deps struct {
 	MakePSK func() string
 	Log     Log
 	Counter Counter
-	// Ledger counts what became of every record.
-	Ledger func() Ledger
 	// Ready is nil when uploads can be stored; its error is the reason otherwise. It must not block.
 	Ready func() error
 	// Metrics serves /metrics; nil leaves the path out.
@@ -137,29 +135,9 @@ type Log interface {
 	Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error]
 }
 
-// Counter counts what was refused. stream is "" when what was asked for does not exist; lines is at least 1.
+// Counter counts what became of every record. Refuse takes what is not stored: stream is "" when what was asked for does not
+// exist; lines is at least 1.
 type Counter interface {
+	Ledger() logbridge.Ledger
 	Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
-}
-
-// Ledger says what became of every record: Received is the sum of the rest.
-type Ledger struct {
-	Total   LedgerCounts            `json:"total"`
-	Sources map[string]LedgerCounts `json:"sources"`
-	Streams []StreamCounts          `json:"streams"`
-}
-
-// LedgerCounts are numbers of records since the log was created.
-type LedgerCounts struct {
-	Received  uint64            `json:"received"`
-	Stored    uint64            `json:"stored"`
-	Duplicate uint64            `json:"duplicate"`
-	Refused   map[string]uint64 `json:"refused" doc:"by reason"`
-	Dropped   map[string]uint64 `json:"dropped" doc:"by reason"`
-}
-
-// StreamCounts are the counts of one stream; "unknown" stands for streams that do not exist.
-type StreamCounts struct {
-	Stream string `json:"stream"`
-	LedgerCounts
 }

@@ -52,13 +52,16 @@ var deviceCodes = map[reason]string{
 	expired:     "AuthFailure.SignatureExpire",
 	unsupported: "InvalidAction",
 	badMethod:   "UnsupportedOperation",
+	unanswered:  "InternalError", // the C SDK keeps the lines and sends them again
 	internal:    "InternalError",
 }
 
 // mismatch is all that an unauthenticated sender is told.
 const mismatch = "the signature does not match"
 
-func isDevicePath(path string) bool { return under(path, devicePrefix) }
+// isDevicePath also takes the old protocol's /cgi-bin/report-log, which is not served: a 404 would break those devices for
+// good, too (tencent-iot.md 5).
+func isDevicePath(path string) bool { return under(path, devicePrefix) || under(path, "/cgi-bin") }
 
 func (s *Server) routeDevice(e *echo.Echo) {
 	e.POST(reportLogPath, s.reportLog)
@@ -94,8 +97,6 @@ func (s *Server) answerDevice(c echo.Context, err error) error {
 			message = "internal error"
 		}
 		body = tencent.ReplyError(deviceCodes[r.reason], message, id)
-	} else if err != nil { // the outcome is unknown; the C SDK keeps the lines and sends them again
-		body = tencent.ReplyError("InternalError", "the lines could not be stored in time", id)
 	}
 	h := c.Response().Header()
 	h.Set("Content-Type", "application/json")

@@ -29,6 +29,7 @@ const (
 	badOrigin   reason = "origin"        // the store takes no writes from this page
 	unsupported reason = "unsupported"   // a way to write that this server does not know
 	badMethod   reason = "method"        // a method that the path does not have
+	unanswered  reason = "unavailable"   // not stored in time: the sender was told to try again; it may be stored all the same
 	internal    reason = "internal"      // a fault of this server
 )
 
@@ -71,10 +72,6 @@ func (s *Server) count(source logbridge.Source, r *refusal) {
 	s.deps.Counter.Refuse(source, r.stream, string(r.reason), max(r.lines, 1))
 }
 
-// errUnknownOutcome wraps what Append returned when nobody can say whether the records are stored. It is not counted
-// here: the log knows better.
-var errUnknownOutcome = errors.New("not acknowledged in time")
-
 // append hands a batch to the log and waits at most appendTimeout. It goes on when the client has hung up: a page that is
 // being closed does not wait for its answer.
 func (s *Server) append(ctx context.Context, b logbridge.Batch, stream logbridge.Stream) error {
@@ -91,7 +88,7 @@ func (s *Server) append(ctx context.Context, b logbridge.Batch, stream logbridge
 		return refuse(kindOf(err), stream, len(b.Records), err)
 	}
 	s.log.Warn("append", "stream", stream, "records", len(b.Records), "error", err)
-	return errUnknownOutcome
+	return refuse(unanswered, stream, len(b.Records), errors.New("the logs could not be stored in time"))
 }
 
 // clientIP is the address of the connection. Forwarding headers say nothing as long as no proxy is configured as trusted.

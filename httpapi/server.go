@@ -3,9 +3,8 @@
 // (ops.go). One file and one error table per surface.
 //
 // Promise: an upload is answered with success only after Log.Append has returned nil; every upload that is not stored is
-// counted with a reason (refusal.go), unless its outcome is unknown, which the log itself counts; bodies, decompressed
-// bodies, headers, connections and waiting times are bounded by named constants. Secrets are never shown again and never
-// logged. What is left to others: where things are kept (Deps), who may know what, and everything on MQTT.
+// counted with a reason (refusal.go); bodies, decompressed bodies, headers, connections and waiting times are bounded by
+// named constants. Secrets are never shown again and never logged. What is left to others: where things are kept (Deps), who may know what, and everything on MQTT.
 package httpapi
 
 import (
@@ -72,6 +71,7 @@ type Server struct {
 	deps     Deps
 	log      *slog.Logger
 	bodies   *bodies
+	sls, cls *dialect
 	zones    zones
 	decoy    string // stands in for the key of a device that does not exist
 	fronts   []*front
@@ -100,7 +100,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if len(cfg.DeviceHosts) == 0 {
 		cfg.DeviceHosts = tencentGateways()
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), decoy: deps.MakePSK()}
+	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK()}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
 	public := s.newEcho()
@@ -261,9 +261,9 @@ func (s *Server) fail(err error, c echo.Context) {
 	case isDevicePath(path):
 		s.failDevice(c, status)
 	case isSLSPath(path):
-		s.failSLS(c, status)
+		s.failWeb(c, s.sls, status)
 	case isCLSPath(path):
-		s.failCLS(c, status)
+		s.failWeb(c, s.cls, status)
 	case strings.HasPrefix(path, "/api/"):
 		writeProblem(c, problemOf(status))
 	default:

@@ -13,12 +13,11 @@ import (
 	"github.com/logbridge/logbridge/wire/sls"
 )
 
-// The fields of track_ua.gif: the vendor does not say how it names them; these are the names of the SRS project's
-// imitation (web-tracking.md 4.5). CLS does not say either, so its track.gif uses the same.
-const (
-	fieldUserAgent = "__userAgent__"
-	fieldReferer   = "__referer__"
-)
+// userAgentField and refererField are headers and the fields of track_ua.gif: the vendor does not say how it names them;
+// these are the names of the SRS project's imitation (web-tracking.md 4.5). CLS does not say either, so its track.gif has the
+// same.
+func userAgentField() [2]string { return [2]string{"User-Agent", "__userAgent__"} }
+func refererField() [2]string   { return [2]string{"Referer", "__referer__"} }
 
 // slsErrors is the error table of the SLS surface for what this package finds (web-tracking.md 4.4); the rest of the
 // vendor's rows come from wire/sls. 400 is preferred for what can never succeed: the producers try the others again.
@@ -27,6 +26,7 @@ var slsErrors = map[reason]sls.Error{
 	tooLarge:    {Status: http.StatusBadRequest, Code: "PostBodyTooLarge"},
 	slow:        {Status: http.StatusBadRequest, Code: "PostBodyInvalid"},
 	overload:    {Status: http.StatusServiceUnavailable, Code: "ServerBusy"},
+	unanswered:  {Status: http.StatusServiceUnavailable, Code: "ServerBusy"},
 	unsupported: {Status: http.StatusBadRequest, Code: "ParameterInvalid"},
 	badMethod:   {Status: http.StatusMethodNotAllowed, Code: "ParameterInvalid"},
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalServerError"},
@@ -34,15 +34,37 @@ var slsErrors = map[reason]sls.Error{
 
 func isSLSPath(path string) bool { return under(path, "/logstores") || under(path, "/sls") }
 
+// slsDialect: headers as in web-tracking.md 1, 3.5 and 4.4.
+func slsDialect() *dialect {
+	return &dialect{
+		source: logbridge.SourceSLS,
+		headers: func(c echo.Context) {
+			h := c.Response().Header()
+			openCORS(h)
+			h.Set("X-Log-Requestid", sls.RequestID())
+			h.Set("X-Log-Time", strconv.FormatInt(time.Now().Unix(), 10))
+		},
+		fault: func(r *refusal) (int, []byte) {
+			if e := (*sls.Error)(nil); errors.As(r.err, &e) {
+				return e.Status, e.JSON()
+			}
+			e := slsErrors[r.reason]
+			e.Message = r.err.Error()
+			return e.Status, e.JSON()
+		},
+	}
+}
+
 func (s *Server) routeSLS(e *echo.Echo) {
+	d := s.sls
 	for _, prefix := range []string{"", "/sls/:project"} {
 		base := prefix + "/logstores/:logstore"
-		e.POST(base+"/track", s.slsCall(s.slsTrack))
-		e.GET(base+"/track", s.slsCall(s.slsGet))
-		e.GET(base+"/track.gif", s.slsPixel(false))
-		e.GET(base+"/track_ua.gif", s.slsPixel(true))
-		e.POST(base, s.slsCall(s.slsSigned))
-		e.POST(base+"/shards/:shard", s.slsCall(s.slsSigned))
+		e.POST(base+"/track", s.call(d, s.slsTrack))
+		e.GET(base+"/track", s.call(d, func(c echo.Context) error { return s.slsQuery(c) }))
+		e.GET(base+"/track.gif", s.pixel(d, func(c echo.Context) error { return s.slsQuery(c) }))
+		e.GET(base+"/track_ua.gif", s.pixel(d, func(c echo.Context) error { return s.slsQuery(c, userAgentField(), refererField()) }))
+		e.POST(base, s.call(d, s.slsSigned))
+		e.POST(base+"/shards/:shard", s.call(d, s.slsSigned))
 		for _, path := range []string{"", "/track", "/shards/:shard"} {
 			e.OPTIONS(base+path, s.slsPreflight)
 		}
@@ -96,60 +118,8 @@ func (s *Server) openStore(c echo.Context) (slsStore, error) {
 	return to, nil
 }
 
-// slsHeaders are on every answer (web-tracking.md 1, 3.5, 4.4).
-func slsHeaders(c echo.Context) {
-	h := c.Response().Header()
-	openCORS(h)
-	h.Set("X-Log-Requestid", sls.RequestID())
-	h.Set("X-Log-Time", strconv.FormatInt(time.Now().Unix(), 10))
-}
-
-// slsCall answers what do returns: success is exactly 200 with no body and no Content-Type (web-tracking.md 4.4).
-func (s *Server) slsCall(do echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		slsHeaders(c)
-		if err := do(c); err != nil {
-			return s.answerSLS(c, err)
-		}
-		return noContent(c, http.StatusOK)
-	}
-}
-
-// answerSLS counts a refusal and writes it in the vendor's form.
-func (s *Server) answerSLS(c echo.Context, err error) error {
-	answer := sls.Error{Status: http.StatusServiceUnavailable, Code: "ServerBusy", Message: "the logs could not be stored in time"}
-	if r := (*refusal)(nil); errors.As(err, &r) {
-		s.count(logbridge.SourceSLS, r)
-		if e := (*sls.Error)(nil); errors.As(r.err, &e) {
-			answer = *e
-		} else {
-			answer = slsErrors[r.reason]
-			answer.Message = r.err.Error()
-		}
-	}
-	return c.Blob(answer.Status, "application/json", answer.JSON())
-}
-
-// failSLS answers what no handler took.
-func (s *Server) failSLS(c echo.Context, status int) {
-	slsHeaders(c)
-	_ = s.answerSLS(c, unrouted(c, status))
-}
-
-// unrouted is the refusal of a request that no handler took.
-func unrouted(c echo.Context, status int) *refusal {
-	call := c.Request().Method + " " + clip(c.Request().URL.Path)
-	switch status {
-	case http.StatusMethodNotAllowed:
-		return refuse(badMethod, "", 0, errors.New(call+" is not supported"))
-	case http.StatusInternalServerError:
-		return refuse(internal, "", 0, errPanic)
-	}
-	return refuse(unsupported, "", 0, errors.New("there is no such call: "+call))
-}
-
 func (s *Server) slsPreflight(c echo.Context) error {
-	slsHeaders(c)
+	s.sls.headers(c)
 	to, err := s.slsStoreOf(c)
 	if err != nil { // let the page send its request and read what is wrong
 		return preflight(c, nil)
@@ -226,40 +196,22 @@ func (s *Server) unpackSLS(r *http.Request, body []byte, plain *buffer) ([]byte,
 	return text, plain.take(r.Context(), int64(cap(text)))
 }
 
-// slsGet is GET track: one log out of the query (web-tracking.md 4.5).
-func (s *Server) slsGet(c echo.Context) error { return s.slsQuery(c) }
-
-// slsQuery stores the log in the query, with more attributes behind it.
-func (s *Server) slsQuery(c echo.Context, more ...logbridge.Attr) error {
+// slsQuery stores the one log in the query, with headers as further fields (web-tracking.md 4.5).
+func (s *Server) slsQuery(c echo.Context, headers ...[2]string) error {
 	received := time.Now()
 	to, err := s.openStore(c)
 	if err != nil {
 		return err
 	}
-	group, err := sls.DecodeQuery(c.Request().URL.RawQuery)
+	r := c.Request()
+	group, err := sls.DecodeQuery(r.URL.RawQuery)
 	if err != nil {
 		return refuse(kindOf(err), to.stream, 1, err)
 	}
 	for i := range group.Logs {
-		group.Logs[i].Fields = append(group.Logs[i].Fields, more...)
+		group.Logs[i].Fields = append(group.Logs[i].Fields, headerFields(r.Header, headers...)...)
 	}
-	return s.appendSLS(c, sls.Records(group, to.stream, received, clientIP(c.Request())), to)
-}
-
-// slsPixel is track.gif, and track_ua.gif, which also records who asks. An image can tell a page nothing, so a refused one
-// is answered alike; the ledger has it (web-tracking.md 4.5).
-func (s *Server) slsPixel(userAgent bool) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		slsHeaders(c)
-		var more []logbridge.Attr
-		if h := c.Request().Header; userAgent {
-			more = headerFields(h, fieldUserAgent, fieldReferer)
-		}
-		if r := (*refusal)(nil); errors.As(s.slsQuery(c, more...), &r) {
-			s.count(logbridge.SourceSLS, r)
-		}
-		return answerGIF(c)
-	}
+	return s.appendSLS(c, sls.Records(group, to.stream, received, clientIP(r)), to)
 }
 
 func (s *Server) appendSLS(c echo.Context, records []logbridge.Record, to slsStore) error {

@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/sls"
+)
+
+// dialect is what the SLS and the CLS surface do not have in common.
+type dialect struct {
+	source logbridge.Source
+	// headers sets what is on every answer.
+	headers func(c echo.Context)
+	// fault is the dialect's error table.
+	fault func(r *refusal) (status int, body []byte)
+}
+
+// call answers what do returns. Success is exactly 200 with no body and no Content-Type: 204 counts as an error with some
+// SDKs, and a JSON type without a body makes one throw (web-tracking.md 1).
+func (s *Server) call(d *dialect, do echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		d.headers(c)
+		if err := do(c); err != nil {
+			return s.answerFault(c, d, err)
+		}
+		return noContent(c, http.StatusOK)
+	}
+}
+
+// answerFault counts a refusal and writes it in the vendor's form.
+func (s *Server) answerFault(c echo.Context, d *dialect, err error) error {
+	r := (*refusal)(nil)
+	if !errors.As(err, &r) {
+		r = refuse(internal, "", 0, err)
+	}
+	s.count(d.source, r)
+	status, body := d.fault(r)
+	return c.Blob(status, "application/json", body)
+}
+
+// failWeb answers what no handler took.
+func (s *Server) failWeb(c echo.Context, d *dialect, status int) {
+	d.headers(c)
+	call := c.Request().Method + " " + clip(c.Request().URL.Path)
+	r := refuse(unsupported, "", 0, errors.New("there is no such call: "+call))
+	switch status {
+	case http.StatusMethodNotAllowed:
+		r = refuse(badMethod, "", 0, errors.New(call+" is not supported"))
+	case http.StatusInternalServerError:
+		r = refuse(internal, "", 0, errPanic)
+	}
+	_ = s.answerFault(c, d, r)
+}
+
+// pixel answers an image. It can tell a page nothing, so a refused one is answered like one that is stored; the ledger has
+// it (web-tracking.md 4.5).
+func (s *Server) pixel(d *dialect, do echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		d.headers(c)
+		if r := (*refusal)(nil); errors.As(do(c), &r) {
+			s.count(d.source, r)
+		}
+		h := c.Response().Header()
+		h.Set("Cache-Control", "no-cache, no-store, must-revalidate, max-age=0")
+		h.Set("Pragma", "no-cache")
+		h.Set("Expires", "0")
+		return c.Blob(http.StatusOK, "image/gif", sls.GIF)
+	}
+}
+
+// headerFields are headers of a request as fields of a log, where they are there.
+func headerFields(h http.Header, names ...[2]string) []logbridge.Attr {
+	var fields []logbridge.Attr
+	for _, n := range names {
+		if v := h.Get(n[0]); v != "" { // bytes, not necessarily text
+			fields = append(fields, logbridge.Attr{Key: n[1], Value: strings.ToValidUTF8(v, string(utf8.RuneError))})
+		}
+	}
+	return fields
+}
