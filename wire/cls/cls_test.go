@@ -28,9 +28,9 @@ func TestDecodeJSON(t *testing.T) {
 	for body, want := range map[string]Group{
 		`{"logs":[]}`: {Logs: []Log{}},
 		`{"logs":[{"contents":{"a":"b"},"time":1700000000}],"source":"127.0.0.1"}`: {
-			Source: "127.0.0.1", Logs: []Log{{at, attrs("a", "b")}}},
+			Source: "127.0.0.1", Logs: []Log{{Time: at, Fields: attrs("a", "b")}}},
 		`{"logs":[{"time":1700000000000,"contents":{}},{"time":"1700000000000000","contents":{"x":1}},{"contents":{"y":null},"time":null}]}`: {
-			Logs: []Log{{at, attrs()}, {at, attrs("x", "1")}, {Fields: attrs("y", "null")}}},
+			Logs: []Log{{Time: at, Fields: attrs()}, {Time: at, Fields: attrs("x", "1")}, {Fields: attrs("y", "null")}}},
 		`{"source":null,"filename":"app.js","contextflow":"c","logs":[{"length":3,"contents":{"o":{"a":[true]}}}],"logTags":[]}`: {
 			Filename: "app.js", Logs: []Log{{Fields: attrs("o", `{"a":[true]}`)}}},
 		"{\"logs\":[{\"contents\":{\"e\":\"\xed\xa0\xbd\xed\xb8\x80\",\"bad\":\"\xff\"}}],\"source\":\"null\"}": {
@@ -107,10 +107,10 @@ func TestRecordedRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.UnixMilli(1700000000123).UTC()
-	plain := Group{Source: "127.0.0.1", Logs: []Log{{at, attrs("hello", "hello world中文", "emoji", "plain", "num", "5")}}}
+	plain := Group{Source: "127.0.0.1", Logs: []Log{{Time: at, Fields: attrs("hello", "hello world中文", "emoji", "plain", "num", "5")}}}
 	file, emoji := plain, plain
 	file.Filename = "app.js"
-	emoji.Logs = []Log{{at, attrs("hello", "hello world中文", "emoji", "😀", "num", "5")}}
+	emoji.Logs = []Log{{Time: at, Fields: attrs("hello", "hello world中文", "emoji", "😀", "num", "5")}}
 	want := map[string]Group{
 		"cls-01-web1013-127": plain, "cls-02-web1013-bare": file, "cls-03-web1013-emoji": emoji, "cls-04-web1013-413": plain,
 		"cls-12-web1013-path-prefix": plain, "img-01-sls-track-gif": {Logs: []Log{{Fields: attrs("key1", "val1", "key2", "a b")}}},
@@ -142,7 +142,7 @@ func TestRecordedRequests(t *testing.T) {
 func TestRecords(t *testing.T) {
 	received, sent := time.Unix(1795258418, 0), time.Unix(1700000000, 0)
 	stream := logbridge.CLSStream("topic-1")
-	g := Group{Filename: "app.js", Source: "s", Logs: []Log{{sent, attrs("k", "v", "level", "error")}, {Fields: attrs("k", "w")}}}
+	g := Group{Filename: "app.js", Source: "s", Logs: []Log{{Time: sent, Fields: attrs("k", "v", "level", "error")}, {Fields: attrs("k", "w")}}}
 	record := func(at time.Time, quality logbridge.TimeQuality, level logbridge.Level, fields ...string) logbridge.Record {
 		return logbridge.Record{Time: at, ObservedTime: received, TimeQuality: quality, Source: logbridge.SourceCLS, Stream: stream,
 			Severity: level, Attributes: attrs(append(fields, "__filename__", "app.js", "__source__", "s")...)}

@@ -3,7 +3,6 @@ package cls
 import (
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/loose"
@@ -35,12 +34,8 @@ type Group struct {
 	Logs             []Log
 }
 
-// Log is one event.
-type Log struct {
-	// Time is zero if none was sent, or none that could be read.
-	Time   time.Time
-	Fields []logbridge.Attr
-}
+// Log is one event: a Time, zero if none was sent or none that could be read, and Fields.
+type Log = loose.Event
 
 // DecodeJSON reads the body of POST /tracklog (5.1, 5.3): an object with logs, an array of objects with contents and time,
 // and optionally source and filename; other members are ignored at both levels. Values that are no strings become text:

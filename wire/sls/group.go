@@ -3,7 +3,6 @@ package sls
 import (
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/loose"
@@ -36,12 +35,8 @@ type Group struct {
 	Logs          []Log
 }
 
-// Log is one event.
-type Log struct {
-	// Time is zero if none was sent, or none that could be read.
-	Time   time.Time
-	Fields []logbridge.Attr
-}
+// Log is one event: a Time, zero if none was sent or none that could be read, and Fields.
+type Log = loose.Event
 
 // The reserved names of a body and of a record's attributes (2.4, 4.6).
 const (

@@ -108,7 +108,7 @@ func TestRecordedBodies(t *testing.T) {
 		t.Fatal(err)
 	}
 	field := func(k, v string) []Log { return []Log{{Fields: attrs(k, v)}} }
-	timed := func(unix int64, k, v string) Log { return Log{time.Unix(unix, 0).UTC(), attrs(k, v)} }
+	timed := func(unix int64, k, v string) Log { return Log{Time: time.Unix(unix, 0).UTC(), Fields: attrs(k, v)} }
 	full := Group{Topic: "mytopic", Source: "mysource", Tags: attrs("t1", "v1", "t2", "2"), Logs: []Log{{Fields: attrs(
 		"str", "view_product", "cn", "中文", "emoji", "😀", "price", "500", "f", "1.5", "b", "true", "n", "null", "u", "undefined",
 		"obj", `{"a":1,"s":"x"}`, "arr", "[1,2]", "time", "1700000000", "__time__", "1700000001")}}}
@@ -128,7 +128,7 @@ func TestRecordedBodies(t *testing.T) {
 		"sls-07-unload":                 {{Logs: field("bye", "1")}},
 		"sls-12-path-prefix-host":       {{Logs: field("a", "b")}},
 		"sls-20-sts-127": {{Topic: "mytopic", Source: "mysource", Tags: attrs("t1", "v1"),
-			Logs: []Log{{time.Unix(1795258727, 0).UTC(), attrs("a", "b", "cn", "中文😀", "n", "1")}}}},
+			Logs: []Log{{Time: time.Unix(1795258727, 0).UTC(), Fields: attrs("a", "b", "cn", "中文😀", "n", "1")}}}},
 		"sls-21-sts-time":                    {{Logs: []Log{timed(1700000000, "a", "1"), timed(1700000001, "a", "2"), timed(1795258728, "a", "3")}}},
 		"sls-22-sts-refresh":                 {{Logs: []Log{timed(1795258729, "i", "0")}}, {Logs: []Log{timed(1795258729, "i", "1")}}, {Logs: []Log{timed(1795258729, "i", "2")}}},
 		"sls-26-sts-path-prefix":             {{Logs: []Log{timed(1795258733, "i", "0")}}},
