@@ -88,7 +88,7 @@ func TestQuery(t *testing.T) {
 	}
 }
 
-func TestSeverity(t *testing.T) {
+func TestSeverityOfFields(t *testing.T) {
 	for _, row := range []struct {
 		fields []logbridge.Attr
 		want   logbridge.Level
@@ -100,7 +100,7 @@ func TestSeverity(t *testing.T) {
 		{[]logbridge.Attr{{Key: "level", Value: "boss"}, {Key: "__level__", Value: "4"}}, logbridge.LevelDebug},
 		{[]logbridge.Attr{{Key: "level", Value: "0"}}, logbridge.LevelInfo},
 	} {
-		if got := Severity(row.fields); got != row.want {
+		if got := severity(row.fields); got != row.want {
 			t.Errorf("%v: %v, want %v", row.fields, got, row.want)
 		}
 	}
