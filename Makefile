@@ -31,7 +31,7 @@ check: ## gofmt, vet, staticcheck, govulncheck and the tests.
 	@$(MAKE) --no-print-directory test
 
 bench: ## One table: durable ingest, level round trips and fan-out, each beside its limit in the same run.
-	LOGBRIDGE_BENCH=1 go test -count=1 -run '^TestBenchTable$$' -v -timeout 30m ./cmd/logbridge | grep -v '^=== '
+	@go test -count=1 -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x -timeout 30m ./cmd/logbridge | grep -vE '^(goos|goarch|pkg|cpu|Benchmark|PASS)'
 
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
 	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}' | \

@@ -1,0 +1,134 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/tencent"
+)
+
+// The clients of the benchmark write prepared bytes and read no more than they must, since they run on the cores of what
+// they measure.
+
+// rawHTTP is one keep-alive connection.
+type rawHTTP struct {
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+func dialHTTP(addr string) (*rawHTTP, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return &rawHTTP{conn, bufio.NewReaderSize(conn, 4096)}, nil
+}
+
+// rawRequest is a POST as bytes.
+func rawRequest(path string, body []byte) []byte {
+	return fmt.Appendf(nil, "POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: text/plain;charset=UTF-8\r\nContent-Length: %d\r\n\r\n%s", path, len(body), body)
+}
+
+// do sends a request and wants status 200.
+func (c *rawHTTP) do(request []byte) error {
+	if _, err := c.conn.Write(request); err != nil {
+		return err
+	}
+	length := 0
+	for first := true; ; first = false {
+		line, err := c.in.ReadSlice('\n')
+		if err != nil {
+			return err
+		}
+		if first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200 ")) {
+			return fmt.Errorf("answer %q", line)
+		}
+		if value, ok := bytes.CutPrefix(line, []byte("Content-Length: ")); ok {
+			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
+				return err
+			}
+		}
+		if len(line) == 2 {
+			_, err := c.in.Discard(length)
+			return err
+		}
+	}
+}
+
+// rawMQTT is one device's connection.
+type rawMQTT struct {
+	conn     net.Conn
+	in       *bufio.Reader
+	question []byte
+}
+
+// dialMQTT logs in and subscribes the result topic at QoS 0, as most SDKs do.
+func dialMQTT(addr string, id logbridge.DeviceID, psk string) (*rawMQTT, error) {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	user := tencent.UserName(id, "bench", farFuture)
+	password, err := tencent.Password(psk, user, tencent.HMACSHA1)
+	if err != nil {
+		return nil, err
+	}
+	const protocol311, userPasswordClean = 4, 0xC2
+	connect := append(text(nil, "MQTT"), protocol311, userPasswordClean, 0, 0)
+	connect = text(text(text(connect, tencent.ClientID(id)), user), password)
+	subscribe := append(text([]byte{0, 1}, tencent.OperationResultTopic(id)), 0)
+	publish := append(text(nil, tencent.OperationTopic(id)), tencent.LevelRequestPayload(id.Product+"-1")...)
+	c := &rawMQTT{conn, bufio.NewReaderSize(conn, 512), packet(0x30, publish)}
+	for _, p := range [][]byte{packet(0x10, connect), packet(0x82, subscribe)} {
+		if _, err := conn.Write(p); err != nil {
+			return nil, err
+		}
+		if err := c.read(); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+func text(b []byte, s string) []byte {
+	return append(binary.BigEndian.AppendUint16(b, uint16(len(s))), s...)
+}
+
+func packet(head byte, body []byte) []byte {
+	return append(binary.AppendUvarint([]byte{head}, uint64(len(body))), body...) // MQTT's lengths are uvarints
+}
+
+// read takes one packet.
+func (c *rawMQTT) read() error {
+	head, err := c.in.ReadByte()
+	if err != nil {
+		return err
+	}
+	n, err := binary.ReadUvarint(c.in)
+	if err != nil {
+		return err
+	}
+	body, err := c.in.Peek(int(min(n, 4)))
+	if err != nil {
+		return err
+	}
+	if connack := byte(0x20); head == connack && body[1] != 0 {
+		return fmt.Errorf("login refused: %d", body[1])
+	}
+	_, err = io.CopyN(io.Discard, c.in, int64(n))
+	return err
+}
+
+// ask makes one round trip.
+func (c *rawMQTT) ask() error {
+	if _, err := c.conn.Write(c.question); err != nil {
+		return err
+	}
+	return c.read()
+}
