@@ -6,5 +6,6 @@
 // 100 bytes for each value of 2 bytes. Strings without an escape are handed out as parts of the one input string; nothing
 // is pooled, so they stay valid.
 //
-// It knows no protocol: members, limits and error codes are the callers'.
+// It also makes records of web events, which two vendors describe alike. Beyond that it knows no protocol: members, limits and
+// error codes are the callers'.
 package loose
