@@ -26,9 +26,11 @@ var mayImport = map[string][]string{
 	"bridge":          {".", "wire/"},
 	"httpapi":         {".", "wire/"},
 	"devicesim":       {".", "wire/"},
-	"wire/tencent":    {"."},
-	"wire/sls":        {"."},
-	"wire/cls":        {"."},
+	"wire/loose":      {"."},
+	"wire/recorded":   nil,
+	"wire/tencent":    {".", "wire/loose"},
+	"wire/sls":        {".", "wire/loose"},
+	"wire/cls":        {".", "wire/loose"},
 	"httpapi/console": nil,
 }
 

@@ -1,0 +1,150 @@
+package cls
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/loose"
+)
+
+// The limits of one request. tracklog's own are not published; these are those of the structured upload (5.3).
+const (
+	// MaxBody bounds a body.
+	MaxBody = 6 << 20
+	// MaxLogs bounds the logs of a request.
+	MaxLogs = 10000
+	// MaxValue bounds one key or value.
+	MaxValue = 1 << 20
+	// MaxQuery bounds the query of the GET forms.
+	MaxQuery = 16 << 10
+)
+
+// maxFields bounds the fields of a request, 26 a log at the full number of logs: each costs 32 bytes of memory and may be 5
+// bytes of body.
+const maxFields = 1 << 18
+
+// usualField is the size from which fields are counted ahead: "k":"v" with its comma. A body of shorter ones makes the slice
+// grow; a body of colons must not reserve 32 bytes for each.
+const usualField = 8
+
+// Group is what one request brings.
+type Group struct {
+	Source, Filename string
+	Logs             []Log
+}
+
+// Log is one event: a Time, zero if none was sent or none that could be read, and Fields.
+type Log = loose.Event
+
+// DecodeJSON reads the body of POST /tracklog (5.1, 5.3): an object with logs, an array of objects with contents and time,
+// and optionally source and filename; other members are ignored at both levels. Values that are no strings become text:
+// numbers as sent, null as "null", objects and arrays as their JSON. time is a Unix time of any unit (loose.UnixTime). Errors
+// are *Error: MissingContent, InvalidContent, or LogSizeExceed beyond a limit.
+func DecodeJSON(body []byte) (Group, error) {
+	switch {
+	case len(body) == 0:
+		return Group{}, MissingContent()
+	case len(body) > MaxBody:
+		return Group{}, LogSizeExceed("body is %d bytes, at most %d", len(body), MaxBody)
+	}
+	text := loose.Repair(body)
+	d := decoder{
+		in:     loose.NewScanner(text),
+		fields: make([]logbridge.Attr, 0, min(strings.Count(text, ":"), len(text)/usualField+1, maxFields)),
+	}
+	d.group.Logs = make([]Log, 0, min(strings.Count(text, "{")/2, MaxLogs)) // two for each log
+	d.read()
+	if err := d.in.End(); err != nil {
+		if own := (*Error)(nil); errors.As(err, &own) {
+			return Group{}, own
+		}
+		return Group{}, InvalidContent("body is not valid JSON of the form {\"logs\":[{\"contents\":{},\"time\":0}]}")
+	}
+	if !d.hasLogs {
+		return Group{}, InvalidContent("logs is missing")
+	}
+	if err := d.group.checkSpread(); err != nil {
+		return Group{}, err
+	}
+	return d.group, nil
+}
+
+// decoder fills a group. All fields of all logs are in one slice, sized once.
+type decoder struct {
+	in      loose.Scanner
+	group   Group
+	fields  []logbridge.Attr
+	hasLogs bool
+}
+
+func (d *decoder) read() {
+	for d.in.Enter('{'); d.in.Next(); {
+		switch d.in.Key() {
+		case "logs":
+			d.hasLogs = true
+			for d.in.Enter('['); d.in.Next(); {
+				d.readLog()
+			}
+		case "source":
+			d.group.Source = d.in.Optional()
+		case "filename":
+			d.group.Filename = d.in.Optional()
+		default:
+			d.in.Raw()
+		}
+	}
+}
+
+func (d *decoder) readLog() {
+	if len(d.group.Logs) == MaxLogs {
+		d.in.Fail(LogSizeExceed("more than %d logs", MaxLogs))
+		return
+	}
+	var log Log
+	start, hasContents := len(d.fields), false
+	for d.in.Enter('{'); d.in.Next(); {
+		switch d.in.Key() {
+		case "contents":
+			hasContents = true
+			d.readContents()
+		case "time":
+			log.Time, _ = loose.UnixTime(d.in.Text())
+		default:
+			d.in.Raw()
+		}
+	}
+	if !hasContents {
+		d.in.Fail(InvalidContent("contents is missing"))
+	}
+	log.Fields = d.fields[start:len(d.fields):len(d.fields)]
+	d.group.Logs = append(d.group.Logs, log)
+}
+
+func (d *decoder) readContents() {
+	for d.in.Enter('{'); d.in.Next(); {
+		key := d.in.Key()
+		value := d.in.Text()
+		if len(key) > MaxValue || len(value) > MaxValue {
+			d.in.Fail(LogSizeExceed("a key or value is over %d bytes", MaxValue))
+		}
+		if len(d.fields) == maxFields {
+			d.in.Fail(LogSizeExceed("more than %d fields", maxFields))
+			continue
+		}
+		d.fields = append(d.fields, logbridge.Attr{Key: key, Value: value})
+	}
+}
+
+// checkSpread bounds source and filename, and what they cost once they stand in each record: as much as a body may be, so
+// that they cannot blow a small request up.
+func (g *Group) checkSpread() error {
+	if max(len(g.Source), len(g.Filename)) > MaxValue {
+		return LogSizeExceed("source or filename is over %d bytes", MaxValue)
+	}
+	size := len(g.Source) + len(g.Filename)
+	if n := len(g.Logs); n > 0 && size > MaxBody/n {
+		return LogSizeExceed("source and filename of all logs are %d bytes, at most %d", size*n, MaxBody)
+	}
+	return nil
+}

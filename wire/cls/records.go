@@ -1,0 +1,21 @@
+package cls
+
+import (
+	"time"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/loose"
+)
+
+// Records makes one record of each log, with the time that was sent or, without one, the time of receipt. Attributes are the
+// log's fields, then __filename__ if there is one, and __source__, for which the client's address stands in. The body is
+// empty; the severity is what a field named level, severity or __level__ says, else info.
+func Records(g Group, stream logbridge.Stream, received time.Time, clientIP string) []logbridge.Record {
+	common := make([]logbridge.Attr, 0, 2)
+	if g.Filename != "" {
+		common = append(common, logbridge.Attr{Key: "__filename__", Value: g.Filename})
+	}
+	common = loose.AppendSource(common, g.Source, clientIP)
+	like := logbridge.Record{ObservedTime: received, Source: logbridge.SourceCLS, Stream: stream}
+	return loose.Records(g.Logs, like, common, true)
+}

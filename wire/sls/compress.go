@@ -1,0 +1,137 @@
+package sls
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
+	"github.com/pierrec/lz4/v4"
+)
+
+// Decompress undoes x-log-compresstype (4.2): none, lz4 (a raw block), deflate (zlib, or raw), and gzip, which an old page
+// shows. The result is at most most bytes and uses dst's memory if that is large enough; without compression it is body
+// itself. bodyRawSize is x-log-bodyrawsize: of an uncompressed body it is ignored, because three SDKs fill it wrongly (1), of
+// a compressed one it can only refuse, early, what says itself that it is too large. Nothing is allocated before it is known
+// to be needed: an lz4 block is measured first, the streams grow as they go. *Error InvalidCompressType,
+// PostBodyUncompressError, PostBodyTooLarge.
+func Decompress(dst []byte, compressType, bodyRawSize string, body []byte, most int) ([]byte, error) {
+	kind := strings.ToLower(compressType)
+	if kind == "" {
+		if len(body) > most {
+			return nil, tooLarge("Body size", len(body), most)
+		}
+		return body, nil
+	}
+	if n, err := strconv.Atoi(bodyRawSize); err == nil && n > most {
+		return nil, tooLarge("Body size", n, most)
+	}
+	switch kind {
+	case "lz4":
+		return unlz4(dst, body, most)
+	case "deflate":
+		out, err := inflate(dst, zlibReader, body, most)
+		if err == errUncompress {
+			out, err = inflate(dst, flateReader, body, most)
+		}
+		return finish(out, err)
+	case "gzip":
+		return finish(inflate(dst, gzipReader, body, most))
+	}
+	return nil, InvalidCompressType(compressType)
+}
+
+var errUncompress = errors.New("not compressed as it says")
+
+func finish(out []byte, err error) ([]byte, error) {
+	if err == errUncompress {
+		return nil, PostBodyUncompressError()
+	}
+	return out, err
+}
+
+func zlibReader(r io.Reader) (io.Reader, error)  { return zlib.NewReader(r) }
+func flateReader(r io.Reader) (io.Reader, error) { return flate.NewReader(r), nil }
+func gzipReader(r io.Reader) (io.Reader, error)  { return gzip.NewReader(r) }
+
+// inflate reads a compressed stream to its end, or to one byte over the bound.
+func inflate(dst []byte, open func(io.Reader) (io.Reader, error), body []byte, most int) ([]byte, error) {
+	r, err := open(bytes.NewReader(body))
+	if err != nil {
+		return nil, errUncompress
+	}
+	out := bytes.NewBuffer(dst[:0])
+	n, err := out.ReadFrom(io.LimitReader(r, int64(most)+1))
+	if err != nil {
+		return nil, errUncompress
+	}
+	if n > int64(most) {
+		return nil, tooLarge("Body size", int(n), most)
+	}
+	return out.Bytes(), nil
+}
+
+func unlz4(dst, body []byte, most int) ([]byte, error) {
+	size, ok := lz4Size(body)
+	switch {
+	case !ok:
+		return nil, PostBodyUncompressError()
+	case size > most:
+		return nil, tooLarge("Body size", size, most)
+	case cap(dst) < size:
+		dst = make([]byte, size)
+	}
+	dst = dst[:size]
+	if n, err := lz4.UncompressBlock(body, dst); err != nil || n != size {
+		return nil, PostBodyUncompressError()
+	}
+	return dst, nil
+}
+
+// lz4Size walks the sequences of a raw block, literals and matches, and adds up what they make: x-log-bodyrawsize is not to
+// be trusted, and a guess that grows cannot tell a short buffer from a broken block. false if the block is cut off.
+func lz4Size(block []byte) (size int, ok bool) {
+	const minMatch, offsetLen, most = 4, 2, 1<<31 - 1
+	for len(block) > 0 {
+		token := int(block[0])
+		literals, rest, ok := lz4Length(token>>4, block[1:])
+		if !ok || literals > len(rest) {
+			return 0, false
+		}
+		block = rest[literals:]
+		size += literals
+		if len(block) == 0 { // the last sequence has literals only
+			return size, true
+		}
+		if len(block) < offsetLen {
+			return 0, false
+		}
+		match, rest, ok := lz4Length(token&15, block[offsetLen:])
+		if !ok {
+			return 0, false
+		}
+		block = rest
+		if size += minMatch + match; size > most {
+			return most, true
+		}
+	}
+	return 0, false
+}
+
+// lz4Length reads a length of which the token had n: 15 continues in further bytes, up to one that is not 255.
+func lz4Length(n int, rest []byte) (length int, after []byte, ok bool) {
+	if n < 15 {
+		return n, rest, true
+	}
+	for i, b := range rest {
+		n += int(b)
+		if b != 255 {
+			return n, rest[i+1:], true
+		}
+	}
+	return 0, nil, false
+}
