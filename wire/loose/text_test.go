@@ -61,13 +61,16 @@ func TestUnixTime(t *testing.T) {
 		"1.7e9":               at,
 		"1.700000000123e12":   at.Add(123 * time.Millisecond),
 		"123456789":           time.Date(1973, 11, 29, 21, 33, 9, 0, time.UTC), // the vendor's sample
+		"100000000000":        time.UnixMilli(1e11),
+		"100000000000000":     time.UnixMicro(1e14),
+		"100000000000000000":  time.Unix(0, 1e17),
 		"9223372035":          time.Date(2262, 4, 11, 23, 47, 15, 0, time.UTC),
 	} {
 		if got, ok := UnixTime(number); !ok || !got.Equal(want) || got.Location() != time.UTC {
 			t.Errorf("%s: %v, %v; want %v", number, got, ok, want)
 		}
 	}
-	for _, number := range []string{"", "0", "-1", "x", "NaN", "Inf", "1e30", "99999999999", "9223372036", "99999999999999999999", "2026-11-21"} {
+	for _, number := range []string{"", "0", "-1", "x", "NaN", "Inf", "1e30", "99999999999", "99999999999999", "99999999999999999", "9223372036", "99999999999999999999", "2026-11-21"} {
 		if got, ok := UnixTime(number); ok {
 			t.Errorf("%s: accepted as %v", number, got)
 		}

@@ -1,6 +1,8 @@
 package tencent
 
 import (
+	"crypto/sha1"
+	"encoding/hex"
 	"errors"
 	"os"
 	"strings"
@@ -64,6 +66,12 @@ func TestFrameRefuses(t *testing.T) {
 	}
 	if frame, err := ParseFrame(changed(frameMode, "C")); !frame.Certificate || err != nil {
 		t.Errorf("certificate device: %+v, %v", frame, err)
+	}
+	signed := changed(frameMode, "C") // with the right key even
+	mac := appendMAC(nil, sha1.New, []byte(recorded.PSK), string(signed[frameMode:]))
+	copy(signed, hex.EncodeToString(mac))
+	if err := VerifyFrame(signed, recorded.PSK); !errors.Is(err, logbridge.ErrUnauthorized) {
+		t.Errorf("certificate device: %v", err)
 	}
 	long := recorded.PSK + "more than the C SDK uses"
 	if err := VerifyFrame(body, long); err != nil {
