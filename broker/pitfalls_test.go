@@ -176,6 +176,9 @@ func TestP5BurstsDoNotStall(t *testing.T) {
 				if string(pk.Payload) == last {
 					heard[pk.TopicName] = true
 				}
+				if limit == 1 {
+					c.alive() // nothing more comes before the PUBACK
+				}
 				c.puback(pk.PacketID)
 			}
 		}
@@ -192,9 +195,6 @@ func TestP6TakeoverKeepsTheNewConnection(t *testing.T) {
 	var old logbridge.Session
 	for i := range 750 {
 		c, s := listening(t, b, r, dev1, []byte{3, 4, 5}[i%3], 0)
-		if known, ok := b.server.Clients.Get(tencent.ClientID(dev1)); !ok || known != s.(*session).client {
-			lost++
-		}
 		if err := s.Send(tencent.OperationResultTopic(dev1), payload); err != nil {
 			t.Fatalf("takeover %d: %v", i, err)
 		}
@@ -207,6 +207,9 @@ func TestP6TakeoverKeepsTheNewConnection(t *testing.T) {
 				t.Fatalf("takeover %d: the wrong session ended", i)
 			}
 			ended[gone] = true
+		}
+		if known, ok := b.server.Clients.Get(tencent.ClientID(dev1)); !ok || known != s.(*session).client {
+			lost++
 		}
 		old = s
 		if i%10 == 5 { // now and then it leaves politely and is back at once
@@ -246,6 +249,45 @@ func TestP6TakeoverStorm(t *testing.T) {
 		t.Error(err)
 	}
 	c.expect(packets.Publish)
+}
+
+// The old session may be in the middle of a message: the new one begins after it, so that a redelivery does not overtake
+// the original.
+func TestP6TakeoverWaitsForTheOldSession(t *testing.T) {
+	r := newRecorder()
+	began, release := make(chan struct{}), make(chan struct{})
+	r.handle = func(logbridge.Session, logbridge.Message) error {
+		close(began)
+		<-release
+		return nil
+	}
+	b := start(t, Config{}, r)
+	old := loggedIn(t, b, dev1, 4)
+	first := receive(t, "session", r.connected)
+	old.publish(tencent.ReportTopic(dev1), "x", 1, 1)
+	receive(t, "call of the handler", began)
+	c := dial(t, b, 4)
+	c.send(connectPacket(t, dev1, 4))
+	if err := c.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if pk, err := c.read(); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("packet type %d, %v, while the old session is busy", pk.FixedHeader.Type, err)
+	}
+	close(release)
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(packets.Connack)
+	receive(t, "new session", r.connected)
+	select {
+	case s := <-r.disconnected:
+		if s != first {
+			t.Error("the wrong session ended")
+		}
+	default:
+		t.Error("the new session began before the old one ended")
+	}
 }
 
 // A client that does not read holds up whoever sends to it.
@@ -361,7 +403,11 @@ func TestP10SilentConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := loggedIn(t, b, dev1, 5) // accepted after the others
+		began := time.Now()
 		stop()
+		if took := time.Since(began); took > drainTimeout/2 {
+			t.Errorf("the end took %v", took)
+		}
 		silent.expectClosed()
 		half.expectClosed()
 		if pk := c.expect(packets.Disconnect); pk.ReasonCode != packets.ErrServerShuttingDown.Code {
