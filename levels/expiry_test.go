@@ -107,6 +107,9 @@ func TestEndIsSkippedWhenReplacedOrCleared(t *testing.T) {
 	for range 5 {
 		r.audit.next(t)
 	}
+	if len(r.due.byID) != 1 {
+		t.Errorf("%d ends are planned, want 1", len(r.due.byID))
+	}
 	c.advance(2 * time.Minute)
 	r.want(t, id, logbridge.LevelDebug)
 	r.want(t, other, logbridge.LevelInfo)

@@ -81,6 +81,10 @@ func TestStates(t *testing.T) {
 	must(t, r.ClearBase(t.Context(), id.Product, alice, ""))
 	r.wantState(t, StateOffline, 9*time.Second)
 
+	// An answer during an earlier raise says nothing about a new one to the same level.
+	r.set(t, id, debugFor(time.Hour))
+	r.wantState(t, StateOffline, 9*time.Second)
+
 	// At level off nothing arrives, so asked is the furthest.
 	r.set(t, id, Change{Level: logbridge.LevelOff})
 	r.observe(logbridge.LineSeen, logbridge.LevelOff)

@@ -7,7 +7,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
-	"encoding/json"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -150,14 +151,24 @@ func TestNoSecretInTheDataFolder(t *testing.T) {
 	}
 	for _, s := range []string{psk, secret, "testAccessKeySecretValue", "ANOTHERSECRET0123456789A", "c2VjcmV0LXNlY3JldC1zZQ==",
 		"anotherAccessKeySecretValue", token, strings.TrimPrefix(token, tokenPrefix), string(testKey[:])} {
-		quoted, _ := json.Marshal(s)
-		encoded, _ := json.Marshal([]byte(s))
-		for _, form := range [][]byte{[]byte(s), bytes.Trim(quoted, `"`), bytes.TrimRight(bytes.Trim(encoded, `"`), "=")} {
+		for _, form := range encodings(s) {
 			if bytes.Contains(raw, form) {
-				t.Errorf("the secret %q is in the data folder", s)
+				t.Errorf("the secret %q is in the data folder as %q", s, form)
 			}
 		}
 	}
+}
+
+// encodings gives a secret as it is, in hexadecimal, and as it looks inside of base64 text, whatever stands before it.
+func encodings(s string) [][]byte {
+	forms := [][]byte{[]byte(s), []byte(hex.EncodeToString([]byte(s)))}
+	for before := range 3 {
+		for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			text := e.EncodeToString(append(make([]byte, before), s...))
+			forms = append(forms, []byte(text[(before*8+5)/6:len(text)-1])) // without the characters it shares with its neighbours
+		}
+	}
+	return forms
 }
 
 func TestWrongSealKey(t *testing.T) {
