@@ -80,10 +80,11 @@ func (w *world) openAPI() map[string]map[string]map[string]any {
 	return doc.Paths
 }
 
-// roleOfCall is the rule that the server is held to: viewers read, operators write all but products and tokens.
+// roleOfCall is the rule that the server is held to: viewers read, operators write all but products and tokens, and only
+// administrators may be a device.
 func roleOfCall(method, path string) logbridge.Role {
 	switch {
-	case strings.HasPrefix(path, "/tokens"):
+	case strings.HasPrefix(path, "/tokens"), strings.HasSuffix(path, "/login"):
 		return logbridge.RoleAdmin
 	case method == "get":
 		return logbridge.RoleViewer

@@ -13,7 +13,7 @@ import (
 	"github.com/logbridge/logbridge/wire/tencent"
 )
 
-// killRounds, each with its own random moment.
+// killRounds, each with its own random moment. In the last one the server is asked to end, which loses no more.
 const killRounds = 5
 
 // witness knows every line that was sent and every line that was acknowledged.
@@ -114,7 +114,13 @@ func TestKillLosesNothing(t *testing.T) {
 		w.check(t, s)
 		all := w.loops(s, round)
 		<-time.After(200*time.Millisecond + rand.N(time.Second))
-		s.stop(syscall.SIGKILL)
+		signal := syscall.SIGKILL
+		if round == killRounds-1 {
+			signal = syscall.SIGTERM
+		}
+		if code := s.stop(signal); signal == syscall.SIGTERM && code != exitOK {
+			t.Errorf("exit code %d after SIGTERM under load:\n%s", code, s.output())
+		}
 		all.Wait()
 	}
 	s := home.start(anyone, anyone)

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestSimulatedFleetBalances(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	for round := range 2 { // the second finds its devices registered
+		out := s.run("sim", "--devices", "20", "--duration", "3s", "--rate", "5", "--ask", "500ms")
+		i := strings.Index(out, "summary: ")
+		if i < 0 || strings.Count(out[:i], "\n") < 2 {
+			t.Fatalf("sim printed %q", out)
+		}
+		var logins, sent, acked, refused, dropped, failed, asked, answered int
+		var p50, p99 string
+		_, err := fmt.Sscanf(out[i:], "summary: %d logins, %d lines sent, %d acknowledged, %d refused, %d dropped, %d attempts failed; %d levels asked, %d answered, round trip p50 %s p99 %s",
+			&logins, &sent, &acked, &refused, &dropped, &failed, &asked, &answered, &p50, &p99)
+		if err != nil || logins != 20 || sent == 0 || acked != sent || refused+dropped+failed != 0 || answered < 60 {
+			t.Errorf("round %d: %s %v", round, out[i:], err)
+		}
+		// What the fleet says agrees with what the server has.
+		if stored := len(s.records("product=SIMFLEET01&source=mqtt")) + len(s.records("product=SIMFLEET01&source=reportlog")); round == 0 && stored != acked {
+			t.Errorf("%d lines stored, %d acknowledged", stored, acked)
+		}
+	}
+}
+
+func TestReaderThatGoesAwayIsNoError(t *testing.T) {
+	home := newPlace(t, e2eConfig)
+	s := home.start(anyone, anyone)
+	client := &http.Client{Timeout: patience}
+	if err := track(client, s.url(), "1", "2", "3"); err != nil {
+		t.Fatal(err)
+	}
+	cmd := home.program("logbridge", "logs", "-f", "--source", "sls", "--url", s.url())
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(out, make([]byte, 10)); err != nil {
+		t.Fatal(err)
+	}
+	_ = out.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	limit := time.After(patience)
+	for n := 4; ; n++ { // it learns of the closed pipe when it writes
+		if err := track(client, s.url(), fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if err != nil || stderr.Len() > 0 {
+				t.Errorf("logs ended with %v and said %q", err, stderr.String())
+			}
+			return
+		case <-limit:
+			t.Fatal("logs goes on without a reader")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+func TestMetricsNameNoDevice(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	dev := s.dial(device("dev_01"))
+	dev.report("INFone", "INFtwo")
+	s.run("level", "set", "ABCDE12345/dev_01", "debug", "--for", "5m", "--reason", "metrics")
+	req, err := http.NewRequest(http.MethodGet, s.url()+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := call(&http.Client{Timeout: patience}, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`logbridge_stored_lines_total{source="mqtt"} 2`, `logbridge_level_overrides{level="debug"} 1`, "logbridge_mqtt_sessions 1",
+		`logbridge_mqtt_connects_total{result="accepted"} 1`, `logbridge_level_push_total{result="sent"} 1`, "go_goroutines",
+	} {
+		if !strings.Contains(text, want+"\n") && !strings.Contains(text, want+" ") {
+			t.Errorf("%q is missing in\n%s", want, regexp.MustCompile(`(?m)^logbridge.*$`).FindAllString(text, -1))
+		}
+	}
+	if strings.Contains(text, "dev_01") || strings.Contains(text, "ABCDE12345") {
+		t.Error("a metric names a device")
+	}
+	for _, m := range metrics {
+		if !strings.Contains(text, "# HELP "+m.name+" ") && m.name != "logbridge_sink_oldest_timestamp_seconds" && m.name != "logbridge_discarded_lines_total" {
+			t.Errorf("%s is in the table and not served", m.name)
+		}
+		if !strings.HasPrefix(m.name, "logbridge_") || !strings.HasSuffix(m.help, ".") || strings.HasSuffix(m.name, "_total") != (m.kind == counter) {
+			t.Errorf("%s: wrong name, help or kind", m.name)
+		}
+	}
+}
+
+func TestDemoRunsAndLeavesNothing(t *testing.T) {
+	home := &place{t: t, dir: t.TempDir(), args: []string{"serve", "--demo"}}
+	t.Setenv("TMPDIR", home.dir)
+	cmd := home.program("logbridge", "serve", "--demo", "--http", anyone, "--mqtt", anyone)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cmd.Process.Kill() }()
+	var said strings.Builder
+	for !strings.Contains(said.String(), "Ctrl-C ends the demo.") {
+		b := make([]byte, 1)
+		if _, err := out.Read(b); err != nil {
+			t.Fatalf("the demo said %q and ended: %v", said.String(), err)
+		}
+		_, _ = said.Write(b)
+	}
+	found := regexp.MustCompile(`LOGBRIDGE_URL=(\S+) LOGBRIDGE_MQTT=\S+ LOGBRIDGE_TOKEN_FILE=(\S+)`).FindStringSubmatch(said.String())
+	if found == nil {
+		t.Fatalf("no address in %q", said.String())
+	}
+	url, token := found[1], found[2]
+	cli := func(args ...string) string {
+		t.Helper()
+		out, err := home.program("logbridge", append(args, "--url", url, "--token-file", token)...).Output()
+		if err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+		return string(out)
+	}
+	cli("level", "set", "DEMO000001/dev-01", "debug", "--for", "5m", "--reason", "test")
+	limit := time.Now().Add(patience)
+	for !strings.Contains(cli("logs", "-p", demoProduct, "-d", "dev-01"), "DEBUG") { // each turn is a process
+		if time.Now().After(limit) {
+			t.Fatal("no debug line came")
+		}
+	}
+	client := &http.Client{Timeout: patience}
+	for _, path := range []string{"/demo", "/demo/demo.js", "/demo/demo.css"} {
+		res, err := client.Get(url + path)
+		if err != nil || res.StatusCode != http.StatusOK || !strings.Contains(res.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Fatalf("%s: %v %v", path, res, err)
+		}
+		_ = res.Body.Close()
+	}
+	// The page's own requests.
+	page, err := os.ReadFile("demo/demo.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/logstores/web/track?APIVersion=0.6.0", "/tracklog?topic_id=demo-topic"} {
+		if !strings.Contains(string(page), path) {
+			t.Errorf("the page does not use %s", path)
+		}
+		body := `{"__logs__":[{"event":"test"}],"logs":[{"contents":{"event":"test"},"time":1795000000000}]}`
+		res, err := client.Post(url+path, "text/plain;charset=UTF-8", strings.NewReader(body))
+		if err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("%s: %v %v", path, res, err)
+		}
+		_ = res.Body.Close()
+	}
+	if err := cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("the demo ended with %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(home.dir, "logbridge-demo-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestTellsTheServiceManager(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	t.Setenv("NOTIFY_SOCKET", socket)
+	if err := notify("READY=1"); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, 100)
+	if n, err := conn.Read(b); err != nil || string(b[:n]) != "READY=1" {
+		t.Errorf("%q %v", b[:n], err)
+	}
+	t.Setenv("NOTIFY_SOCKET", socket+"-none")
+	if notify("READY=1") == nil {
+		t.Error("a manager that is not there heard it")
+	}
+}
+
+func TestSealKeyFromTheEnvironment(t *testing.T) {
+	home := newPlace(t, e2eConfig)
+	t.Setenv("LOGBRIDGE_SEAL_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+	home.args = home.args[:len(home.args)-2] // without --seal-key
+	s := home.start(anyone, anyone)
+	if strings.Contains(s.output(), "seal key") {
+		t.Errorf("the server made a file:\n%s", s.output())
+	}
+	s.stop(syscall.SIGTERM)
+	t.Setenv("LOGBRIDGE_SEAL_KEY", "AAEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+	out, err := home.program("logbridge", append(home.args, "--http", anyone, "--mqtt", anyone)...).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "seal key is not the one") {
+		t.Errorf("with another key: %v\n%s", err, out)
+	}
+}
