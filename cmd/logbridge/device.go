@@ -24,23 +24,28 @@ type deviceCmd struct {
 	Login deviceLoginCmd `cmd:"" help:"Print MQTT user name and password of a device, and how mosquitto_sub and mosquitto_pub use them."`
 }
 
+// deviceArg is a device on the command line, as PRODUCT/DEVICE.
+type deviceArg struct{ logbridge.DeviceID }
+
+// UnmarshalText is logbridge.ParseDeviceID.
+func (d *deviceArg) UnmarshalText(b []byte) (err error) {
+	d.DeviceID, err = logbridge.ParseDeviceID(string(b))
+	return err
+}
+
 type deviceAddCmd struct {
 	Client
-	Device string            `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+	Device deviceArg         `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
 	PSK    string            `name:"psk" placeholder:"BASE64" help:"The device secret; one is made and printed, once, if it is left out."`
 	Tag    map[string]string `placeholder:"K=V" help:"A tag; may be given again."`
 }
 
 func (c deviceAddCmd) Run(p program) error {
-	id, err := logbridge.ParseDeviceID(c.Device)
-	if err != nil {
-		return usageError{err}
-	}
 	server, err := c.open()
 	if err != nil {
 		return err
 	}
-	psk, err := server.putDevice(p.ctx, id, c.PSK, c.Tag)
+	psk, err := server.putDevice(p.ctx, c.Device.DeviceID, c.PSK, c.Tag)
 	if err != nil {
 		return err
 	}
@@ -112,25 +117,21 @@ func (a *api) devices(ctx context.Context, query url.Values) iter.Seq2[deviceSta
 
 type deviceShowCmd struct {
 	Client
-	Device string `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+	Device deviceArg `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
 }
 
 func (c deviceShowCmd) Run(p program) error {
-	id, err := logbridge.ParseDeviceID(c.Device)
-	if err != nil {
-		return usageError{err}
-	}
 	server, err := c.open()
 	if err != nil {
 		return err
 	}
 	var s deviceState
-	if err := server.call(p.ctx, http.MethodGet, devicePath(id), nil, &s); err != nil {
+	if err := server.call(p.ctx, http.MethodGet, devicePath(c.Device.DeviceID), nil, &s); err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	row := func(name, value string) { _, _ = fmt.Fprintf(table, "%s\t%s\n", name, value) } // Flush reports a failed write
-	row("device", id.String())
+	row("device", c.Device.String())
 	row("online", yes(s.Online))
 	row("level", s.Desired+s.until(time.Now()))
 	row("base", s.Base)
@@ -144,9 +145,9 @@ func (c deviceShowCmd) Run(p program) error {
 
 type deviceLoginCmd struct {
 	Client
-	Device string `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
-	For    string `placeholder:"DURATION" help:"How long the login is good (24h)."`
-	MQTT   string `name:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the broker, for the commands that are printed (${default})."`
+	Device deviceArg `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+	For    string    `placeholder:"DURATION" help:"How long the login is good (24h)."`
+	MQTT   string    `name:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the broker, for the commands that are printed (${default})."`
 }
 
 // login is what a device logs in with.
@@ -157,10 +158,6 @@ type login struct {
 }
 
 func (c deviceLoginCmd) Run(p program) error {
-	id, err := logbridge.ParseDeviceID(c.Device)
-	if err != nil {
-		return usageError{err}
-	}
 	host, port, err := net.SplitHostPort(c.MQTT)
 	if err != nil {
 		return usageError{fmt.Errorf("--mqtt: write an address as host:port, not %q", c.MQTT)}
@@ -173,10 +170,10 @@ func (c deviceLoginCmd) Run(p program) error {
 	wish := struct {
 		For string `json:"for,omitempty"`
 	}{c.For}
-	if err := server.call(p.ctx, http.MethodPost, devicePath(id)+"/login", wish, &l); err != nil {
+	if err := server.call(p.ctx, http.MethodPost, devicePath(c.Device.DeviceID)+"/login", wish, &l); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "client id  %s\nuser name  %s\npassword   %s\n\n%s", l.ClientID, l.UserName, l.Password, l.commands(id, host, port))
+	_, err = fmt.Fprintf(p.stdout, "client id  %s\nuser name  %s\npassword   %s\n\n%s", l.ClientID, l.UserName, l.Password, l.commands(c.Device.DeviceID, host, port))
 	return err
 }
 

@@ -19,20 +19,16 @@ type levelCmd struct {
 
 type levelSetCmd struct {
 	Client
-	Target string `arg:"" placeholder:"TARGET" help:"PRODUCT/DEVICE, PRODUCT for its base level, or all for everyone's."`
-	Level  string `arg:"" help:"off, error, warn, info, debug or 0 to 4."`
-	For    string `placeholder:"DURATION" help:"How long, such as 30m, or permanent. A device only; the server's default if it is left out."`
-	Reason string `placeholder:"TEXT" help:"Why; it goes into the audit stream."`
+	Target string          `arg:"" placeholder:"TARGET" help:"PRODUCT/DEVICE, PRODUCT for its base level, or all for everyone's."`
+	Level  logbridge.Level `arg:"" help:"off, error, warn, info, debug or 0 to 4."`
+	For    string          `placeholder:"DURATION" help:"How long, such as 30m, or permanent. A device only; the server's default if it is left out."`
+	Reason string          `placeholder:"TEXT" help:"Why; it goes into the audit stream."`
 }
 
 // everyone is the target that means the global base level.
 const everyone = "all"
 
 func (c levelSetCmd) Run(p program) error {
-	level, err := logbridge.ParseLevel(c.Level)
-	if err != nil {
-		return usageError{err}
-	}
 	path, err := c.path()
 	if err != nil {
 		return usageError{err}
@@ -41,7 +37,7 @@ func (c levelSetCmd) Run(p program) error {
 	if err != nil {
 		return err
 	}
-	change := map[string]any{"level": level, "reason": c.Reason}
+	change := map[string]any{"level": c.Level, "reason": c.Reason}
 	if c.For != "" {
 		change["for"] = c.For
 	}
@@ -50,10 +46,10 @@ func (c levelSetCmd) Run(p program) error {
 		return err
 	}
 	if !strings.Contains(c.Target, "/") {
-		_, err = fmt.Fprintf(p.stdout, "base level of %s: %s\n", c.Target, level)
+		_, err = fmt.Fprintf(p.stdout, "base level of %s: %s\n", c.Target, c.Level)
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: %s%s\n", c.Target, level, state.until(time.Now()))
+	_, err = fmt.Fprintf(p.stdout, "%s: %s%s\n", c.Target, c.Level, state.until(time.Now()))
 	return err
 }
 
@@ -74,20 +70,16 @@ func (c levelSetCmd) path() (string, error) {
 
 type levelClearCmd struct {
 	Client
-	Device string `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
-	Reason string `placeholder:"TEXT" help:"Why; it goes into the audit stream."`
+	Device deviceArg `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+	Reason string    `placeholder:"TEXT" help:"Why; it goes into the audit stream."`
 }
 
 func (c levelClearCmd) Run(p program) error {
-	id, err := logbridge.ParseDeviceID(c.Device)
-	if err != nil {
-		return usageError{err}
-	}
 	server, err := c.open()
 	if err != nil {
 		return err
 	}
-	path := devicePath(id) + "/level"
+	path := devicePath(c.Device.DeviceID) + "/level"
 	if c.Reason != "" {
 		path += "?" + url.Values{"reason": {c.Reason}}.Encode()
 	}
