@@ -47,7 +47,8 @@ func TestFollowHasNoGapAndNoRepeat(t *testing.T) {
 	handler := &cutServer{last: last, piece: 7}
 	server := httptest.NewServer(handler)
 	defer server.Close()
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	var out bytes.Buffer
 	stop := writerFunc(func(b []byte) (int, error) {
 		if bytes.Contains(b, []byte(fmt.Sprintf(`"line %d"`, last))) {
