@@ -1,0 +1,274 @@
+package natsd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sync"
+
+	"github.com/logbridge/logbridge"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Codec says how the values of a table are named, ordered and stored.
+type Codec[K comparable, V any] struct {
+	// Names are the parts of a key, none of them empty, and Key is the way back.
+	Names func(K) []string
+	Key   func(names []string) (K, bool)
+	// Compare orders listings. The zero K comes before every key.
+	Compare func(a, b K) int
+	// Encode and Decode make a value to bytes and back.
+	Encode func(K, V) ([]byte, error)
+	Decode func(K, []byte) (V, error)
+	// Changed, if set, is called once for each change that took effect, in order, after it is visible to Get. It may
+	// read the table, not write it, and must be quick. before or after is nil where the value was not there or is gone.
+	Changed func(k K, before, after *V, revision uint64)
+}
+
+// Table holds the values of one kind of a Store in memory. All methods may be called concurrently. The values that it
+// hands out are shared and must not be changed.
+type Table[K comparable, V any] struct {
+	store *Store
+	kind  string
+	codec Codec[K, V]
+
+	// changes is held from before a change is made until Changed has returned, so that calls come in order.
+	changes sync.Mutex
+	mu      sync.RWMutex
+	items   map[K]item[V]
+	live    int
+	index   index[K]
+}
+
+// item is a value and its revision. A deleted one stays, with no value, so that an older event cannot bring it back;
+// the bucket keeps such a marker too.
+type item[V any] struct {
+	value    *V
+	revision uint64
+}
+
+// maxValue bounds a stored value in bytes, far below MaxPayload: every value is held in memory by every node.
+const maxValue = 64 << 10
+
+// deleteTries bounds how often Delete starts again because another node changed the value meanwhile.
+const deleteTries = 8
+
+// NewTable makes the table of a kind. To be called before Load.
+func NewTable[K comparable, V any](s *Store, kind string, codec Codec[K, V]) *Table[K, V] {
+	t := &Table[K, V]{store: s, kind: kind, codec: codec, items: map[K]item[V]{}}
+	t.index.compare = codec.Compare
+	s.tables[kind] = t
+	return t
+}
+
+// Get gives the value and its revision, or nil.
+func (t *Table[K, V]) Get(k K) (*V, uint64) {
+	t.mu.RLock()
+	it := t.items[k]
+	t.mu.RUnlock()
+	return it.value, it.revision
+}
+
+// Len is the number of values.
+func (t *Table[K, V]) Len() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.live
+}
+
+// Put stores a value over whatever is there. An error is ErrUnavailable, and then the outcome is unknown, or ErrTooLarge.
+func (t *Table[K, V]) Put(ctx context.Context, k K, v V) error {
+	data, err := t.codec.Encode(k, v)
+	if err != nil {
+		return err
+	}
+	if len(data) > maxValue {
+		return fmt.Errorf("%w: %d bytes, %d are the most", logbridge.ErrTooLarge, len(data), maxValue)
+	}
+	revision, err := t.store.kv.Put(ctx, t.key(k), data)
+	if err != nil {
+		return unavailable("store", t.kind, err)
+	}
+	t.set(k, &v, revision)
+	return nil
+}
+
+// DeleteIf deletes the value if it still has this revision, and says whether it did.
+func (t *Table[K, V]) DeleteIf(ctx context.Context, k K, revision uint64) (bool, error) {
+	err := t.store.kv.Delete(ctx, t.key(k), jetstream.LastRevision(revision))
+	if conflict(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, unavailable("delete", t.kind, err)
+	}
+	// The marker's own revision is not told, but it is higher than this one and arrives with the watch.
+	t.set(k, nil, revision)
+	return true, nil
+}
+
+// Delete deletes the value, whatever its revision, and says whether this call did it.
+func (t *Table[K, V]) Delete(ctx context.Context, k K) (bool, error) {
+	value, revision := t.Get(k)
+	if value == nil {
+		return false, nil
+	}
+	for range deleteTries {
+		done, err := t.DeleteIf(ctx, k, revision)
+		if done || err != nil {
+			return done, err
+		}
+		// Another node was faster: take its revision.
+		e, err := t.store.kv.Get(ctx, t.key(k))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			t.set(k, nil, revision)
+			return false, nil
+		}
+		if err != nil {
+			return false, unavailable("delete", t.kind, err)
+		}
+		revision = e.Revision()
+	}
+	return false, fmt.Errorf("delete %s: %w: it keeps changing", t.kind, logbridge.ErrUnavailable)
+}
+
+// After lists the values behind a key, in order; the zero K lists all. It holds no lock while the caller works, so a
+// value that comes or goes meanwhile may or may not be seen.
+func (t *Table[K, V]) After(after K) iter.Seq2[K, *V] {
+	return func(yield func(K, *V) bool) {
+		for {
+			page := t.page(after)
+			for _, e := range page {
+				if !yield(e.key, e.value) {
+					return
+				}
+				after = e.key
+			}
+			if len(page) < pageSize {
+				return
+			}
+		}
+	}
+}
+
+// pageSize is how many values a listing takes at a time: enough to make the lock cheap, little enough to copy.
+const pageSize = 256
+
+type entry[K comparable, V any] struct {
+	key   K
+	value *V
+}
+
+func (t *Table[K, V]) page(after K) []entry[K, V] {
+	t.mu.RLock()
+	for t.index.stale(t.live) {
+		t.mu.RUnlock()
+		t.mu.Lock()
+		t.index.settle(func(k K) bool { return t.items[k].value != nil })
+		t.mu.Unlock()
+		t.mu.RLock()
+	}
+	defer t.mu.RUnlock()
+	page := make([]entry[K, V], 0, min(pageSize, t.live))
+	for _, k := range t.index.after(after) {
+		if v := t.items[k].value; v != nil {
+			page = append(page, entry[K, V]{k, v})
+			if len(page) == pageSize {
+				break
+			}
+		}
+	}
+	return page
+}
+
+func (t *Table[K, V]) key(k K) string { return Key(t.kind, t.codec.Names(k)...) }
+
+// apply takes an event of the watch.
+func (t *Table[K, V]) apply(names []string, e jetstream.KeyValueEntry) error {
+	k, ok := t.codec.Key(names)
+	if !ok {
+		return fmt.Errorf("%w: %d names in the key", logbridge.ErrInvalid, len(names))
+	}
+	if e.Operation() != jetstream.KeyValuePut {
+		t.set(k, nil, e.Revision())
+		return nil
+	}
+	if _, revision := t.Get(k); revision >= e.Revision() {
+		return nil // an own write come back: spare the decoding
+	}
+	v, err := t.codec.Decode(k, e.Value())
+	if err != nil {
+		return err
+	}
+	t.set(k, &v, e.Revision())
+	return nil
+}
+
+// set makes a value (nil: none) the current one unless a newer revision is known.
+func (t *Table[K, V]) set(k K, v *V, revision uint64) {
+	t.changes.Lock()
+	defer t.changes.Unlock()
+	t.mu.Lock()
+	old := t.items[k]
+	newer := revision > old.revision || revision == old.revision && v == nil && old.value != nil
+	if newer {
+		t.items[k] = item[V]{v, revision}
+		switch {
+		case old.value == nil && v != nil:
+			t.live++
+			t.index.add(k)
+		case old.value != nil && v == nil:
+			t.live--
+		}
+	}
+	t.mu.Unlock()
+	if newer && (old.value != nil || v != nil) && t.codec.Changed != nil {
+		t.codec.Changed(k, old.value, v, revision)
+	}
+}
+
+// index keeps keys in order at little cost for writers: new keys wait unsorted until someone lists, and the keys of
+// deleted values stay until they are half of all.
+type index[K comparable] struct {
+	compare func(a, b K) int
+	sorted  []K
+	fresh   []K
+}
+
+func (x *index[K]) add(k K) { x.fresh = append(x.fresh, k) }
+
+func (x *index[K]) stale(live int) bool { return len(x.fresh) > 0 || len(x.sorted) > 2*live }
+
+// settle brings the index in order; alive says which keys have a value.
+func (x *index[K]) settle(alive func(K) bool) {
+	slices.SortFunc(x.fresh, x.compare)
+	merged := make([]K, 0, len(x.sorted)+len(x.fresh))
+	take := func(k K) {
+		if alive(k) && (len(merged) == 0 || merged[len(merged)-1] != k) {
+			merged = append(merged, k)
+		}
+	}
+	i := 0
+	for _, k := range x.fresh {
+		for i < len(x.sorted) && x.compare(x.sorted[i], k) <= 0 {
+			take(x.sorted[i])
+			i++
+		}
+		take(k)
+	}
+	for ; i < len(x.sorted); i++ {
+		take(x.sorted[i])
+	}
+	x.sorted, x.fresh = merged, nil
+}
+
+// after gives the keys behind k.
+func (x *index[K]) after(k K) []K {
+	i, found := slices.BinarySearchFunc(x.sorted, k, x.compare)
+	if found {
+		i++
+	}
+	return x.sorted[i:]
+}

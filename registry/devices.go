@@ -1,0 +1,95 @@
+package registry
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"iter"
+	"maps"
+
+	"github.com/logbridge/logbridge"
+)
+
+// Product gives a product, or ErrNotFound.
+func (r *Registry) Product(id string) (logbridge.Product, error) {
+	return get(r.products, id, "product")
+}
+
+// Products lists all products by id.
+func (r *Registry) Products() []logbridge.Product { return list(r.products, "", every) }
+
+// PutProduct adds a product or replaces it.
+func (r *Registry) PutProduct(ctx context.Context, p logbridge.Product) error {
+	if err := productFaults(p).err(""); err != nil {
+		return err
+	}
+	return r.products.Put(ctx, p.ID, p)
+}
+
+// DeleteProduct deletes a product that has no devices; one that has is ErrInvalid.
+func (r *Registry) DeleteProduct(ctx context.Context, id string) error {
+	r.family.Lock()
+	defer r.family.Unlock()
+	n := 0
+	for range r.Devices(id) {
+		n++
+	}
+	if n > 0 {
+		return fmt.Errorf("%w: product %s still has %d devices: delete them first", logbridge.ErrInvalid, id, n)
+	}
+	return remove(ctx, r.products, id, "product")
+}
+
+// Device gives a device, or ErrNotFound. Its tags are shared and must not be changed.
+func (r *Registry) Device(id logbridge.DeviceID) (logbridge.Device, error) {
+	return get(r.devices, id, "device")
+}
+
+// Devices lists the devices of a product by name, or with an empty product all devices by product and name.
+func (r *Registry) Devices(product string) iter.Seq[logbridge.Device] {
+	return r.DevicesAfter(product, logbridge.DeviceID{})
+}
+
+// DevicesAfter is Devices from behind a device on, which need not exist any more: the next page.
+func (r *Registry) DevicesAfter(product string, after logbridge.DeviceID) iter.Seq[logbridge.Device] {
+	if after.Product < product {
+		after = logbridge.DeviceID{Product: product}
+	}
+	return func(yield func(logbridge.Device) bool) {
+		for id, d := range r.devices.After(after) {
+			if product != "" && id.Product != product || !yield(*d) {
+				return
+			}
+		}
+	}
+}
+
+// PutDevice adds a device or replaces it. Its product must exist (ErrNotFound).
+func (r *Registry) PutDevice(ctx context.Context, d logbridge.Device) error {
+	if err := deviceFaults(d).err(""); err != nil {
+		return err
+	}
+	r.family.RLock()
+	defer r.family.RUnlock()
+	if _, err := r.Product(d.ID.Product); err != nil {
+		return err
+	}
+	d.Tags = maps.Clone(d.Tags)
+	return r.devices.Put(ctx, d.ID, d)
+}
+
+// DeleteDevice deletes a device.
+func (r *Registry) DeleteDevice(ctx context.Context, id logbridge.DeviceID) error {
+	return remove(ctx, r.devices, id, "device")
+}
+
+// pskLen is the length of a device secret in bytes, as the vendor's console makes them (tencent-iot.md 1).
+const pskLen = 16
+
+// MakePSK makes a new device secret: base64 of 16 random bytes, 24 characters.
+func MakePSK() string {
+	b := make([]byte, pskLen)
+	rand.Read(b)
+	return base64.StdEncoding.EncodeToString(b)
+}

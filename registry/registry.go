@@ -1,0 +1,138 @@
+// Package registry holds who may log in and where logs may go: products, devices, SLS projects with their logstores and
+// access keys, CLS topics and API tokens.
+//
+// It is a NATS key-value bucket with all of its content in memory. Reads never do I/O. A write that returned nil is on
+// disk and visible to every read that begins afterwards; what other nodes write arrives by the bucket's watch while Run
+// runs. Secrets (device PSK, product secret, access key secret) are sealed at rest with AES-256-GCM, bound to the place
+// they belong to, so that a sealed value copied to another device does not open; tokens are kept as hashes only.
+//
+// It holds no levels (package levels) and decides no right beyond telling who a token is. Between several nodes that
+// write at the same moment, a parent may be deleted while another node adds a child to it.
+package registry
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/natsd"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// The buckets: what is registered, and what was provisioned last.
+const (
+	bucket          = "registry"
+	provisionBucket = "provisioned"
+)
+
+// Registry is the cached bucket. All methods may be called concurrently.
+type Registry struct {
+	node  *natsd.Node
+	log   *slog.Logger
+	seal  *sealer
+	store *natsd.Store
+
+	products  *natsd.Table[string, logbridge.Product]
+	devices   *natsd.Table[logbridge.DeviceID, logbridge.Device]
+	projects  *natsd.Table[string, logbridge.SLSProject]
+	logstores *natsd.Table[storeKey, logbridge.Logstore]
+	keys      *natsd.Table[string, logbridge.AccessKey]
+	topics    *natsd.Table[string, logbridge.CLSTopic]
+	tokens    *natsd.Table[string, storedToken]
+
+	hosts hostIndex
+	admin atomic.Pointer[[sha256.Size]byte] // hash of the admin token; nil when there is none
+
+	// family is read-locked by whoever adds a child (device, logstore, access key) and locked by whoever deletes a
+	// parent, so that neither misses the other.
+	family sync.RWMutex
+	// claims is held by who adds a host or an access key: each has one owner.
+	claims sync.Mutex
+}
+
+// New opens the registry and reads all of it. A key that is not the one its secrets were sealed with is an error.
+func New(ctx context.Context, node *natsd.Node, key SealKey, log *slog.Logger) (*Registry, error) {
+	seal, err := newSealer(key)
+	if err != nil {
+		return nil, err
+	}
+	store, err := natsd.OpenStore(ctx, node, bucket, log)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkSealKey(ctx, store.KV(), seal); err != nil {
+		return nil, err
+	}
+	r := &Registry{node: node, log: log, seal: seal, store: store}
+	r.makeTables()
+	if err := store.Load(ctx); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// Run follows what other nodes write, until ctx ends.
+func (r *Registry) Run(ctx context.Context) error { return r.store.Run(ctx) }
+
+// The check value: a known text that is sealed when the bucket is first used, so that a wrong key is noticed before it
+// seals anything.
+const (
+	checkKey  = "sealcheck"
+	checkText = "logbridge"
+)
+
+func checkSealKey(ctx context.Context, kv jetstream.KeyValue, seal *sealer) error {
+	_, err := kv.Create(ctx, checkKey, []byte(seal.seal(checkKey, checkText)))
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, jetstream.ErrKeyExists) {
+		return fmt.Errorf("seal key check: %w: %w", logbridge.ErrUnavailable, err)
+	}
+	e, err := kv.Get(ctx, checkKey)
+	if err != nil {
+		return fmt.Errorf("seal key check: %w: %w", logbridge.ErrUnavailable, err)
+	}
+	if text, err := seal.open(checkKey, string(e.Value())); err != nil || text != checkText {
+		return fmt.Errorf("%w: this seal key is not the one that the secrets in the data folder were sealed with: start with that key", logbridge.ErrInvalid)
+	}
+	return nil
+}
+
+// get reads one value of a table; what names its kind for the error.
+func get[K comparable, V any](t *natsd.Table[K, V], k K, what string) (V, error) {
+	v, _ := t.Get(k)
+	if v == nil {
+		var none V
+		return none, fmt.Errorf("%w: %s %v", logbridge.ErrNotFound, what, k)
+	}
+	return *v, nil
+}
+
+// remove deletes one value of a table.
+func remove[K comparable, V any](ctx context.Context, t *natsd.Table[K, V], k K, what string) error {
+	found, err := t.Delete(ctx, k)
+	if err == nil && !found {
+		err = fmt.Errorf("%w: %s %v", logbridge.ErrNotFound, what, k)
+	}
+	return err
+}
+
+// list gives the values behind a key for as long as they belong.
+func list[K comparable, V any](t *natsd.Table[K, V], after K, belongs func(*V) bool) []V {
+	var out []V
+	for _, v := range t.After(after) {
+		if !belongs(v) {
+			break
+		}
+		out = append(out, *v)
+	}
+	return out
+}
+
+func every[V any](*V) bool { return true }
