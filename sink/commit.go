@@ -205,7 +205,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, lastIndexed uint64,
 		MaxBytes:    maxBytes,
 		DenyDelete:  true,
 		AllowDirect: true,
-		Duplicates:  2 * time.Minute,
+		Duplicates:  publishTries * publishTimeout * 2, // message ids are only needed while one is tried again
 	}
 	s, err := js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

@@ -69,8 +69,8 @@ func FuzzWindow(f *testing.F) {
 	})
 }
 
-// FuzzSegment damages the pages of a segment and reads it whole: an error or records, never a panic. The tail behind the
-// pages is held by its checksum, which TestDamagedSegmentIsSetAside looks at.
+// FuzzSegment damages the pages of a segment and reads it whole: an error, or exactly what was written. The tail behind the
+// pages has a checksum of its own, which TestDamagedSegmentIsSetAside looks at.
 func FuzzSegment(f *testing.F) {
 	m := newMemtable()
 	uploads, err := encodeBatch(logbridge.Batch{Records: []logbridge.Record{
@@ -110,6 +110,7 @@ func FuzzSegment(f *testing.F) {
 		if err != nil {
 			t.Fatal(err) // the tail is right
 		}
+		intact := bytes.Equal(data, good)
 		for _, q := range []logbridge.Query{{}, {Product: "ABCDE12345", Contains: "o"}, {Fields: []logbridge.Attr{{Key: "k", Value: "w"}}}} {
 			c, err := s.open(newPlan(t.Context(), q))
 			for err == nil {
@@ -117,6 +118,9 @@ func FuzzSegment(f *testing.F) {
 					break
 				}
 				_, err = c.take()
+			}
+			if (err == nil) != intact {
+				t.Fatalf("intact %v, but %v", intact, err)
 			}
 		}
 	})

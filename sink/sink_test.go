@@ -21,14 +21,14 @@ import (
 
 // env is a sink on a real embedded NATS server that can be stopped and started again on the same folder.
 type env struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	cfg  Config
 	log  *Log
 	stop func()
 }
 
-func newEnv(t *testing.T, cfg Config) *env {
+func newEnv(t testing.TB, cfg Config) *env {
 	e := &env{t: t, dir: t.TempDir(), cfg: cfg}
 	e.start()
 	t.Cleanup(func() { e.stop() })
@@ -65,7 +65,7 @@ func (e *env) restart() {
 	e.start()
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Logf("%s", b)
