@@ -78,6 +78,7 @@ func (l *fakeLevels) expect(t *testing.T, id logbridge.DeviceID, event logbridge
 type fakeLog struct {
 	append  func(context.Context, logbridge.Batch) error // nil: success
 	batches chan logbridge.Batch
+	seen    map[string]bool // replay keys, for tests of one goroutine; nil: every batch is new
 }
 
 func newLog() *fakeLog { return &fakeLog{batches: make(chan logbridge.Batch, 1<<12)} }
@@ -86,6 +87,13 @@ func (l *fakeLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Rece
 	if l.append != nil {
 		if err := l.append(ctx, b); err != nil {
 			return logbridge.Receipt{}, err
+		}
+	}
+	if l.seen != nil {
+		known := l.seen[b.ReplayKey]
+		l.seen[b.ReplayKey] = true
+		if known && !b.AlwaysNew {
+			return logbridge.Receipt{Duplicate: len(b.Records)}, nil
 		}
 	}
 	l.batches <- b

