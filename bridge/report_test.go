@@ -152,7 +152,6 @@ func TestReportThatCannotBeStored(t *testing.T) {
 
 func TestRedeliveredReport(t *testing.T) {
 	p := newParts(t, Config{})
-	p.log.seen = map[string]bool{}
 	first, second := newSession(dev1), newSession(dev1)
 	for i, row := range []struct {
 		session *fakeSession
