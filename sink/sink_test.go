@@ -426,6 +426,9 @@ func TestAppendWithoutRoomOrAfterClose(t *testing.T) {
 	if !errors.Is(err, logbridge.ErrUnavailable) {
 		t.Errorf("append after close: %v", err)
 	}
+	if got := e.log.Ledger().Total; got.Received != 1 || got.Refused[reasonUnavailable] != 1 {
+		t.Errorf("ledger %+v", got)
+	}
 	c := &committer{wake: make(chan struct{}, 1)}
 	u := upload{body: make([]byte, maxGroup), records: 1}
 	for range maxWaiting / maxGroup {
