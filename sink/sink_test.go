@@ -256,7 +256,7 @@ func TestRedeliveryIsStoredOnce(t *testing.T) {
 		{time.Second, true, logbridge.Receipt{Duplicate: 1}},
 		{time.Minute, false, logbridge.Receipt{Stored: 1}},
 		{windowAge - time.Second, true, logbridge.Receipt{Duplicate: 1}}, // of the second, the first is forgotten
-		{time.Minute, true, logbridge.Receipt{Stored: 1}},                 // nothing is known of it any more
+		{time.Minute, true, logbridge.Receipt{Stored: 1}},                // nothing is known of it any more
 		{time.Minute, true, logbridge.Receipt{Duplicate: 1}},
 	} {
 		if got := send(c.after, c.dup); got != c.want {
@@ -441,6 +441,35 @@ func TestAppendWithoutRoomOrAfterClose(t *testing.T) {
 	}
 	if got := len(c.take()); got != 1 {
 		t.Errorf("group of %d uploads that fill one each", got)
+	}
+}
+
+// TestFullCommitLog: what does not fit is refused as temporary and counted, and what is there is served.
+func TestFullCommitLog(t *testing.T) {
+	e := newEnv(t, Config{CommitLogBytes: 64 << 10})
+	rnd := rand.New(rand.NewPCG(5, 6))
+	stored := 0
+	for {
+		noise := make([]byte, 8<<10) // random letters, so that they do not compress to nothing
+		for i := range noise {
+			noise[i] = byte('a' + rnd.IntN(26))
+		}
+		_, err := e.log.Append(t.Context(), logbridge.Batch{Records: []logbridge.Record{line("dev", string(noise))}})
+		if err != nil {
+			if !errors.Is(err, logbridge.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			break
+		}
+		if stored++; stored > 100 {
+			t.Fatal("the bound does not hold")
+		}
+	}
+	if got := len(e.query(logbridge.Query{})); got != stored {
+		t.Errorf("%d records, %d were acknowledged", got, stored)
+	}
+	if got := e.log.Ledger().Total; got.Refused[reasonUnavailable] != 1 || got.Received != uint64(stored)+1 {
+		t.Errorf("ledger %+v after %d stored and one refused", got, stored)
 	}
 }
 
