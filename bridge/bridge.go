@@ -67,7 +67,6 @@ type Bridge struct {
 
 	pushes   queue
 	zones    zones
-	recent   *recent
 	counters counters
 }
 
@@ -93,9 +92,8 @@ func New(cfg Config, levels Levels, records Log, registry Registry, counter Coun
 	}
 	b := &Bridge{
 		cfg: cfg, levels: levels, records: records, registry: registry, counter: counter, log: log,
-		links:  map[logbridge.DeviceID]*link{},
-		zones:  zones{log: log},
-		recent: newRecent(recentEntries),
+		links: map[logbridge.DeviceID]*link{},
+		zones: zones{log: log},
 	}
 	b.pushes.filled.L = &b.pushes.mu
 	return b, nil

@@ -78,18 +78,34 @@ func (l *fakeLevels) expect(t *testing.T, id logbridge.DeviceID, event logbridge
 type fakeLog struct {
 	append  func(context.Context, logbridge.Batch) error // nil: success
 	batches chan logbridge.Batch
+	mu      sync.Mutex
+	seen    map[string]bool // replay keys
 }
 
-func newLog() *fakeLog { return &fakeLog{batches: make(chan logbridge.Batch, 1<<12)} }
+func newLog() *fakeLog {
+	return &fakeLog{batches: make(chan logbridge.Batch, 1<<12), seen: map[string]bool{}}
+}
 
 func (l *fakeLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
+	if l.knows(b.ReplayKey) && !b.AlwaysNew {
+		return logbridge.Receipt{Duplicate: len(b.Records)}, nil
+	}
 	if l.append != nil {
 		if err := l.append(ctx, b); err != nil {
 			return logbridge.Receipt{}, err
 		}
 	}
+	l.mu.Lock()
+	l.seen[b.ReplayKey] = true
+	l.mu.Unlock()
 	l.batches <- b
 	return logbridge.Receipt{Stored: len(b.Records)}, nil
+}
+
+func (l *fakeLog) knows(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return key != "" && l.seen[key]
 }
 
 // fakeLedger notes what is dropped.

@@ -182,28 +182,3 @@ func TestRedeliveredReport(t *testing.T) {
 		t.Errorf("stats %+v", got)
 	}
 }
-
-func TestRecentIsBounded(t *testing.T) {
-	const entries = 8
-	r := newRecent(entries)
-	now := time.Now()
-	key := func(i int) digest { return recentKey(dev1, fmt.Append(nil, i)) }
-	for i := range 100 {
-		r.add(key(i), now)
-		r.add(key(i), now)
-		if len(r.at) > entries || len(r.ring) > entries {
-			t.Fatalf("%d and %d entries", len(r.at), len(r.ring))
-		}
-	}
-	for i := range 100 {
-		if got, want := r.has(key(i), now), i >= 100-entries; got != want {
-			t.Errorf("entry %d: %v", i, got)
-		}
-	}
-	if r.has(key(99), now.Add(recentAge)) {
-		t.Error("an entry outlives its age")
-	}
-	if recentKey(dev1, []byte("x")) == recentKey(dev2, []byte("x")) {
-		t.Error("two devices share an entry")
-	}
-}

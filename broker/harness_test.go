@@ -63,6 +63,17 @@ func newRecorder() *recorder {
 	}
 }
 
+// busyRecorder is one whose first message takes from began to release.
+func busyRecorder() (r *recorder, began, release chan struct{}) {
+	r, began, release = newRecorder(), make(chan struct{}), make(chan struct{})
+	r.handle = func(logbridge.Session, logbridge.Message) error {
+		close(began)
+		<-release
+		return nil
+	}
+	return r, began, release
+}
+
 func (r *recorder) Connected(s logbridge.Session)    { r.connected <- s }
 func (r *recorder) Disconnected(s logbridge.Session) { r.disconnected <- s }
 func (r *recorder) Acked(_ logbridge.Session, _ string, payload []byte) {

@@ -20,13 +20,7 @@ import (
 
 // What was received before the end is handled and acknowledged.
 func TestRunEndsAfterTheHandlers(t *testing.T) {
-	r := newRecorder()
-	began, release := make(chan struct{}), make(chan struct{})
-	r.handle = func(logbridge.Session, logbridge.Message) error {
-		close(began)
-		<-release
-		return nil
-	}
+	r, began, release := busyRecorder()
 	b := bound(t, Config{}, r)
 	stop := run(t, b)
 	idle := loggedIn(t, b, dev2, 4)

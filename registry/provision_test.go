@@ -256,6 +256,15 @@ func TestProvisionFaults(t *testing.T) {
 	}
 }
 
+// TestProvisionAsPeopleWrite reads values that YAML takes for numbers.
+func TestProvisionAsPeopleWrite(t *testing.T) {
+	p := parse(t, "provision: {products: [{id: 0123456789, level: 4, devices: [{name: 42, tags: {floor: 2}}]}]}")
+	got := p.Products[0]
+	if got.ID != "0123456789" || *got.Level != logbridge.LevelDebug || got.Devices[0].Name != "42" || got.Devices[0].Tags["floor"] != "2" {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestProvisionTellsWhatCouldNotBeStored(t *testing.T) {
 	r := open(t, start(t, t.TempDir()))
 	levels := &bases{of: map[string]logbridge.Level{}, fail: errors.New("disk is full")}

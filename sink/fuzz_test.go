@@ -36,7 +36,7 @@ func FuzzGroup(f *testing.F) {
 			return
 		}
 		m := newMemtable()
-		all := func([]byte, int64, int) bool { return true }
+		all := func(uploadHead) bool { return true }
 		if err := m.add(g, all, func(*row, bool) {}); err != nil {
 			if len(m.rows) != 0 {
 				t.Fatal("rows of a refused group stay")
@@ -58,8 +58,8 @@ func FuzzGroup(f *testing.F) {
 func FuzzWindow(f *testing.F) {
 	w := newWindow()
 	f.Add(w.encode())
-	w.first([]byte("key"), 7, 1000)
-	w.first([]byte("other"), 8, 2000)
+	w.first([]byte("key"), 7, 1000, false)
+	w.first([]byte("other"), 8, 2000, true)
 	f.Add(w.encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w, err := decodeWindow(data)
@@ -81,7 +81,7 @@ func FuzzSegment(f *testing.F) {
 		f.Fatal(err)
 	}
 	g := &group{seq: 1, raw: joinGroup([]*waiting{{upload: uploads[0]}})}
-	if err := m.add(g, func([]byte, int64, int) bool { return true }, func(*row, bool) {}); err != nil {
+	if err := m.add(g, func(uploadHead) bool { return true }, func(*row, bool) {}); err != nil {
 		f.Fatal(err)
 	}
 	path, err := writeSegment(f.TempDir(), m.snapshot(), 1, 1)
