@@ -85,6 +85,9 @@ type Batch struct {
 	// ReplayKey, when set, names this very upload (device, nonce, signature): a second batch with the same key within
 	// the duplicate window is acknowledged and not stored again. Empty means never merged.
 	ReplayKey string
+	// AlwaysNew stores the batch even when its key is known; the key is only remembered for a repetition to come. So it
+	// is with an MQTT message without the DUP flag: its text may well be that of an earlier one.
+	AlwaysNew bool
 }
 
 // Receipt says what became of a batch.

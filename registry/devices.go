@@ -21,7 +21,7 @@ func (r *Registry) Products() []logbridge.Product { return list(r.products, "", 
 
 // PutProduct adds a product or replaces it.
 func (r *Registry) PutProduct(ctx context.Context, p logbridge.Product) error {
-	if err := validateProduct(p); err != nil {
+	if err := productFaults(p).err(""); err != nil {
 		return err
 	}
 	return r.products.Put(ctx, p.ID, p)
@@ -67,7 +67,7 @@ func (r *Registry) DevicesAfter(product string, after logbridge.DeviceID) iter.S
 
 // PutDevice adds a device or replaces it. Its product must exist (ErrNotFound).
 func (r *Registry) PutDevice(ctx context.Context, d logbridge.Device) error {
-	if err := validateDevice(d); err != nil {
+	if err := deviceFaults(d).err(""); err != nil {
 		return err
 	}
 	r.family.RLock()

@@ -7,7 +7,8 @@ import (
 )
 
 // Provision is what a configuration file says should be registered: its provision section (design.md 7). A pointer that
-// is nil, a nil slice or map and an empty string say nothing about the field.
+// is nil, a nil slice or map and an empty string say nothing about the field. A name of digits only that begins with 0 must
+// be quoted in YAML, which takes it for an octal number otherwise.
 type Provision struct {
 	Products []ProvisionProduct `yaml:"products,omitempty"`
 	SLS      []ProvisionProject `yaml:"sls,omitempty"`
@@ -65,9 +66,4 @@ type BaseLevels interface {
 	ProductBase(product string) (logbridge.Level, bool)
 	// SetBase makes it durable.
 	SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error
-}
-
-// Provision registers what p says, before Run or while it runs.
-func (r *Registry) Provision(ctx context.Context, p Provision, levels BaseLevels) error {
-	return nil
 }

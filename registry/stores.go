@@ -27,7 +27,7 @@ func (r *Registry) SLSProjects() []logbridge.SLSProject { return list(r.projects
 // PutSLSProject adds a project or replaces it. A host that means another project already is ErrInvalid.
 func (r *Registry) PutSLSProject(ctx context.Context, p logbridge.SLSProject) error {
 	p.Hosts = cleanHosts(p.Hosts)
-	if err := validateProject(p); err != nil {
+	if err := projectFaults(p).err(""); err != nil {
 		return err
 	}
 	r.claims.Lock()
@@ -56,18 +56,18 @@ func (r *Registry) ProjectByHost(host string) (logbridge.SLSProject, bool) {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	host = cleanHost(host)
-	name, ok := r.hosts.project(host)
+	name, ok := r.hosts.project(cleanHost(host))
 	if !ok {
 		if name, _, ok = strings.Cut(host, "."); !ok {
 			return logbridge.SLSProject{}, false
 		}
 	}
-	p, _ := r.projects.Get(name)
-	if p == nil {
-		return logbridge.SLSProject{}, false
+	for _, spelling := range []string{name, strings.ToLower(name)} { // hosts know no case, names do
+		if p, _ := r.projects.Get(spelling); p != nil {
+			return *p, true
+		}
 	}
-	return *p, true
+	return logbridge.SLSProject{}, false
 }
 
 // Logstore gives a logstore, or ErrNotFound.
@@ -82,7 +82,7 @@ func (r *Registry) Logstores(project string) []logbridge.Logstore {
 
 // PutLogstore adds a logstore or replaces it. Its project must exist (ErrNotFound).
 func (r *Registry) PutLogstore(ctx context.Context, s logbridge.Logstore) error {
-	if err := validateLogstore(s); err != nil {
+	if err := logstoreFaults(s).err(""); err != nil {
 		return err
 	}
 	r.family.RLock()
@@ -113,7 +113,7 @@ func (r *Registry) AccessKeys(project string) []logbridge.AccessKey {
 // PutAccessKey adds an access key or replaces its secret. Its project must exist (ErrNotFound); an id that belongs to
 // another project is ErrInvalid.
 func (r *Registry) PutAccessKey(ctx context.Context, k logbridge.AccessKey) error {
-	if err := validateAccessKey(k); err != nil {
+	if err := keyFaults(k).err(""); err != nil {
 		return err
 	}
 	r.family.RLock()
@@ -144,7 +144,7 @@ func (r *Registry) CLSTopics() []logbridge.CLSTopic { return list(r.topics, "", 
 
 // PutCLSTopic adds a topic or replaces it.
 func (r *Registry) PutCLSTopic(ctx context.Context, t logbridge.CLSTopic) error {
-	if err := validateTopic(t); err != nil {
+	if err := topicFaults(t).err(""); err != nil {
 		return err
 	}
 	t.Origins = slices.Clone(t.Origins)

@@ -42,7 +42,7 @@ func tokenID(hash [sha256.Size]byte) string { return hex.EncodeToString(hash[:to
 // hash is kept.
 func (r *Registry) CreateToken(ctx context.Context, name string, role logbridge.Role, expires time.Time) (t logbridge.Token, plain string, err error) {
 	now := time.Now().UTC().Truncate(time.Second)
-	if err := validateToken(name, role, expires, now); err != nil {
+	if err := tokenFaults(name, role, expires, now).err(""); err != nil {
 		return t, "", err
 	}
 	secret := make([]byte, tokenLen)

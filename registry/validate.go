@@ -4,7 +4,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -29,13 +31,13 @@ const (
 	maxHost          = 253      // bytes; the longest name in DNS
 	maxOrigins       = 64       // origins of a store
 	maxAccessKeyID   = 128      // bytes
-	maxTokenName     = 64       // bytes
+	maxOrigin        = len("https://") + maxHost + len(":65535")
+	maxTokenName     = 64 // bytes
 )
 
-// field is a fault with the field it is in, as the YAML and the operator API call it.
-func field(name, format string, args ...any) error {
-	return fault{name, fmt.Errorf("%w: "+format, append([]any{logbridge.ErrInvalid}, args...)...)}
-}
+// faults collects what is wrong with a value, each fault with the field it is in, as the YAML and the operator API call
+// the field.
+type faults []fault
 
 type fault struct {
 	field string
@@ -45,147 +47,129 @@ type fault struct {
 func (f fault) Error() string { return f.field + ": " + f.err.Error() }
 func (f fault) Unwrap() error { return f.err }
 
-func validateProduct(p logbridge.Product) error {
-	if err := logbridge.ValidateProductID(p.ID); err != nil {
-		return fault{"id", err}
+// check adds err, if it is one, as a fault of a field.
+func (f *faults) check(field string, err error) {
+	if err != nil {
+		*f = append(*f, fault{field, err})
 	}
-	if n := len(p.Secret); n > 0 && (n < minProductSecret || n > maxSecret || !printable(p.Secret)) {
-		return field("secret", "a product secret is %d to %d printable characters", minProductSecret, maxSecret)
-	}
-	if _, err := time.LoadLocation(p.TimeZone); err != nil || p.TimeZone == "Local" {
-		return field("time_zone", "%q is not the name of a time zone such as Asia/Shanghai", clip(p.TimeZone))
-	}
-	return nil
 }
 
-func validateDevice(d logbridge.Device) error {
-	if err := d.ID.Validate(); err != nil {
-		return fault{"name", err}
+// invalid adds a fault if bad.
+func (f *faults) invalid(bad bool, field, format string, args ...any) {
+	if bad {
+		f.check(field, fmt.Errorf("%w: "+format, append([]any{logbridge.ErrInvalid}, args...)...))
 	}
-	if d.PSK == "" && d.Certificate == "" {
-		return field("psk", "a device needs a psk or a certificate")
-	}
-	if err := validatePSK(d.PSK); err != nil {
-		return err
-	}
-	if err := validateCertificate(d.Certificate); err != nil {
-		return err
-	}
-	return validateTags(d.Tags)
 }
 
-func validatePSK(psk string) error {
-	if _, err := base64.StdEncoding.DecodeString(psk); err != nil || len(psk) > maxPSK || strings.ContainsAny(psk, "\r\n") {
-		return field("psk", "a psk is base64 text of at most %d characters", maxPSK)
+// err joins the faults, each behind where it was found: "products[0].devices[2].psk: …".
+func (f faults) err(where string) error {
+	var all []error
+	for _, one := range f {
+		if where != "" {
+			one.field = where + "." + one.field
+		}
+		all = append(all, one)
 	}
-	return nil
+	return errors.Join(all...)
 }
 
-func validateCertificate(text string) error {
+func productFaults(p logbridge.Product) (f faults) {
+	f.check("id", logbridge.ValidateProductID(p.ID))
+	n := len(p.Secret)
+	f.invalid(n > 0 && (n < minProductSecret || n > maxSecret || !printable(p.Secret)), "secret",
+		"a product secret is %d to %d printable characters", minProductSecret, maxSecret)
+	_, err := time.LoadLocation(p.TimeZone)
+	f.invalid(err != nil || p.TimeZone == "Local", "time_zone", "%q is not the name of a time zone such as Asia/Shanghai", clip(p.TimeZone))
+	return f
+}
+
+func deviceFaults(d logbridge.Device) (f faults) {
+	f.check("name", d.ID.Validate())
+	f.invalid(d.PSK == "" && d.Certificate == "", "psk", "a device needs a psk or a certificate")
+	_, err := base64.StdEncoding.DecodeString(d.PSK)
+	f.invalid(err != nil || len(d.PSK) > maxPSK || !printable(d.PSK), "psk", "a psk is base64 text of at most %d characters", maxPSK)
+	f.check("certificate", checkCertificate(d.Certificate))
+	f.invalid(len(d.Tags) > maxTags, "tags", "%d tags, %d are the most", len(d.Tags), maxTags)
+	for _, k := range slices.Sorted(maps.Keys(d.Tags)) {
+		v := d.Tags[k]
+		f.invalid(k == "" || len(k) > maxTagKey || len(v) > maxTagValue || !readable(k) || !readable(v) || strings.Contains(k, ":"), "tags",
+			"tag %q: a key is 1 to %d bytes without a colon, a value at most %d bytes, both without control characters", clip(k), maxTagKey, maxTagValue)
+	}
+	return f
+}
+
+func checkCertificate(text string) error {
 	if text == "" {
 		return nil
 	}
 	if len(text) > maxCertificate {
-		return fault{"certificate", fmt.Errorf("%w: certificate of %d bytes, %d are the most", logbridge.ErrTooLarge, len(text), maxCertificate)}
+		return fmt.Errorf("%w: certificate of %d bytes, %d are the most", logbridge.ErrTooLarge, len(text), maxCertificate)
 	}
 	block, _ := pem.Decode([]byte(text))
 	if block == nil || block.Type != "CERTIFICATE" {
-		return field("certificate", "it is not a PEM certificate")
+		return fmt.Errorf("%w: it is not a PEM certificate", logbridge.ErrInvalid)
 	}
 	if _, err := x509.ParseCertificate(block.Bytes); err != nil {
-		return field("certificate", "it does not parse as X.509: %w", err)
+		return fmt.Errorf("%w: it does not parse as X.509: %w", logbridge.ErrInvalid, err)
 	}
 	return nil
 }
 
-func validateTags(tags map[string]string) error {
-	if len(tags) > maxTags {
-		return field("tags", "%d tags, %d are the most", len(tags), maxTags)
-	}
-	for k, v := range tags {
-		if k == "" || len(k) > maxTagKey || len(v) > maxTagValue || !readable(k) || !readable(v) || strings.Contains(k, ":") {
-			return field("tags", "tag %q: a key is 1 to %d bytes without a colon, a value at most %d bytes, both without control characters",
-				clip(k), maxTagKey, maxTagValue)
-		}
-	}
-	return nil
-}
-
-func validateProject(p logbridge.SLSProject) error {
-	if err := logbridge.ValidateStoreName(p.Name); err != nil {
-		return fault{"project", err}
-	}
-	if len(p.Hosts) > maxHosts {
-		return field("hosts", "%d hosts, %d are the most", len(p.Hosts), maxHosts)
-	}
+func projectFaults(p logbridge.SLSProject) (f faults) {
+	f.check("project", logbridge.ValidateStoreName(p.Name))
+	f.invalid(len(p.Hosts) > maxHosts, "hosts", "%d hosts, %d are the most", len(p.Hosts), maxHosts)
 	for _, h := range p.Hosts {
-		if h == "" || len(h) > maxHost || !printable(h) || strings.ContainsAny(h, "/@[]?#") || strings.Count(h, ":") == 1 {
-			return field("hosts", "%q is not a host name or address without a port", clip(h))
-		}
+		f.invalid(h == "" || len(h) > maxHost || !printable(h) || strings.ContainsAny(h, "/@[]?#") || strings.Count(h, ":") == 1,
+			"hosts", "%q is not a host name or address without a port", clip(h))
 	}
-	return nil
+	return f
 }
 
-func validateLogstore(s logbridge.Logstore) error {
-	if err := logbridge.ValidateStoreName(s.Project); err != nil {
-		return fault{"project", err}
-	}
-	if err := logbridge.ValidateStoreName(s.Name); err != nil {
-		return fault{"name", err}
-	}
-	return validateOrigins(s.Origins)
+func logstoreFaults(s logbridge.Logstore) (f faults) {
+	f.check("project", logbridge.ValidateStoreName(s.Project))
+	f.check("name", logbridge.ValidateStoreName(s.Name))
+	f.origins(s.Origins)
+	return f
 }
 
-func validateTopic(t logbridge.CLSTopic) error {
-	if err := logbridge.ValidateStoreName(t.ID); err != nil {
-		return fault{"topic", err}
-	}
-	return validateOrigins(t.Origins)
+func topicFaults(t logbridge.CLSTopic) (f faults) {
+	f.check("topic", logbridge.ValidateStoreName(t.ID))
+	f.origins(t.Origins)
+	return f
 }
 
-// validateOrigins accepts what a browser sends as Origin, and "*".
-func validateOrigins(origins []string) error {
-	if len(origins) > maxOrigins {
-		return field("origins", "%d origins, %d are the most", len(origins), maxOrigins)
-	}
+// origins accepts what a browser sends as Origin, and "*".
+func (f *faults) origins(origins []string) {
+	f.invalid(len(origins) > maxOrigins, "origins", "%d origins, %d are the most", len(origins), maxOrigins)
 	for _, o := range origins {
 		if o == "*" || o == "null" {
 			continue
 		}
 		u, err := url.Parse(o)
-		if err != nil || u.Scheme == "" || u.Host == "" || len(o) > maxHost+len("https://:65535") || u.Scheme+"://"+u.Host != o {
-			return field("origins", "%q is not * or an origin such as https://www.example.com", clip(o))
-		}
+		f.invalid(err != nil || u.Scheme == "" || u.Host == "" || len(o) > maxOrigin || u.Scheme+"://"+u.Host != o,
+			"origins", "%q is not * or an origin such as https://www.example.com", clip(o))
 	}
-	return nil
 }
 
-func validateAccessKey(k logbridge.AccessKey) error {
-	if err := logbridge.ValidateStoreName(k.Project); err != nil {
-		return fault{"project", err}
-	}
-	if k.ID == "" || len(k.ID) > maxAccessKeyID || !printable(k.ID) || strings.ContainsAny(k.ID, ":/") {
-		return field("id", "an access key id is 1 to %d printable characters without : and /", maxAccessKeyID)
-	}
-	if k.Secret == "" || len(k.Secret) > maxSecret || !printable(k.Secret) {
-		return field("secret", "an access key secret is 1 to %d printable characters", maxSecret)
-	}
-	return nil
+func keyFaults(k logbridge.AccessKey) (f faults) {
+	f.check("project", logbridge.ValidateStoreName(k.Project))
+	f.invalid(k.ID == "" || len(k.ID) > maxAccessKeyID || !printable(k.ID) || strings.ContainsAny(k.ID, ":/"), "id",
+		"an access key id is 1 to %d printable characters without : and /", maxAccessKeyID)
+	f.invalid(k.Secret == "" || len(k.Secret) > maxSecret || !printable(k.Secret), "secret",
+		"an access key secret is 1 to %d printable characters", maxSecret)
+	return f
 }
 
-func validateToken(name string, role logbridge.Role, expires, now time.Time) error {
-	if name == "" || len(name) > maxTokenName || !readable(name) || slices.Contains(reservedNames, name) {
-		return field("name", "a token name is 1 to %d bytes without control characters and none of %s", maxTokenName, strings.Join(reservedNames, ", "))
-	}
+func tokenFaults(name string, role logbridge.Role, expires, now time.Time) (f faults) {
+	f.invalid(name == "" || len(name) > maxTokenName || !readable(name) || slices.Contains(reservedNames, name), "name",
+		"a token name is 1 to %d bytes without control characters and none of %s", maxTokenName, strings.Join(reservedNames, ", "))
 	switch role {
 	case logbridge.RoleViewer, logbridge.RoleOperator, logbridge.RoleAdmin, logbridge.RoleIngest:
 	default:
-		return field("role", "%q is none of viewer, operator, admin, ingest", clip(string(role)))
+		f.invalid(true, "role", "%q is none of viewer, operator, admin, ingest", clip(string(role)))
 	}
-	if !expires.IsZero() && !expires.After(now) {
-		return field("expires", "it is in the past")
-	}
-	return nil
+	f.invalid(!expires.IsZero() && !expires.After(now), "expires", "it is in the past")
+	return f
 }
 
 // printable reports whether s is ASCII without spaces and control characters.

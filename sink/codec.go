@@ -14,7 +14,7 @@ import (
 // A group is what one message of the commit log holds, before compression:
 //
 //	group   version(1) upload…
-//	upload  text key  int64 time of receipt  uvarint records  record…
+//	upload  text key  byte 1 if always new  int64 time of receipt  uvarint records  record…
 //	record  uvarint length of the rest
 //	        int64 time  int64 observed time (little endian, ns since 1970)
 //	        byte severity | quality<<3   byte source
@@ -45,6 +45,10 @@ func encodeBatch(b logbridge.Batch) ([]upload, error) {
 	if len(b.ReplayKey) > maxReplayKey {
 		return nil, fmt.Errorf("%w: replay key of %d bytes, at most %d", logbridge.ErrTooLarge, len(b.ReplayKey), maxReplayKey)
 	}
+	alwaysNew := byte(0)
+	if b.AlwaysNew {
+		alwaysNew = 1
+	}
 	var done []upload
 	var body []byte
 	n := 0
@@ -56,7 +60,8 @@ func encodeBatch(b logbridge.Batch) ([]upload, error) {
 		if key != "" && len(done) > 0 {
 			key = fmt.Sprintf("%s#%d", key, len(done))
 		}
-		head := appendText(make([]byte, 0, len(key)+16), key)
+		head := appendText(make([]byte, 0, len(key)+20), key)
+		head = append(head, alwaysNew)
 		head = binary.LittleEndian.AppendUint64(head, uint64(b.Records[0].ObservedTime.UnixNano()))
 		head = binary.AppendUvarint(head, uint64(n))
 		done = append(done, upload{head: head, body: body, records: n})
@@ -263,26 +268,35 @@ func (r *row) record(at logbridge.Position) logbridge.Record {
 	return rec
 }
 
+// uploadHead is what a group says of an upload before its records.
+type uploadHead struct {
+	key       []byte
+	alwaysNew bool
+	received  int64
+	records   int
+}
+
 // decodeGroup walks a group: begin is called for each upload, each for its records, with the offset of the record and its
 // index in the group. Duplicates have an index as well, so a position never depends on what was one.
-func decodeGroup(raw []byte, begin func(key []byte, received int64, records int), each func(offset int, index uint32, r row)) error {
+func decodeGroup(raw []byte, begin func(uploadHead), each func(offset int, index uint32, r row)) error {
 	if len(raw) == 0 || raw[0] != groupVersion {
 		return errCorrupt
 	}
 	b, index := raw[1:], uint32(0)
 	for len(b) > 0 {
 		key, rest, ok := cutText(b)
-		if !ok || len(rest) < 8 {
+		const fixed = 1 + 8
+		if !ok || len(rest) < fixed || rest[0] > 1 {
 			return errCorrupt
 		}
-		received := int64(binary.LittleEndian.Uint64(rest))
-		rest = rest[8:]
+		alwaysNew, received := rest[0] == 1, int64(binary.LittleEndian.Uint64(rest[1:]))
+		rest = rest[fixed:]
 		count, n := binary.Uvarint(rest)
 		if n <= 0 || count > uint64(len(rest)) {
 			return errCorrupt
 		}
 		b = rest[n:]
-		begin(key, received, int(count))
+		begin(uploadHead{key, alwaysNew, received, int(count)})
 		for range count {
 			offset := len(raw) - len(b)
 			var r row

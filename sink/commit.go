@@ -61,9 +61,10 @@ func (g *group) fail(err error) {
 
 // committer collects appends into groups and publishes one group at a time.
 type committer struct {
-	js  jetstream.JetStream
-	out chan<- *group
-	log *slog.Logger
+	js     jetstream.JetStream
+	out    chan<- *group
+	ledger *ledger
+	log    *slog.Logger
 
 	wake chan struct{}
 
@@ -144,6 +145,7 @@ func (c *committer) publishAll() {
 		g := &group{raw: joinGroup(members), members: members}
 		if err := c.publish(g); err != nil {
 			c.log.Error("commit log refused a group", "records", recordsOf(members), "err", err)
+			c.ledger.refuseGroup(g)
 			g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
 			continue
 		}
@@ -205,7 +207,7 @@ func openStream(ctx context.Context, js jetstream.JetStream, lastIndexed uint64,
 		MaxBytes:    maxBytes,
 		DenyDelete:  true,
 		AllowDirect: true,
-		Duplicates:  2 * time.Minute,
+		Duplicates:  publishTries * publishTimeout * 2, // message ids are only needed while one is tried again
 	}
 	s, err := js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {

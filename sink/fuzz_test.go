@@ -36,7 +36,7 @@ func FuzzGroup(f *testing.F) {
 			return
 		}
 		m := newMemtable()
-		all := func([]byte, int64, int) bool { return true }
+		all := func(uploadHead) bool { return true }
 		if err := m.add(g, all, func(*row, bool) {}); err != nil {
 			if len(m.rows) != 0 {
 				t.Fatal("rows of a refused group stay")
@@ -58,8 +58,8 @@ func FuzzGroup(f *testing.F) {
 func FuzzWindow(f *testing.F) {
 	w := newWindow()
 	f.Add(w.encode())
-	w.first([]byte("key"), 7, 1000)
-	w.first([]byte("other"), 8, 2000)
+	w.first([]byte("key"), 7, 1000, false)
+	w.first([]byte("other"), 8, 2000, true)
 	f.Add(w.encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w, err := decodeWindow(data)
@@ -69,8 +69,8 @@ func FuzzWindow(f *testing.F) {
 	})
 }
 
-// FuzzSegment damages the pages of a segment and reads it whole: an error or records, never a panic. The tail behind the
-// pages is held by its checksum, which TestDamagedSegmentIsSetAside looks at.
+// FuzzSegment damages the pages of a segment and reads it whole: an error, or exactly what was written. The tail behind the
+// pages has a checksum of its own, which TestDamagedSegmentIsSetAside looks at.
 func FuzzSegment(f *testing.F) {
 	m := newMemtable()
 	uploads, err := encodeBatch(logbridge.Batch{Records: []logbridge.Record{
@@ -81,7 +81,7 @@ func FuzzSegment(f *testing.F) {
 		f.Fatal(err)
 	}
 	g := &group{seq: 1, raw: joinGroup([]*waiting{{upload: uploads[0]}})}
-	if err := m.add(g, func([]byte, int64, int) bool { return true }, func(*row, bool) {}); err != nil {
+	if err := m.add(g, func(uploadHead) bool { return true }, func(*row, bool) {}); err != nil {
 		f.Fatal(err)
 	}
 	path, err := writeSegment(f.TempDir(), m.snapshot(), 1, 1)
@@ -110,6 +110,7 @@ func FuzzSegment(f *testing.F) {
 		if err != nil {
 			t.Fatal(err) // the tail is right
 		}
+		intact := bytes.Equal(data, good)
 		for _, q := range []logbridge.Query{{}, {Product: "ABCDE12345", Contains: "o"}, {Fields: []logbridge.Attr{{Key: "k", Value: "w"}}}} {
 			c, err := s.open(newPlan(t.Context(), q))
 			for err == nil {
@@ -117,6 +118,9 @@ func FuzzSegment(f *testing.F) {
 					break
 				}
 				_, err = c.take()
+			}
+			if (err == nil) != intact {
+				t.Fatalf("intact %v, but %v", intact, err)
 			}
 		}
 	})

@@ -53,12 +53,12 @@ func (l *Log) next() uint64 {
 // indexGroup puts a group into the memtable, answers its appends and wakes the tails.
 func (l *Log) indexGroup(g *group) {
 	receipts := make([]logbridge.Receipt, 0, len(g.members))
-	keep := func(key []byte, received int64, records int) bool {
-		if len(key) > 0 && !l.window.first(key, g.seq, received) {
-			receipts = append(receipts, logbridge.Receipt{Duplicate: records})
+	keep := func(u uploadHead) bool {
+		if len(u.key) > 0 && !l.window.first(u.key, g.seq, u.received, u.alwaysNew) && !u.alwaysNew {
+			receipts = append(receipts, logbridge.Receipt{Duplicate: u.records})
 			return false
 		}
-		receipts = append(receipts, logbridge.Receipt{Stored: records})
+		receipts = append(receipts, logbridge.Receipt{Stored: u.records})
 		return true
 	}
 	if err := l.active.add(g, keep, l.ledger.counter(len(g.members) > 0)); err != nil {

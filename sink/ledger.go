@@ -60,16 +60,39 @@ func (l *ledger) counter(live bool) func(r *row, kept bool) {
 	}
 }
 
-// Refuse counts lines that were refused: the sender was told. stream is empty when it names none that exists.
-func (l *Log) Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
-	l.ledger.mu.Lock()
-	defer l.ledger.mu.Unlock()
-	c := l.ledger.entry(source, stream)
+// reasonUnavailable counts what Append could not store: the sender was told to try again.
+const reasonUnavailable = "unavailable"
+
+// refuseBatch counts a batch that was not taken.
+func (l *ledger) refuseBatch(records []logbridge.Record) {
+	for i := range records {
+		l.refuse(records[i].Source, records[i].Stream, reasonUnavailable, 1)
+	}
+}
+
+// refuseGroup counts a group that the commit log did not take.
+func (l *ledger) refuseGroup(g *group) {
+	// The bytes were encoded a moment ago: there is no error.
+	_ = decodeGroup(g.raw, func(uploadHead) {}, func(_ int, _ uint32, r row) {
+		l.refuse(logbridge.Sources[r.source], logbridge.Stream(r.stream), reasonUnavailable, 1)
+	})
+}
+
+func (l *ledger) refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.entry(source, stream)
 	c.Received += uint64(lines)
 	if c.Refused == nil {
 		c.Refused = map[string]uint64{}
 	}
 	c.Refused[reason] += uint64(lines)
+}
+
+// Refuse counts lines that were refused before Append: the sender was told. stream is empty when it names none that
+// exists. What Append itself refuses as unavailable is counted by Append, when its outcome is known.
+func (l *Log) Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
+	l.ledger.refuse(source, stream, reason, lines)
 }
 
 // Drop counts lines that were acknowledged and not stored, since their sender would repeat them for ever.

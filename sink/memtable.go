@@ -40,14 +40,14 @@ type rowRef struct {
 func newMemtable() *memtable { return &memtable{streamID: map[string]uint32{}} }
 
 // add indexes a group. keep says for each upload whether its records are new; counted is told of every record.
-func (m *memtable) add(g *group, keep func(key []byte, received int64, records int) bool, counted func(r *row, kept bool)) error {
+func (m *memtable) add(g *group, keep func(uploadHead) bool, counted func(r *row, kept bool)) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	at := uint32(len(m.groups))
 	before := len(m.rows)
 	kept := false
-	err := decodeGroup(g.raw, func(key []byte, received int64, records int) {
-		kept = keep(key, received, records)
+	err := decodeGroup(g.raw, func(head uploadHead) {
+		kept = keep(head)
 	}, func(offset int, index uint32, r row) {
 		counted(&r, kept)
 		if kept {

@@ -38,6 +38,7 @@ const (
 	metaLastSeq  = "logbridge.last_seq"
 	metaMinTime  = "logbridge.min_time"
 	metaMaxTime  = "logbridge.max_time"
+	metaBlocks   = "logbridge.block_crc32c"
 
 	segmentFormat = "1"
 )
@@ -97,6 +98,7 @@ func writerConfig(meta map[string]string) []parquet.WriterOption {
 		segmentSchema(),
 		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
 		parquet.PageBufferSize(pageSize),
+		parquet.WriteBufferSize(0), // writeSegment buffers, and must know where the pages end
 		parquet.DataPageStatistics(true),
 		parquet.ColumnIndexSizeLimit(func([]string) int { return streamBound }),
 		parquet.CreatedBy("logbridge", segmentFormat, ""),

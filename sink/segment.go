@@ -41,15 +41,13 @@ type pageRange struct {
 }
 
 // segmentName is what the name of a segment's file says: the stream sequences it covers, and length and CRC-32C of its
-// tail, the page index and the footer. Pages have checksums of their own in Parquet, these parts have not.
+// tail, the page index and the footer, which holds the sums of all that is before it (blocks.go).
 type segmentName struct {
 	first, last uint64
 	tail, sum   uint32
 }
 
 const segmentNameFormat = "%016x-%016x-%08x-%08x.parquet"
-
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // String sorts by sequence.
 func (n segmentName) String() string {
@@ -106,8 +104,13 @@ func readSegment(r io.ReaderAt, size int64, name segmentName) (s *segment, err e
 			s, err = nil, fmt.Errorf("damaged: %v", p)
 		}
 	}()
-	file, err := parquet.OpenFile(r, size, parquet.SkipBloomFilters(true), parquet.ReadBufferSize(pageSize))
+	pages := &blockReader{r: r, end: size - int64(name.tail)}
+	file, err := parquet.OpenFile(pages, size, parquet.SkipMagicBytes(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(pageSize))
 	if err != nil {
+		return nil, err
+	}
+	sums, _ := file.Lookup(metaBlocks)
+	if err := pages.setSums(sums); err != nil {
 		return nil, err
 	}
 	s = &segment{file: file, rows: file.NumRows(), size: size, first: name.first, last: name.last}

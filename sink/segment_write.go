@@ -3,8 +3,6 @@ package sink
 import (
 	"bufio"
 	"fmt"
-	"hash/crc32"
-	"io"
 	"os"
 	"slices"
 	"strconv"
@@ -23,37 +21,21 @@ func writeSegment(dir string, m memSnapshot, first, last uint64) (path string, e
 	order := sortedRows(m)
 	return replaceFile(dir, "segment", func(f *os.File) (string, error) {
 		buffered := bufio.NewWriterSize(f, 1<<20)
-		out := &tailWriter{w: buffered}
+		out := &blockSums{w: buffered}
 		w := parquet.NewGenericWriter[any](out, writerConfig(segmentMeta(m, first, last))...)
 		if err := writeColumns(w, m, order); err != nil {
 			return "", err
 		}
-		if err := w.Flush(); err != nil { // the pages, each with its own checksum
+		if err := w.Flush(); err != nil { // the pages
 			return "", err
 		}
-		out.tail = true
+		w.SetKeyValueMetadata(metaBlocks, out.startTail())
 		if err := w.Close(); err != nil { // page index and footer
 			return "", err
 		}
 		name := segmentName{first: first, last: last, tail: out.length, sum: out.sum}
 		return name.String(), buffered.Flush()
 	})
-}
-
-// tailWriter takes length and checksum of all that is written once tail is set.
-type tailWriter struct {
-	w      io.Writer
-	tail   bool
-	length uint32
-	sum    uint32
-}
-
-func (t *tailWriter) Write(b []byte) (int, error) {
-	if t.tail {
-		t.length += uint32(len(b))
-		t.sum = crc32.Update(t.sum, castagnoli, b)
-	}
-	return t.w.Write(b)
 }
 
 func segmentMeta(m memSnapshot, first, last uint64) map[string]string {

@@ -102,7 +102,7 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	if l.stream, err = openStream(ctx, node.JetStream(), last, cfg.CommitLogBytes); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	l.commit = &committer{js: node.JetStream(), out: l.groups, log: log, wake: make(chan struct{}, 1)}
+	l.commit = &committer{js: node.JetStream(), out: l.groups, ledger: l.ledger, log: log, wake: make(chan struct{}, 1)}
 	if err := l.recover(ctx, last); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
@@ -133,6 +133,7 @@ func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt,
 	}
 	members, err := l.commit.enqueue(uploads)
 	if err != nil {
+		l.ledger.refuseBatch(b.Records)
 		return sum, err
 	}
 	for _, w := range members {

@@ -21,14 +21,14 @@ import (
 
 // env is a sink on a real embedded NATS server that can be stopped and started again on the same folder.
 type env struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
 	cfg  Config
 	log  *Log
 	stop func()
 }
 
-func newEnv(t *testing.T, cfg Config) *env {
+func newEnv(t testing.TB, cfg Config) *env {
 	e := &env{t: t, dir: t.TempDir(), cfg: cfg}
 	e.start()
 	t.Cleanup(func() { e.stop() })
@@ -65,7 +65,7 @@ func (e *env) restart() {
 	e.start()
 }
 
-type testWriter struct{ t *testing.T }
+type testWriter struct{ t testing.TB }
 
 func (w testWriter) Write(b []byte) (int, error) {
 	w.t.Logf("%s", b)
@@ -237,6 +237,35 @@ func TestReplayIsStoredOnce(t *testing.T) {
 	}
 }
 
+// TestRedeliveryIsStoredOnce: a message without the DUP flag is always new, one with it only if none like it came.
+func TestRedeliveryIsStoredOnce(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 8 << 10})
+	at := epoch
+	send := func(after time.Duration, dup bool) logbridge.Receipt {
+		at = at.Add(after)
+		r := line("dev_01", "heartbeat"+strings.Repeat(".", 3000))
+		r.ObservedTime = at
+		return e.append(logbridge.Batch{Records: []logbridge.Record{r}, ReplayKey: "mqtt dev_01 hash", AlwaysNew: !dup})
+	}
+	for i, c := range []struct {
+		after time.Duration
+		dup   bool
+		want  logbridge.Receipt
+	}{
+		{0, false, logbridge.Receipt{Stored: 1}},
+		{time.Second, true, logbridge.Receipt{Duplicate: 1}},
+		{time.Minute, false, logbridge.Receipt{Stored: 1}},
+		{windowAge - time.Second, true, logbridge.Receipt{Duplicate: 1}}, // of the second, the first is forgotten
+		{time.Minute, true, logbridge.Receipt{Stored: 1}},                // nothing is known of it any more
+		{time.Minute, true, logbridge.Receipt{Duplicate: 1}},
+	} {
+		if got := send(c.after, c.dup); got != c.want {
+			t.Errorf("message %d: %+v, want %+v", i, got, c.want)
+		}
+		e.restart()
+	}
+}
+
 func TestLargeBatchIsSplitAndBounded(t *testing.T) {
 	e := newEnv(t, Config{})
 	var b logbridge.Batch
@@ -397,6 +426,9 @@ func TestAppendWithoutRoomOrAfterClose(t *testing.T) {
 	if !errors.Is(err, logbridge.ErrUnavailable) {
 		t.Errorf("append after close: %v", err)
 	}
+	if got := e.log.Ledger().Total; got.Received != 1 || got.Refused[reasonUnavailable] != 1 {
+		t.Errorf("ledger %+v", got)
+	}
 	c := &committer{wake: make(chan struct{}, 1)}
 	u := upload{body: make([]byte, maxGroup), records: 1}
 	for range maxWaiting / maxGroup {
@@ -409,6 +441,35 @@ func TestAppendWithoutRoomOrAfterClose(t *testing.T) {
 	}
 	if got := len(c.take()); got != 1 {
 		t.Errorf("group of %d uploads that fill one each", got)
+	}
+}
+
+// TestFullCommitLog: what does not fit is refused as temporary and counted, and what is there is served.
+func TestFullCommitLog(t *testing.T) {
+	e := newEnv(t, Config{CommitLogBytes: 64 << 10})
+	rnd := rand.New(rand.NewPCG(5, 6))
+	stored := 0
+	for {
+		noise := make([]byte, 8<<10) // random letters, so that they do not compress to nothing
+		for i := range noise {
+			noise[i] = byte('a' + rnd.IntN(26))
+		}
+		_, err := e.log.Append(t.Context(), logbridge.Batch{Records: []logbridge.Record{line("dev", string(noise))}})
+		if err != nil {
+			if !errors.Is(err, logbridge.ErrUnavailable) {
+				t.Fatal(err)
+			}
+			break
+		}
+		if stored++; stored > 100 {
+			t.Fatal("the bound does not hold")
+		}
+	}
+	if got := len(e.query(logbridge.Query{})); got != stored {
+		t.Errorf("%d records, %d were acknowledged", got, stored)
+	}
+	if got := e.log.Ledger().Total; got.Refused[reasonUnavailable] != 1 || got.Received != uint64(stored)+1 {
+		t.Errorf("ledger %+v after %d stored and one refused", got, stored)
 	}
 }
 

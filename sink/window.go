@@ -51,16 +51,17 @@ type windowKey struct {
 
 func newWindow() *window { return &window{seen: map[[16]byte]windowEntry{}} }
 
-// first reports whether this upload, in group seq at time now, is the first of its key, and remembers it.
-func (w *window) first(key []byte, seq uint64, now int64) bool {
+// first reports whether this upload, in group seq at time now, is the first of its key, and remembers it. The window of a
+// key begins with its first upload, or anew with each that is always new.
+func (w *window) first(key []byte, seq uint64, now int64, alwaysNew bool) bool {
 	w.forget(now)
 	sum := sha256.Sum256(key)
 	hash := [16]byte(sum[:])
-	if _, known := w.seen[hash]; known {
-		return false
+	_, known := w.seen[hash]
+	if !known || alwaysNew {
+		w.add(windowKey{hash, windowEntry{seq, now}})
 	}
-	w.add(windowKey{hash, windowEntry{seq, now}})
-	return true
+	return !known
 }
 
 func (w *window) add(k windowKey) {
@@ -81,7 +82,9 @@ func (w *window) forget(now int64) {
 // drop forgets the oldest key. The slice is copied when half of it is behind, so its memory is bounded too.
 func (w *window) drop() {
 	k := w.order[w.next]
-	delete(w.seen, k.hash)
+	if w.seen[k.hash] == k.windowEntry { // else the key came again
+		delete(w.seen, k.hash)
+	}
 	w.next++
 	if w.next > len(w.order)/2 {
 		w.order = append(w.order[:0:0], w.order[w.next:]...)

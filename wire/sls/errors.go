@@ -31,24 +31,28 @@ func (e *Error) JSON() []byte {
 	return append(body, '}')
 }
 
-// newError makes a row of the table in 4.4. arg is put into the message, shortened if it is text from outside.
+// newError makes a row of the table in 4.4. Of args, text from outside is shortened.
 func newError(status int, code, format string, args ...any) *Error {
-	kinds := map[int]error{
-		http.StatusBadRequest:           logbridge.ErrInvalid,
-		http.StatusUnauthorized:         logbridge.ErrUnauthorized,
-		http.StatusForbidden:            logbridge.ErrForbidden,
-		http.StatusNotFound:             logbridge.ErrNotFound,
-		http.StatusLengthRequired:       logbridge.ErrInvalid,
-		http.StatusUnsupportedMediaType: logbridge.ErrInvalid,
-		http.StatusInternalServerError:  logbridge.ErrUnavailable,
-		http.StatusServiceUnavailable:   logbridge.ErrUnavailable,
-	}
 	for i, arg := range args {
 		if s, ok := arg.(string); ok {
 			args[i] = clip(s)
 		}
 	}
-	return &Error{Status: status, Code: code, Message: fmt.Sprintf(format, args...), kind: kinds[status]}
+	return &Error{Status: status, Code: code, Message: fmt.Sprintf(format, args...), kind: kindOf(status)}
+}
+
+func kindOf(status int) error {
+	switch status {
+	case http.StatusUnauthorized:
+		return logbridge.ErrUnauthorized
+	case http.StatusForbidden:
+		return logbridge.ErrForbidden
+	case http.StatusNotFound:
+		return logbridge.ErrNotFound
+	case http.StatusInternalServerError, http.StatusServiceUnavailable:
+		return logbridge.ErrUnavailable
+	}
+	return logbridge.ErrInvalid
 }
 
 // clip shortens text from outside before it goes into an answer.
@@ -161,7 +165,8 @@ func LogStoreNotExist(name string) *Error {
 
 // MissingContentLength: a body without its length.
 func MissingContentLength() *Error {
-	return newError(http.StatusLengthRequired, "MissingContentLength", "Content-Length does not exist in http header when it is necessary.")
+	return newError(http.StatusLengthRequired, "MissingContentLength",
+		"Content-Length does not exist in http header when it is necessary.")
 }
 
 // InvalidContentType: a body that is neither JSON nor another form that we know.

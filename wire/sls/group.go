@@ -3,7 +3,6 @@ package sls
 import (
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/loose"
@@ -25,6 +24,10 @@ const (
 // may be 5 bytes of body.
 const maxFields = 64 * MaxLogs
 
+// usualField is the size from which fields are counted ahead: "k":"v" with its comma. A body of shorter ones makes the slice
+// grow; a body of colons must not reserve 32 bytes for each.
+const usualField = 8
+
 // Group is what one request brings.
 type Group struct {
 	Topic, Source string
@@ -32,12 +35,8 @@ type Group struct {
 	Logs          []Log
 }
 
-// Log is one event.
-type Log struct {
-	// Time is zero if none was sent, or none that could be read.
-	Time   time.Time
-	Fields []logbridge.Attr
-}
+// Log is one event: a Time, zero if none was sent or none that could be read, and Fields.
+type Log = loose.Event
 
 // The reserved names of a body and of a record's attributes (2.4, 4.6).
 const (
@@ -60,7 +59,7 @@ func DecodeJSON(body []byte) (Group, error) {
 	text := loose.Repair(body)
 	d := decoder{
 		in:     loose.NewScanner(text),
-		fields: make([]logbridge.Attr, 0, min(strings.Count(text, ":"), maxFields)),
+		fields: make([]logbridge.Attr, 0, min(strings.Count(text, ":"), len(text)/usualField+1, maxFields)),
 	}
 	d.group.Logs = make([]Log, 0, min(strings.Count(text, "{"), MaxLogs))
 	d.read()
@@ -163,16 +162,19 @@ func (d *decoder) appendAttr(attrs []logbridge.Attr, key, value string) []logbri
 	return append(attrs, logbridge.Attr{Key: key, Value: value})
 }
 
-// checkSpread bounds what topic, source and tags cost once they stand in each record: as much as a body may be, so that
-// they cannot blow a small request up.
+// checkSpread bounds topic and source, and what they and the tags cost once they stand in each record: as much as a body may
+// be, so that they cannot blow a small request up.
 func (g *Group) checkSpread() error {
+	if n := max(len(g.Topic), len(g.Source)); n > MaxValue {
+		return tooLarge("Value size", n, MaxValue)
+	}
 	const each = 16 // what a tag costs beside its text
 	size := len(g.Topic) + len(g.Source)
 	for _, t := range g.Tags {
 		size += len(tagPrefix) + len(t.Key) + len(t.Value) + each
 	}
-	if spread := size * len(g.Logs); spread > MaxBody {
-		return PostBodyTooLarge(spread)
+	if n := len(g.Logs); n > 0 && size > MaxBody/n {
+		return PostBodyTooLarge(size * n)
 	}
 	return nil
 }

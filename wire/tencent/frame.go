@@ -75,7 +75,8 @@ func VerifyFrame(body []byte, secret string) error {
 		return fmt.Errorf("%w: frames of certificate devices have no secret key", logbridge.ErrUnauthorized)
 	}
 	var sig [sha1.Size]byte
-	if _, err := hex.Decode(sig[:], body[:frameMode]); err != nil || !hmacCheck(sha1.New, secret, sig[:])(string(body[frameMode:])) {
+	_, err := hex.Decode(sig[:], body[:frameMode])
+	if err != nil || !hmacCheck(sha1.New, secret, sig[:])(string(body[frameMode:])) {
 		return fmt.Errorf("%w: frame signature does not match", logbridge.ErrUnauthorized)
 	}
 	return nil

@@ -140,14 +140,20 @@ func FormatLine(l Line) string {
 // SplitLines takes a message apart at newline + form feed (4.1) and drops what is empty. It changes nothing in a message
 // that is one line already.
 func SplitLines(message string) []string {
-	return appendLines(make([]string, 0, 1+strings.Count(message, lineEnd)), message, lineEnd)
+	lines, _ := appendLines(nil, message, lineEnd, len(message))
+	return lines
 }
 
-func appendLines(lines []string, message, separator string) []string {
+// appendLines adds the parts of a message to lines. false when there are more than most.
+func appendLines(lines []string, message, separator string, most int) ([]string, bool) {
 	for part := range strings.SplitSeq(message, separator) {
-		if part = strings.Trim(part, "\r\n\f\x00"); part != "" {
-			lines = append(lines, part)
+		if part = strings.Trim(part, "\r\n\f\x00"); part == "" {
+			continue
 		}
+		if len(lines) == most {
+			return lines, false
+		}
+		lines = append(lines, part)
 	}
-	return lines
+	return lines, true
 }

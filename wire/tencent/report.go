@@ -26,11 +26,8 @@ func ParseReport(payload []byte, loc *time.Location) ([]Line, error) {
 	if strings.Contains(text, lineEnd) {
 		separator = lineEnd
 	}
-	if strings.Count(text, separator) > MaxLines { // one more than separators, less an empty end
-		return nil, wrapReport(errTooManyLines)
-	}
-	parts := appendLines(nil, text, separator)
-	if len(parts) > MaxLines {
+	parts, ok := appendLines(nil, text, separator, MaxLines)
+	if !ok {
 		return nil, wrapReport(errTooManyLines)
 	}
 	lines := make([]Line, len(parts))
@@ -56,31 +53,20 @@ func reportJSON(text string, loc *time.Location) ([]Line, error) {
 		return lines, s.End()
 	}
 	for s.Enter('['); s.Next(); {
-		if len(lines) >= MaxLines {
-			s.Fail(errTooManyLines)
+		if s.Peek() == '{' && len(lines) < MaxLines {
+			lines = append(lines, reportObject(&s, loc))
 			continue
 		}
-		switch s.Peek() {
-		case '{':
-			lines = append(lines, reportObject(&s, loc))
-		default:
-			lines = appendTextLines(lines, &s, loc)
+		// A string may hold several lines; any other scalar is a line of its own.
+		parts, ok := appendLines(nil, s.Text(), lineEnd, MaxLines-len(lines))
+		if !ok {
+			s.Fail(errTooManyLines)
+		}
+		for _, part := range parts {
+			lines = append(lines, ParseLine(part, loc))
 		}
 	}
 	return lines, s.End()
-}
-
-// appendTextLines takes a string element, which may hold several lines; any other scalar is a line of its own.
-func appendTextLines(lines []Line, s *loose.Scanner, loc *time.Location) []Line {
-	message := s.Text()
-	if len(lines)+strings.Count(message, lineEnd) >= MaxLines {
-		s.Fail(errTooManyLines)
-		return lines
-	}
-	for _, part := range SplitLines(message) {
-		lines = append(lines, ParseLine(part, loc))
-	}
-	return lines
 }
 
 func reportObject(s *loose.Scanner, loc *time.Location) Line {

@@ -2,7 +2,6 @@ package tencent
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/loose"
@@ -25,7 +24,6 @@ func ParseUpload(body []byte) (Upload, error) {
 	var (
 		u          Upload
 		hasMessage bool
-		lines      lineList
 	)
 	s := loose.NewScanner(loose.Repair(body))
 	for s.Enter('{'); s.Next(); {
@@ -37,11 +35,11 @@ func ParseUpload(body []byte) (Upload, error) {
 		case "Message":
 			hasMessage = true
 			if s.Peek() != '[' {
-				lines.add(&s, s.Text())
+				u.Messages = readLines(&s, u.Messages)
 				continue
 			}
 			for s.Enter('['); s.Next(); {
-				lines.add(&s, s.Text())
+				u.Messages = readLines(&s, u.Messages)
 			}
 		default:
 			s.Raw()
@@ -56,19 +54,16 @@ func ParseUpload(body []byte) (Upload, error) {
 	if !hasMessage {
 		return Upload{}, fmt.Errorf("%w: upload: Message is missing", logbridge.ErrInvalid)
 	}
-	u.Messages = lines.lines
 	return u, nil
 }
 
-// lineList collects lines up to MaxLines.
-type lineList struct{ lines []string }
-
-func (l *lineList) add(s *loose.Scanner, message string) {
-	if len(l.lines)+strings.Count(message, lineEnd) >= MaxLines {
+// readLines adds the lines of the next value.
+func readLines(s *loose.Scanner, lines []string) []string {
+	lines, ok := appendLines(lines, s.Text(), lineEnd, MaxLines)
+	if !ok {
 		s.Fail(errTooManyLines)
-		return
 	}
-	l.lines = appendLines(l.lines, message, lineEnd)
+	return lines
 }
 
 var errTooManyLines = fmt.Errorf("%w: more than %d lines", logbridge.ErrTooLarge, MaxLines)

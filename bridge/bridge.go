@@ -1,0 +1,177 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/tencent"
+)
+
+// Levels says what is wanted of a device and takes note of what it does. Both are called on every message, concurrently,
+// and do no I/O.
+type Levels interface {
+	Effective(id logbridge.DeviceID) logbridge.Level
+	Observe(o logbridge.Observation)
+}
+
+// Log stores records. nil means that they are durable; ErrInvalid and ErrTooLarge that they never will be; any other error
+// that the outcome is unknown. It returns when ctx ends at the latest.
+type Log interface {
+	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
+}
+
+// Registry finds a product, for the time zone of its devices, without I/O.
+type Registry interface {
+	Product(id string) (logbridge.Product, error)
+}
+
+// Counter keeps the ledger: lines that were acknowledged and not stored, with a reason.
+type Counter interface {
+	Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
+}
+
+// Config of a bridge. Zero fields take the default.
+type Config struct {
+	// Pushers is how many pushes go out at a time: DefaultPushers. One that meets a device which does not read is busy for
+	// the broker's write timeout.
+	Pushers int
+	// AppendTimeout bounds the wait for a report to be durable: DefaultAppendTimeout. The device's connection reads
+	// nothing else meanwhile.
+	AppendTimeout time.Duration
+}
+
+const (
+	// DefaultPushers keeps some dead peers from holding up the others (mqtt-broker.md 2: 16 to 64).
+	DefaultPushers = 32
+	// DefaultAppendTimeout is the time that design.md 4.1 gives an Append for MQTT.
+	DefaultAppendTimeout = 5 * time.Second
+)
+
+// Bridge is one bridge.
+type Bridge struct {
+	cfg      Config
+	levels   Levels
+	records  Log
+	registry Registry
+	counter  Counter
+	log      *slog.Logger
+
+	mu    sync.RWMutex // guards links
+	links map[logbridge.DeviceID]*link
+
+	pushes   queue
+	zones    zones
+	counters counters
+}
+
+// link is what is known of the newest session of a device.
+type link struct {
+	session logbridge.Session
+	// mu is held from reading the effective level to the end of sending it, so that what is sent later is newer.
+	mu    sync.Mutex
+	told  logbridge.Level // the level that was sent last
+	knows bool            // whether one was
+	// stale says that a push found mu taken: who has it queues the link again.
+	stale atomic.Bool
+	// queued says that the link is in the queue of pushes; its lock guards it.
+	queued bool
+}
+
+// New checks cfg; nothing runs before Run.
+func New(cfg Config, levels Levels, records Log, registry Registry, counter Counter, log *slog.Logger) (*Bridge, error) {
+	cfg.Pushers = cmp.Or(cfg.Pushers, DefaultPushers)
+	cfg.AppendTimeout = cmp.Or(cfg.AppendTimeout, DefaultAppendTimeout)
+	if cfg.Pushers < 0 || cfg.AppendTimeout < 0 {
+		return nil, fmt.Errorf("%w: bridge: the number of pushers and the append timeout must be above 0", logbridge.ErrInvalid)
+	}
+	b := &Bridge{
+		cfg: cfg, levels: levels, records: records, registry: registry, counter: counter, log: log,
+		links: map[logbridge.DeviceID]*link{},
+		zones: zones{log: log},
+	}
+	b.pushes.filled.L = &b.pushes.mu
+	return b, nil
+}
+
+// Run pushes level changes until ctx ends. Messages are handled whether it runs or not.
+func (b *Bridge) Run(ctx context.Context) error {
+	var pushers sync.WaitGroup
+	for range b.cfg.Pushers {
+		pushers.Go(b.pushAll)
+	}
+	<-ctx.Done()
+	b.pushes.close()
+	pushers.Wait()
+	return nil
+}
+
+// Connected takes in the new session of a device, in place of an older one.
+func (b *Bridge) Connected(s logbridge.Session) {
+	b.mu.Lock()
+	b.links[s.Device()] = &link{session: s}
+	b.mu.Unlock()
+	b.observe(s.Device(), logbridge.DeviceConnected, 0)
+}
+
+// Disconnected forgets a session. That of an older session which comes late says nothing about the device.
+func (b *Bridge) Disconnected(s logbridge.Session) {
+	b.mu.Lock()
+	l := b.links[s.Device()]
+	current := l != nil && l.session == s
+	if current {
+		delete(b.links, s.Device())
+	}
+	b.mu.Unlock()
+	if current {
+		b.observe(s.Device(), logbridge.DeviceDisconnected, 0)
+	}
+}
+
+// link finds what is known of a session. An older session of the device is answered, and nothing kept of it.
+func (b *Bridge) link(s logbridge.Session) *link {
+	b.mu.RLock()
+	l := b.links[s.Device()]
+	b.mu.RUnlock()
+	if l == nil || l.session != s {
+		return &link{session: s}
+	}
+	return l
+}
+
+// Handle acts on one message of a device. nil says that it may be acknowledged: a report is durable then. ErrInvalid and
+// ErrTooLarge: it can never succeed. Any other error: it may succeed later. Topics that mean nothing to us are
+// acknowledged.
+func (b *Bridge) Handle(ctx context.Context, s logbridge.Session, m logbridge.Message) error {
+	received := time.Now()
+	switch kind, _ := tencent.ParseTopic(m.Topic); kind {
+	case tencent.TopicOperation:
+		return b.levelAsked(s, m.Payload)
+	case tencent.TopicSys:
+		return b.timeAsked(s, m.Payload, received)
+	case tencent.TopicReport:
+		return b.report(ctx, s.Device(), m, received)
+	}
+	b.counters.ignored.Add(1)
+	return nil
+}
+
+// Acked takes note of the PUBACK for a level.
+func (b *Bridge) Acked(s logbridge.Session, topic string, payload []byte) {
+	if kind, _ := tencent.ParseTopic(topic); kind != tencent.TopicOperationResult {
+		return
+	}
+	if reply, err := tencent.ParseLevelReply(payload); err == nil {
+		b.counters.acked.Add(1)
+		b.observe(s.Device(), logbridge.LevelAcked, reply.Level)
+	}
+}
+
+func (b *Bridge) observe(id logbridge.DeviceID, event logbridge.ObservedEvent, level logbridge.Level) {
+	b.levels.Observe(logbridge.Observation{Device: id, Event: event, Level: level, Time: time.Now()})
+}

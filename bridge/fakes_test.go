@@ -1,0 +1,197 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 10 * time.Second
+
+var (
+	dev1  = logbridge.DeviceID{Product: "ABCDE12345", Device: "dev_01"}
+	dev2  = logbridge.DeviceID{Product: "ABCDE12345", Device: "dev_02"}
+	other = logbridge.DeviceID{Product: "ZZZZZ00000", Device: "dev_01"}
+)
+
+func receive[T any](t testing.TB, what string, ch <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-ch:
+		return v
+	case <-time.After(patience):
+		t.Fatalf("no %s in %v", what, patience)
+		panic("unreachable")
+	}
+}
+
+// fakeLevels holds levels as a test sets them; a device that has none is at error.
+type fakeLevels struct {
+	mu       sync.Mutex
+	set      map[logbridge.DeviceID]logbridge.Level
+	observed chan logbridge.Observation
+}
+
+func newLevels() *fakeLevels {
+	return &fakeLevels{set: map[logbridge.DeviceID]logbridge.Level{}, observed: make(chan logbridge.Observation, 1<<16)}
+}
+
+func (l *fakeLevels) put(id logbridge.DeviceID, level logbridge.Level) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.set[id] = level
+}
+
+func (l *fakeLevels) Effective(id logbridge.DeviceID) logbridge.Level {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if level, ok := l.set[id]; ok {
+		return level
+	}
+	return logbridge.LevelError
+}
+
+func (l *fakeLevels) Observe(o logbridge.Observation) {
+	select {
+	case l.observed <- o:
+	default: // nobody looks
+	}
+}
+
+// expect checks the next observation.
+func (l *fakeLevels) expect(t *testing.T, id logbridge.DeviceID, event logbridge.ObservedEvent, level logbridge.Level) {
+	t.Helper()
+	o := receive(t, "observation", l.observed)
+	if o.Device != id || o.Event != event || o.Level != level || time.Since(o.Time) > patience {
+		t.Errorf("observed %+v, want event %d of %s at %s", o, event, id, level)
+	}
+}
+
+// fakeLog notes what is appended.
+type fakeLog struct {
+	append  func(context.Context, logbridge.Batch) error // nil: success
+	batches chan logbridge.Batch
+	mu      sync.Mutex
+	seen    map[string]bool // replay keys
+}
+
+func newLog() *fakeLog {
+	return &fakeLog{batches: make(chan logbridge.Batch, 1<<12), seen: map[string]bool{}}
+}
+
+func (l *fakeLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
+	if l.knows(b.ReplayKey) && !b.AlwaysNew {
+		return logbridge.Receipt{Duplicate: len(b.Records)}, nil
+	}
+	if l.append != nil {
+		if err := l.append(ctx, b); err != nil {
+			return logbridge.Receipt{}, err
+		}
+	}
+	l.mu.Lock()
+	l.seen[b.ReplayKey] = true
+	l.mu.Unlock()
+	l.batches <- b
+	return logbridge.Receipt{Stored: len(b.Records)}, nil
+}
+
+func (l *fakeLog) knows(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return key != "" && l.seen[key]
+}
+
+// fakeLedger notes what is dropped.
+type fakeLedger struct {
+	mu      sync.Mutex
+	dropped map[string]int
+}
+
+func (l *fakeLedger) Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dropped == nil {
+		l.dropped = map[string]int{}
+	}
+	l.dropped[fmt.Sprint(source, " ", stream, " ", reason)] += lines
+}
+
+// products is the registry: one product, in Shanghai.
+type products struct{}
+
+func (products) Product(id string) (logbridge.Product, error) {
+	switch id {
+	case dev1.Product:
+		return logbridge.Product{ID: id, TimeZone: "Asia/Shanghai"}, nil
+	case other.Product:
+		return logbridge.Product{ID: id, TimeZone: "Nowhere/Land"}, nil
+	}
+	return logbridge.Product{}, fmt.Errorf("%w: product %s", logbridge.ErrNotFound, id)
+}
+
+// sent is one call of Session.Send.
+type sent struct{ topic, payload string }
+
+// fakeSession notes what is sent. send, if set, may hold up or refuse it.
+type fakeSession struct {
+	device logbridge.DeviceID
+	send   func(sent) error
+	out    chan sent
+}
+
+func newSession(id logbridge.DeviceID) *fakeSession {
+	return &fakeSession{device: id, out: make(chan sent, 1<<12)}
+}
+
+func (s *fakeSession) Device() logbridge.DeviceID { return s.device }
+
+func (s *fakeSession) Send(topic string, payload []byte) error {
+	m := sent{topic, string(bytes.Clone(payload))}
+	if s.send != nil {
+		if err := s.send(m); err != nil {
+			return err
+		}
+	}
+	s.out <- m
+	return nil
+}
+
+// parts are a bridge and what it stands on.
+type parts struct {
+	*Bridge
+	levels *fakeLevels
+	log    *fakeLog
+	ledger *fakeLedger
+}
+
+// newParts makes a bridge that runs until the test ends.
+func newParts(t testing.TB, cfg Config) parts {
+	t.Helper()
+	p := parts{levels: newLevels(), log: newLog(), ledger: &fakeLedger{}}
+	var err error
+	if p.Bridge, err = New(cfg, p.levels, p.log, products{}, p.ledger, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("Run does not end")
+		}
+	})
+	return p
+}

@@ -1,0 +1,126 @@
+package bridge
+
+import (
+	"sync"
+
+	"github.com/logbridge/logbridge"
+)
+
+// LevelChanged pushes the level to the connected devices that the change concerns. It returns at once; the level is read
+// when it is sent, so that of several changes a device is told the outcome.
+func (b *Bridge) LevelChanged(c logbridge.LevelChange) {
+	b.pushes.add(b.concerned(c))
+}
+
+// concerned are the links of the devices that a change is about.
+func (b *Bridge) concerned(c logbridge.LevelChange) []*link {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if c.Device != "" {
+		if l := b.links[logbridge.DeviceID{Product: c.Product, Device: c.Device}]; l != nil {
+			return []*link{l}
+		}
+		return nil
+	}
+	var links []*link
+	for id, l := range b.links {
+		if c.Product == "" || c.Product == id.Product {
+			links = append(links, l)
+		}
+	}
+	return links
+}
+
+// pushAll pushes what is queued until the queue is closed.
+func (b *Bridge) pushAll() {
+	for {
+		l, ok := b.pushes.next()
+		if !ok {
+			return
+		}
+		b.push(l)
+	}
+}
+
+// push tells a device the level in force, unless it was the last thing that it was told. It does not wait for a device that
+// is being sent something, or a few that do not read would hold up every pusher.
+func (b *Bridge) push(l *link) {
+	l.stale.Store(true)
+	if !l.mu.TryLock() {
+		return
+	}
+	defer b.release(l)
+	l.stale.Store(false)
+	id := l.session.Device()
+	level := b.levels.Effective(id)
+	if l.knows && l.told == level {
+		b.counters.skipped.Add(1)
+		return
+	}
+	if err := l.tell("", level); err != nil {
+		// It has not subscribed, or is gone: it asks when it connects or subscribes.
+		b.counters.unheard.Add(1)
+		b.log.Debug("level not pushed", "device", id.String(), "error", err)
+		return
+	}
+	b.counters.pushed.Add(1)
+	b.observe(id, logbridge.LevelSent, level)
+}
+
+// release ends what was begun with l.mu, and queues the link if a push came meanwhile. The flag is looked at after the
+// unlocking: a push sets it before it tries the lock, so that either it gets the lock or this sees the flag.
+func (b *Bridge) release(l *link) {
+	l.mu.Unlock()
+	if l.stale.Load() {
+		b.pushes.add([]*link{l})
+	}
+}
+
+// queue holds the links that are to be pushed to, each once, so that it is bounded by the number of connected devices.
+type queue struct {
+	mu     sync.Mutex // guards the rest, and queued of every link
+	filled sync.Cond  // something was added, or the queue closed
+	links  []*link
+	closed bool
+}
+
+func (q *queue) add(links []*link) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, l := range links {
+		if !l.queued && !q.closed {
+			l.queued = true
+			q.links = append(q.links, l)
+		}
+	}
+	if len(links) == 1 {
+		q.filled.Signal()
+		return
+	}
+	q.filled.Broadcast()
+}
+
+// next waits for a link and takes it out, so that a change from now on queues it again. ok is false when the queue is closed;
+// what is in it then is left: those devices ask when they connect again.
+func (q *queue) next() (l *link, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.links) == 0 && !q.closed {
+		q.filled.Wait()
+	}
+	if q.closed {
+		return nil, false
+	}
+	l = q.links[0]
+	q.links[0] = nil
+	q.links = q.links[1:]
+	l.queued = false
+	return l, true
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed, q.links = true, nil
+	q.filled.Broadcast()
+}

@@ -1,0 +1,176 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/logbridge/logbridge"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+const (
+	// maxConnect bounds the CONNECT packet, which is read before anybody has proved anything: mochi allocates what a
+	// header announces, twice (P18). A device's CONNECT is below 300 bytes; MQTT 5 properties and a will may add to it.
+	maxConnect = 4 << 10
+	// headSize takes in the CONNECT of every known SDK with one read.
+	headSize = 512
+	// farewellTimeout is how long a DISCONNECT may hold up the closing of a connection.
+	farewellTimeout = 100 * time.Millisecond
+)
+
+var (
+	errNotConnect = fmt.Errorf("%w: the first packet is not a CONNECT", logbridge.ErrInvalid)
+	errConnectBig = fmt.Errorf("%w: the CONNECT packet has more than %d bytes", logbridge.ErrTooLarge, maxConnect)
+)
+
+// conn is what mochi gets as the network connection of a client. A write has a deadline, and one that fails ends the
+// connection, since mochi goes on after half a packet (P7).
+type conn struct {
+	net.Conn
+	writeTimeout time.Duration
+
+	// head is what readHead took from the connection and Read has not handed on yet.
+	head []byte
+	// session is set at login by the connection's own goroutine, which alone uses it.
+	session *session
+	// hello is what the CONNECT said and mochi was not told; set and used likewise.
+	hello hello
+
+	draining  atomic.Bool
+	tellsWhy  atomic.Bool   // a CONNACK of MQTT 5 is on its way: a DISCONNECT may follow it
+	farewell  atomic.Uint32 // the reason code of the DISCONNECT that Close writes; 0 none
+	closeOnce sync.Once
+	// done is closed when the connection's goroutine has ended and its session is reported as disconnected.
+	done chan struct{}
+}
+
+// hello is the part of a CONNECT that is kept from mochi.
+type hello struct {
+	receiveMaximum  uint16 // 0 is no bound
+	serverKeepalive bool   // the keep-alive is not the one that the client asked for
+}
+
+func newConn(c net.Conn, writeTimeout time.Duration) *conn {
+	return &conn{Conn: c, writeTimeout: writeTimeout, done: make(chan struct{})}
+}
+
+// readHead reads the beginning of the first packet, keeps it for Read, and refuses what is not a CONNECT of bearable
+// size.
+func (c *conn) readHead() error {
+	buf := make([]byte, headSize)
+	n := 0
+	for {
+		m, err := c.Conn.Read(buf[n:])
+		n += m
+		complete, bad := checkConnect(buf[:n])
+		if bad != nil {
+			return bad
+		}
+		if complete {
+			c.head = buf[:n]
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// checkConnect looks at the beginning of a stream. complete says that the whole fixed header is there.
+func checkConnect(b []byte) (complete bool, err error) {
+	if len(b) == 0 {
+		return false, nil
+	}
+	if b[0] != packets.Connect<<4 {
+		return false, errNotConnect
+	}
+	length := 0
+	for i, digit := range b[1:] {
+		length |= int(digit&0x7f) << (7 * i)
+		if length > maxConnect {
+			return false, errConnectBig
+		}
+		if digit&0x80 == 0 {
+			return true, nil
+		}
+		if i == 3 { // a length has four digits at most
+			return false, errConnectBig
+		}
+	}
+	return false, nil
+}
+
+// Read hands on what readHead kept, then reads.
+func (c *conn) Read(p []byte) (int, error) {
+	if len(c.head) == 0 {
+		return c.Conn.Read(p)
+	}
+	n := copy(p, c.head)
+	c.head = c.head[n:]
+	if len(c.head) == 0 {
+		c.head = nil
+	}
+	return n, nil
+}
+
+// Write writes all of p in time or closes the connection.
+func (c *conn) Write(p []byte) (int, error) {
+	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
+		return 0, err
+	}
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.Close()
+	}
+	return n, err
+}
+
+// SetDeadline is what mochi calls for the keep-alive. It bounds reading only: a handler may be slower than the
+// keep-alive, and its PUBACK is to be written all the same (P21).
+func (c *conn) SetDeadline(t time.Time) error {
+	err := c.SetReadDeadline(t)
+	if c.draining.Load() {
+		err = c.SetReadDeadline(longAgo())
+	}
+	return err
+}
+
+// drain ends the connection when its goroutine wants to read the next packet.
+func (c *conn) drain() {
+	c.farewell.Store(uint32(packets.ErrServerShuttingDown.Code))
+	c.draining.Store(true)
+	// An error means that the connection is closed already.
+	_ = c.SetReadDeadline(longAgo())
+}
+
+// takeOver closes the connection at once because its device has logged in on another.
+func (c *conn) takeOver() {
+	c.farewell.Store(uint32(packets.ErrSessionTakenOver.Code))
+	c.Close()
+}
+
+// Close closes the connection, once. MQTT 5 is told the reason if there is one; older versions know no DISCONNECT from
+// the server (P23).
+func (c *conn) Close() error {
+	err := error(net.ErrClosed)
+	c.closeOnce.Do(func() {
+		if reason := byte(c.farewell.Load()); reason != 0 && c.tellsWhy.Load() {
+			// The deadline also ends a write that is stuck, so that this one cannot wait behind it (P8). Whether the
+			// farewell arrives does not matter.
+			_ = c.SetWriteDeadline(time.Now().Add(farewellTimeout))
+			_, _ = c.Conn.Write([]byte{packets.Disconnect << 4, 2, reason, 0})
+		}
+		err = c.Conn.Close()
+	})
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// longAgo is a deadline that has passed.
+func longAgo() time.Time { return time.Unix(1, 0) }

@@ -1,0 +1,196 @@
+package broker
+
+import (
+	"bytes"
+	"fmt"
+	"math"
+	"sync"
+
+	"github.com/logbridge/logbridge"
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// session is one login of one device. It holds what the device has subscribed to and what is on its way there, in
+// place of mochi's subscription tree and in-flight messages: those give up messages for ever when a device announces a
+// small Receive Maximum (P5), deadlock (P4), forget a message when the device uses the same packet identifier for one
+// of its own, and cost more memory than the rest of a session.
+type session struct {
+	device    logbridge.DeviceID
+	conn      *conn
+	client    *mqtt.Client
+	counters  *counters
+	window    int  // how many messages may be unacknowledged (MQTT 5 Receive Maximum)
+	connected bool // Handler.Connected was called; for the connection's goroutine only
+
+	mu       sync.Mutex // guards the rest, and is held while writing: what is sent later arrives later
+	subs     [outlets]subscription
+	unacked  int
+	packetID uint16 // the last one used
+}
+
+// subscription is what the device subscribed to at one outlet.
+type subscription struct {
+	topic   string // "" before the first SUBSCRIBE
+	active  bool   // false again after UNSUBSCRIBE
+	qos     byte
+	flying  uint16 // packet identifier of the unacknowledged message, 0 without one
+	sent    []byte // its payload
+	waiting []byte // the newest payload that came meanwhile, nil without one
+}
+
+func newSession(id logbridge.DeviceID, c *conn, cl *mqtt.Client, counters *counters) *session {
+	s := &session{device: id, conn: c, client: cl, counters: counters, window: math.MaxInt}
+	if n := c.hello.receiveMaximum; n > 0 {
+		s.window = int(n)
+	}
+	return s
+}
+
+// Device is whose session it is.
+func (s *session) Device() logbridge.DeviceID { return s.device }
+
+// Send implements logbridge.Session. Payload is not kept after it returns.
+func (s *session) Send(topic string, payload []byte) error {
+	o, ok := outletOf(s.device, topic)
+	if !ok {
+		return fmt.Errorf("%w: nothing is delivered to %s on this topic", logbridge.ErrInvalid, s.device)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.client.Closed() {
+		return fmt.Errorf("%w: session of %s is gone", logbridge.ErrUnavailable, s.device)
+	}
+	sub := &s.subs[o]
+	if !sub.active {
+		return fmt.Errorf("%w: %s has not subscribed to %s", logbridge.ErrNotFound, s.device, topic)
+	}
+	if sub.qos > 0 && (sub.flying != 0 || s.unacked >= s.window) {
+		s.counters.held.Add(1)
+		if sub.waiting != nil {
+			s.counters.replaced.Add(1)
+		}
+		sub.waiting = bytes.Clone(payload)
+		return nil
+	}
+	return s.write(sub, payload)
+}
+
+// write sends payload to the subscriber. Its caller holds mu and has seen that a QoS 1 message may go.
+func (s *session) write(sub *subscription, payload []byte) error {
+	pk := packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: sub.qos},
+		TopicName:   sub.topic,
+		Payload:     payload,
+	}
+	if sub.qos > 0 {
+		pk.PacketID = s.nextPacketID()
+	}
+	if err := s.client.WritePacket(pk); err != nil {
+		return fmt.Errorf("%w: send to %s: %w", logbridge.ErrUnavailable, s.device, err)
+	}
+	s.counters.sent.Add(1)
+	if sub.qos > 0 {
+		sub.flying, sub.sent = pk.PacketID, bytes.Clone(payload)
+		s.unacked++
+	}
+	return nil
+}
+
+// nextPacketID gives an identifier that no message in flight has; there are never more than outlets of those.
+func (s *session) nextPacketID() uint16 {
+	for {
+		s.packetID++
+		if s.packetID != 0 && s.flight(s.packetID) == nil {
+			return s.packetID
+		}
+	}
+}
+
+// flight finds the subscription whose message in flight has the identifier.
+func (s *session) flight(id uint16) *subscription {
+	for i := range s.subs {
+		if s.subs[i].flying == id {
+			return &s.subs[i]
+		}
+	}
+	return nil
+}
+
+// acked takes a PUBACK: it frees the message's place and sends what waits. ok is false when no such message is in flight.
+func (s *session) acked(id uint16) (topic string, payload []byte, ok bool) {
+	if id == 0 {
+		return "", nil, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := s.flight(id)
+	if sub == nil {
+		return "", nil, false
+	}
+	topic, payload = sub.topic, sub.sent
+	sub.flying, sub.sent = 0, nil
+	s.unacked--
+	for i := range s.subs {
+		sub := &s.subs[i]
+		if sub.waiting == nil || sub.flying != 0 || s.unacked >= s.window {
+			continue
+		}
+		next := sub.waiting
+		sub.waiting = nil
+		if s.write(sub, next) != nil {
+			break // the connection is closed by its wrapper
+		}
+	}
+	return topic, payload, true
+}
+
+// subscribe takes in a SUBSCRIBE and writes its SUBACK, before which nothing is delivered.
+func (s *session) subscribe(pk *packets.Packet) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	codes := make([]byte, len(pk.Filters))
+	for i, f := range pk.Filters {
+		switch {
+		case len(pk.Properties.SubscriptionIdentifier) > 0:
+			codes[i] = packets.ErrSubscriptionIdentifiersNotSupported.Code
+		case !maySubscribe(s.device, f.Filter):
+			codes[i] = packets.ErrNotAuthorized.Code
+		default:
+			codes[i] = min(f.Qos, 1)
+			s.activate(f.Filter, codes[i])
+		}
+		if codes[i] >= packets.ErrUnspecifiedError.Code && s.client.Properties.ProtocolVersion < 5 {
+			codes[i] = packets.ErrUnspecifiedError.Code
+		}
+	}
+	return s.client.WritePacket(packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Suback},
+		PacketID:    pk.PacketID,
+		ReasonCodes: codes,
+	})
+}
+
+// activate remembers a subscription if something is ever delivered there.
+func (s *session) activate(filter string, qos byte) {
+	if o, ok := outletOf(s.device, filter); ok {
+		sub := &s.subs[o]
+		sub.topic, sub.active, sub.qos = filter, true, qos
+	}
+}
+
+// unsubscribe takes in an UNSUBSCRIBE and writes its UNSUBACK. A message in flight may still be acknowledged.
+func (s *session) unsubscribe(pk *packets.Packet) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, f := range pk.Filters {
+		if o, ok := outletOf(s.device, f.Filter); ok {
+			s.subs[o].active, s.subs[o].waiting = false, nil
+		}
+	}
+	return s.client.WritePacket(packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Unsuback},
+		PacketID:    pk.PacketID,
+		ReasonCodes: make([]byte, len(pk.Filters)), // success: what is not known was accepted and not kept, or is no matter
+	})
+}

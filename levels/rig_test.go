@@ -1,0 +1,204 @@
+package levels
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/natsd"
+)
+
+var (
+	id    = logbridge.DeviceID{Product: "ABCDE12345", Device: "dev:01"}
+	other = logbridge.DeviceID{Product: "ABCDE12345", Device: "dev_02"}
+	alice = logbridge.Actor{Name: "alice", Address: "192.0.2.7"}
+	begin = time.Date(2026, 11, 21, 10, 55, 44, 123456789, time.UTC)
+)
+
+// fakeClock is a time that only moves when it is told to.
+type fakeClock struct {
+	mu     sync.Mutex
+	t      time.Time
+	alarms map[chan time.Time]time.Time
+}
+
+func newClock() *fakeClock { return &fakeClock{t: begin, alarms: map[chan time.Time]time.Time{}} }
+
+func (c *fakeClock) clock() clock { return clock{now: c.now, at: c.at} }
+
+func (c *fakeClock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *fakeClock) at(t time.Time) (<-chan time.Time, func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := make(chan time.Time, 1)
+	if !t.After(c.t) {
+		ch <- c.t
+		return ch, func() {}
+	}
+	c.alarms[ch] = t
+	return ch, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.alarms, ch)
+	}
+}
+
+func (c *fakeClock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+	for ch, t := range c.alarms {
+		if !t.After(c.t) {
+			ch <- c.t
+			delete(c.alarms, ch)
+		}
+	}
+}
+
+// fakeLog keeps what is appended, and fails when told to.
+type fakeLog struct {
+	mu      sync.Mutex
+	fail    error
+	batches chan []logbridge.Record
+}
+
+func newLog() *fakeLog { return &fakeLog{batches: make(chan []logbridge.Record, 1000)} }
+
+func (f *fakeLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return logbridge.Receipt{}, f.fail
+	}
+	if _, bounded := ctx.Deadline(); !bounded || ctx.Err() != nil {
+		return logbridge.Receipt{}, errors.New("the wait is not bounded, or over already")
+	}
+	f.batches <- b.Records
+	return logbridge.Receipt{Stored: len(b.Records)}, nil
+}
+
+// next gives the next batch as text, one line a record: stream, body, attributes.
+func (f *fakeLog) next(t *testing.T) string {
+	t.Helper()
+	var lines []string
+	for _, r := range recv(t, f.batches) {
+		if r.Source != logbridge.SourceAudit || r.Severity != logbridge.LevelInfo || r.Time.IsZero() || !r.Time.Equal(r.ObservedTime) {
+			t.Errorf("not a proper audit record: %+v", r)
+		}
+		var attrs []string
+		for _, a := range r.Attributes {
+			attrs = append(attrs, a.Key+"="+a.Value)
+		}
+		lines = append(lines, string(r.Stream)+"|"+r.Body+"|"+strings.Join(attrs, ","))
+	}
+	return strings.Join(lines, "\n")
+}
+
+func recv[T any](t *testing.T, c <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-t.Context().Done():
+	}
+	t.Fatal("nothing came")
+	panic("unreachable")
+}
+
+func start(t testing.TB, dir string) *natsd.Node {
+	t.Helper()
+	n, err := natsd.New(natsd.Config{Dir: dir}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { end(n) })
+	return n
+}
+
+func end(n *natsd.Node) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	n.Run(ctx)
+}
+
+// rig is Levels with a fake clock and log.
+type rig struct {
+	*Levels
+	clock   *fakeClock
+	audit   *fakeLog
+	changes chan logbridge.LevelChange
+}
+
+func open(t testing.TB, n *natsd.Node, c *fakeClock, cfg Config) *rig {
+	t.Helper()
+	r := &rig{clock: c, audit: newLog(), changes: make(chan logbridge.LevelChange, 1000)}
+	l, err := newWithClock(t.Context(), n, r.audit, cfg, c.clock(), slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Levels = l
+	l.OnChange(func(c logbridge.LevelChange) { r.changes <- c })
+	return r
+}
+
+// run runs it and gives a function that ends it.
+func (r *rig) run(t *testing.T) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}
+
+func (r *rig) set(t *testing.T, id logbridge.DeviceID, c Change) logbridge.LevelState {
+	t.Helper()
+	if c.By.Name == "" {
+		c.By = alice
+	}
+	s, err := r.Set(t.Context(), id, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func debugFor(d time.Duration) Change {
+	return Change{Level: logbridge.LevelDebug, For: d, Reason: "looking into timeouts"}
+}
+
+func (r *rig) want(t *testing.T, id logbridge.DeviceID, want logbridge.Level) {
+	t.Helper()
+	if got := r.Effective(id); got != want {
+		t.Errorf("level of %s: %s, want %s", id, got, want)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantKind(t *testing.T, what string, err, kind error) {
+	t.Helper()
+	if !errors.Is(err, kind) {
+		t.Errorf("%s: %v, want %v", what, err, kind)
+	}
+}
