@@ -113,8 +113,8 @@ func TestLogsQuery(t *testing.T) {
 		rest = append(rest, page...)
 		after = page[len(page)-1].Seq
 	}
-	if len(rest) == 0 || rest[len(rest)-1].Attributes["k"] != "old" {
-		t.Errorf("%+v behind %s", rest, all[0].Seq)
+	if len(rest) != 5 || rest[0].Body != "hello" || rest[4].Attributes["k"] != "old" {
+		t.Errorf("%+v behind %s, want the 5 that came in later in that order", rest, all[0].Seq)
 	}
 }
 

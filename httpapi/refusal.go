@@ -29,7 +29,7 @@ const (
 	badOrigin   reason = "origin"        // the store takes no writes from this page
 	unsupported reason = "unsupported"   // a way to write that this server does not know
 	badMethod   reason = "method"        // a method that the path does not have
-	unanswered  reason = "unavailable"   // not stored in time: the sender was told to try again; it may be stored all the same
+	unanswered  reason = "unavailable"   // not stored in time; Append counts it, when the outcome is known
 	internal    reason = "internal"      // a fault of this server
 )
 
@@ -67,8 +67,11 @@ func kindOf(err error) reason {
 	return internal
 }
 
-// count enters a refusal into the ledger.
+// count enters a refusal into the ledger, unless the log does.
 func (s *Server) count(source logbridge.Source, r *refusal) {
+	if r.reason == unanswered {
+		return
+	}
 	s.deps.Counter.Refuse(source, r.stream, string(r.reason), max(r.lines, 1))
 }
 
@@ -81,14 +84,18 @@ func (s *Server) append(ctx context.Context, b logbridge.Batch, stream logbridge
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
 	_, err := s.deps.Log.Append(ctx, b)
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
-	case errors.Is(err, logbridge.ErrTooLarge), errors.Is(err, logbridge.ErrInvalid):
-		return refuse(kindOf(err), stream, len(b.Records), err)
 	}
-	s.log.Warn("append", "stream", stream, "records", len(b.Records), "error", err)
-	return refuse(unanswered, stream, len(b.Records), errors.New("the logs could not be stored in time"))
+	why := kindOf(err)
+	switch why {
+	case overload: // ErrUnavailable; here it means that the outcome is unknown
+		why, err = unanswered, errors.New("the logs could not be stored in time")
+		s.log.Warn("append was not acknowledged", "stream", stream, "records", len(b.Records))
+	case internal:
+		s.log.Error("append", "stream", stream, "records", len(b.Records), "error", err)
+	}
+	return refuse(why, stream, len(b.Records), err)
 }
 
 // clientIP is the address of the connection. Forwarding headers say nothing as long as no proxy is configured as trusted.
