@@ -34,11 +34,7 @@ bench: ## One table: durable ingest, level round trips and fan-out, each beside 
 	@go test -count=1 -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x -timeout 30m ./cmd/logbridge | grep -vE '^(goos|goarch|pkg|cpu|Benchmark|PASS)'
 
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
-	@go test -list '^Fuzz' ./... | awk '/^Fuzz/ {t[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, t[i]; n = 0}' | \
-	while read -r package target; do \
-		echo "== $$package $$target"; \
-		go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
-	done
+	@./.ci/fuzz $(FUZZTIME)
 
 clean: ## Remove what make has built.
 	rm -rf bin
