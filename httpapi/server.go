@@ -72,7 +72,6 @@ type Server struct {
 	log      *slog.Logger
 	bodies   *bodies
 	sls, cls *dialect
-	zones    zones
 	decoy    string // stands in for the key of a device that does not exist
 	fronts   []*front
 	draining context.Context // done when streams have to end
