@@ -26,9 +26,9 @@ type Log interface {
 	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
 }
 
-// Registry finds a product, for the time zone of its devices, without I/O.
+// Registry knows the time zone of a product's log lines, without I/O.
 type Registry interface {
-	Product(id string) (logbridge.Product, error)
+	Location(product string) *time.Location
 }
 
 // Counter keeps the ledger: lines that were acknowledged and not stored, with a reason.
@@ -66,7 +66,6 @@ type Bridge struct {
 	links map[logbridge.DeviceID]*link
 
 	pushes   queue
-	zones    zones
 	counters counters
 }
 
@@ -93,7 +92,6 @@ func New(cfg Config, levels Levels, records Log, registry Registry, counter Coun
 	b := &Bridge{
 		cfg: cfg, levels: levels, records: records, registry: registry, counter: counter, log: log,
 		links: map[logbridge.DeviceID]*link{},
-		zones: zones{log: log},
 	}
 	b.pushes.filled.L = &b.pushes.mu
 	return b, nil

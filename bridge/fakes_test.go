@@ -123,17 +123,14 @@ func (l *fakeLedger) Drop(source logbridge.Source, stream logbridge.Stream, reas
 	l.dropped[fmt.Sprint(source, " ", stream, " ", reason)] += lines
 }
 
-// products is the registry: one product, in Shanghai.
+// products is the registry: one product in Shanghai, the others in UTC.
 type products struct{}
 
-func (products) Product(id string) (logbridge.Product, error) {
-	switch id {
-	case dev1.Product:
-		return logbridge.Product{ID: id, TimeZone: "Asia/Shanghai"}, nil
-	case other.Product:
-		return logbridge.Product{ID: id, TimeZone: "Nowhere/Land"}, nil
+func (products) Location(product string) *time.Location {
+	if product == dev1.Product {
+		return time.FixedZone("Asia/Shanghai", 8*60*60)
 	}
-	return logbridge.Product{}, fmt.Errorf("%w: product %s", logbridge.ErrNotFound, id)
+	return time.UTC
 }
 
 // sent is one call of Session.Send.

@@ -93,22 +93,6 @@ func TestReportForms(t *testing.T) {
 	}
 }
 
-// A zone that does not exist, and a product that does not, are UTC.
-func TestReportTimeZones(t *testing.T) {
-	p := newParts(t, Config{})
-	unknown := logbridge.DeviceID{Product: "UNKNOWN000", Device: "dev_01"}
-	for _, id := range []logbridge.DeviceID{other, unknown, other} {
-		m := logbridge.Message{Topic: tencent.ReportTopic(id), Payload: []byte("INF|2026-11-21 10:55:44|f|x")}
-		if err := p.Handle(context.Background(), newSession(id), m); err != nil {
-			t.Fatal(err)
-		}
-		want := time.Date(2026, 11, 21, 10, 55, 44, 0, time.UTC)
-		if got := receive(t, "batch", p.log.batches).Records[0].Time; !got.Equal(want) {
-			t.Errorf("%s: %v, want %v", id, got, want)
-		}
-	}
-}
-
 func TestReportThatCannotBeStored(t *testing.T) {
 	p := newParts(t, Config{AppendTimeout: time.Minute})
 	s := newSession(dev1)

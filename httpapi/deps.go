@@ -44,6 +44,8 @@ type Products interface {
 	Products() []logbridge.Product
 	PutProduct(ctx context.Context, p logbridge.Product) error
 	DeleteProduct(ctx context.Context, id string) error
+	// Location is the time zone of a product's log lines, never nil.
+	Location(product string) *time.Location
 }
 
 // Devices keeps devices. DevicesAfter goes in the order of product and name from behind a device on, which need not exist;

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -211,7 +210,7 @@ func (s *Server) storeUpload(c echo.Context, sig tencent.Signature, u tencent.Up
 	if len(u.Messages) == 0 {
 		return nil
 	}
-	loc := s.zoneOf(u.Device.Product)
+	loc := s.deps.Products.Location(u.Device.Product)
 	batch := logbridge.Batch{
 		Records:   make([]logbridge.Record, 0, len(u.Messages)),
 		ReplayKey: "reportlog " + u.Device.String() + " " + sig.Nonce + " " + sig.Signature,
@@ -220,48 +219,11 @@ func (s *Server) storeUpload(c echo.Context, sig tencent.Signature, u tencent.Up
 	for _, message := range u.Messages {
 		line := tencent.ParseLine(message, loc)
 		verbose = max(verbose, line.Level)
-		batch.Records = append(batch.Records, lineRecord(line, stream, received))
+		batch.Records = append(batch.Records, line.Record(logbridge.SourceReportLog, stream, received))
 	}
 	if err := s.append(c.Request().Context(), batch, stream); err != nil {
 		return err
 	}
 	s.deps.Observer.Observe(logbridge.Observation{Device: u.Device, Event: logbridge.LineSeen, Level: verbose, Time: received})
 	return nil
-}
-
-// attrTag is the attribute of a line's source file or tag.
-const attrTag = "tag"
-
-func lineRecord(l tencent.Line, stream logbridge.Stream, received time.Time) logbridge.Record {
-	r := logbridge.Record{
-		Time: l.Time, ObservedTime: received, TimeQuality: logbridge.TimeDevice,
-		Source: logbridge.SourceReportLog, Stream: stream, Severity: l.Level, Body: l.Text, Attributes: l.Attrs,
-	}
-	if l.Time.IsZero() {
-		r.Time, r.TimeQuality = received, logbridge.TimeReceived
-	}
-	if l.Tag != "" {
-		r.Attributes = append([]logbridge.Attr{{Key: attrTag, Value: l.Tag}}, l.Attrs...)
-	}
-	return r
-}
-
-// zones caches time zones by name; it holds at most the zones that products use.
-type zones struct{ byName sync.Map }
-
-func (s *Server) zoneOf(product string) *time.Location {
-	p, err := s.deps.Products.Product(product)
-	if err != nil || p.TimeZone == "" {
-		return time.UTC
-	}
-	if loc, ok := s.zones.byName.Load(p.TimeZone); ok {
-		return loc.(*time.Location)
-	}
-	loc, err := time.LoadLocation(p.TimeZone)
-	if err != nil {
-		s.log.Warn("time zone of product; its lines are read as UTC", "product", product, "zone", p.TimeZone, "error", err)
-		loc = time.UTC
-	}
-	s.zones.byName.Store(p.TimeZone, loc)
-	return loc
 }

@@ -9,6 +9,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,9 @@ type Config struct {
 	Addr string
 	// AdminAddr, when set and not Addr, takes the operator API, the front page and metrics away from Addr.
 	AdminAddr string
+	// TLSAddr, when set, serves what Addr serves over TLS as well, with TLS as its configuration.
+	TLSAddr string
+	TLS     *tls.Config
 	// DeviceHosts are host names that devices may have signed beside the Host they sent; default are Tencent's gateways.
 	DeviceHosts []string
 	// DeviceSkew is how far the timestamp of a device upload may be off; 0 allows any, as real devices need
@@ -72,12 +76,18 @@ type Server struct {
 	log      *slog.Logger
 	bodies   *bodies
 	sls, cls *dialect
-	zones    zones
 	decoy    string // stands in for the key of a device that does not exist
 	fronts   []*front
 	draining context.Context // done when streams have to end
 	drain    context.CancelFunc
 }
+
+// The names of the fronts.
+const (
+	frontHTTP  = "http"
+	frontHTTPS = "https"
+	frontAdmin = "admin"
+)
 
 // front is one listener with its server.
 type front struct {
@@ -88,6 +98,9 @@ type front struct {
 
 // New checks cfg and binds its addresses; nothing is accepted before Run.
 func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
+	if cfg.TLSAddr != "" && cfg.TLS == nil {
+		return nil, errors.New("httpapi: TLSAddr needs TLS")
+	}
 	if cfg.DeviceSkew < 0 || cfg.MaxConnections < 0 || cfg.BodyTimeout < 0 {
 		return nil, errors.New("httpapi: DeviceSkew, MaxConnections and BodyTimeout must not be negative")
 	}
@@ -108,28 +121,37 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if !split {
 		s.routeAdmin(public)
 	}
-	if err := s.listen("http", cfg.Addr, public); err != nil {
-		return nil, err
+	err := s.listen(frontHTTP, cfg.Addr, nil, public)
+	if err == nil && cfg.TLSAddr != "" {
+		err = s.listen(frontHTTPS, cfg.TLSAddr, cfg.TLS, public)
 	}
-	if split {
+	if err == nil && split {
 		admin := s.newEcho()
 		s.routeAdmin(admin)
-		if err := s.listen("admin", cfg.AdminAddr, admin); err != nil {
-			s.fronts[0].listener.Close()
-			return nil, err
+		err = s.listen(frontAdmin, cfg.AdminAddr, nil, admin)
+	}
+	if err != nil {
+		for _, f := range s.fronts {
+			f.listener.Close()
 		}
+		return nil, err
 	}
 	return s, nil
 }
 
-func (s *Server) listen(name, addr string, e *echo.Echo) error {
+// listen binds an address, with TLS unless secure is nil.
+func (s *Server) listen(name, addr string, secure *tls.Config, e *echo.Echo) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen for %s: %w", name, err)
 	}
+	l = netutil.LimitListener(l, s.cfg.MaxConnections)
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
 	s.fronts = append(s.fronts, &front{
 		name:     name,
-		listener: netutil.LimitListener(l, s.cfg.MaxConnections),
+		listener: l,
 		server: &http.Server{
 			Handler:           s.entry(e),
 			ReadHeaderTimeout: headerTimeout,
@@ -143,10 +165,32 @@ func (s *Server) listen(name, addr string, e *echo.Echo) error {
 }
 
 // Addr is the bound address of the public surfaces.
-func (s *Server) Addr() net.Addr { return s.fronts[0].listener.Addr() }
+func (s *Server) Addr() net.Addr { return s.front(frontHTTP).listener.Addr() }
+
+// TLSAddr is the bound address of the public surfaces over TLS; nil without one.
+func (s *Server) TLSAddr() net.Addr {
+	if f := s.front(frontHTTPS); f != nil {
+		return f.listener.Addr()
+	}
+	return nil
+}
 
 // AdminAddr is the bound address of the operator API; it equals Addr when there is one listener.
-func (s *Server) AdminAddr() net.Addr { return s.fronts[len(s.fronts)-1].listener.Addr() }
+func (s *Server) AdminAddr() net.Addr {
+	if f := s.front(frontAdmin); f != nil {
+		return f.listener.Addr()
+	}
+	return s.Addr()
+}
+
+func (s *Server) front(name string) *front {
+	for _, f := range s.fronts {
+		if f.name == name {
+			return f
+		}
+	}
+	return nil
+}
 
 // Run serves until ctx ends, then stops accepting, ends the streams, lets the rest finish and returns. It returns an
 // error only if a listener failed.

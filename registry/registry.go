@@ -46,6 +46,7 @@ type Registry struct {
 	tokens    *natsd.Table[string, storedToken]
 
 	hosts hostIndex
+	zones zones
 	admin atomic.Pointer[[sha256.Size]byte] // hash of the admin token; nil when there is none
 
 	// family is read-locked by whoever adds a child (device, logstore, access key) and locked by whoever deletes a

@@ -177,8 +177,17 @@ type row struct {
 	attrs          []byte // the encoded attributes, count first
 }
 
-// decodeRow reads the record whose length prefix is at the start of b and returns what follows it.
+// decodeRow reads and checks the record whose length prefix is at the start of b and returns what follows it.
 func decodeRow(b []byte) (row, []byte, error) {
+	r, rest, err := readRow(b)
+	if err == nil {
+		err = r.checkAttrs()
+	}
+	return r, rest, err
+}
+
+// readRow is decodeRow for a record that was checked before.
+func readRow(b []byte) (row, []byte, error) {
 	size, n := binary.Uvarint(b)
 	if n <= 0 || size < recordHead || size > uint64(len(b)-n) {
 		return row{}, nil, errCorrupt
@@ -203,7 +212,7 @@ func decodeRow(b []byte) (row, []byte, error) {
 		return row{}, nil, errCorrupt
 	}
 	r.attrs = b
-	return r, rest, r.checkAttrs()
+	return r, rest, nil
 }
 
 // checkAttrs walks the attributes once, so that later readers need not check.

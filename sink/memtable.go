@@ -102,7 +102,7 @@ func (s memSnapshot) position(r *rowRef) logbridge.Position {
 
 // decode reads a record in full. The bytes were checked when they were added.
 func (s memSnapshot) decode(r *rowRef) row {
-	full, _, err := decodeRow(s.groups[r.group].raw[r.offset:])
+	full, _, err := readRow(s.groups[r.group].raw[r.offset:])
 	if err != nil {
 		panic("sink: a group changed in memory")
 	}

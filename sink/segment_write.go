@@ -116,21 +116,21 @@ func writeColumns(w *parquet.GenericWriter[any], m memSnapshot, order []int32) e
 	for q := logbridge.TimeDevice; q <= logbridge.TimeReceived; q++ {
 		qualities = append(qualities, parquet.ByteArrayValue([]byte(q.String())))
 	}
-	flat := map[string]func(*rowRef, *row) parquet.Value{
-		colTime:     func(r *rowRef, _ *row) parquet.Value { return parquet.Int64Value(r.time) },
-		colObserved: func(_ *rowRef, full *row) parquet.Value { return parquet.Int64Value(full.observed) },
-		colQuality:  func(_ *rowRef, full *row) parquet.Value { return qualities[full.quality] },
-		colSource:   func(r *rowRef, _ *row) parquet.Value { return sourceValues[r.source] },
-		colStream:   func(r *rowRef, _ *row) parquet.Value { return streams[r.stream] },
-		colSeverity: func(r *rowRef, _ *row) parquet.Value { return parquet.Int32Value(int32(r.severity)) },
-		colBody:     func(_ *rowRef, full *row) parquet.Value { return parquet.ByteArrayValue(full.body) },
-		colSeq:      func(r *rowRef, _ *row) parquet.Value { return parquet.Int64Value(int64(m.groups[r.group].seq)) },
-		colIndex:    func(r *rowRef, _ *row) parquet.Value { return parquet.Int32Value(int32(r.index)) },
+	flat := map[string]func(*rowRef) parquet.Value{
+		colTime:     func(r *rowRef) parquet.Value { return parquet.Int64Value(r.time) },
+		colObserved: func(r *rowRef) parquet.Value { return parquet.Int64Value(m.decode(r).observed) },
+		colQuality:  func(r *rowRef) parquet.Value { return qualities[m.decode(r).quality] },
+		colSource:   func(r *rowRef) parquet.Value { return sourceValues[r.source] },
+		colStream:   func(r *rowRef) parquet.Value { return streams[r.stream] },
+		colSeverity: func(r *rowRef) parquet.Value { return parquet.Int32Value(int32(r.severity)) },
+		colBody:     func(r *rowRef) parquet.Value { return parquet.ByteArrayValue(m.decode(r).body) },
+		colSeq:      func(r *rowRef) parquet.Value { return parquet.Int64Value(int64(m.groups[r.group].seq)) },
+		colIndex:    func(r *rowRef) parquet.Value { return parquet.Int32Value(int32(r.index)) },
 	}
 	for name, value := range flat {
 		number := leaf[name]
-		err := writeColumn(columns[number], m, order, func(b []parquet.Value, r *rowRef, full *row) []parquet.Value {
-			return append(b, value(r, full).Level(0, 0, number))
+		err := writeColumn(columns[number], m, order, func(b []parquet.Value, r *rowRef) []parquet.Value {
+			return append(b, value(r).Level(0, 0, number))
 		})
 		if err != nil {
 			return fmt.Errorf("column %s: %w", name, err)
@@ -138,8 +138,8 @@ func writeColumns(w *parquet.GenericWriter[any], m memSnapshot, order []int32) e
 	}
 	for part, name := range []string{colAttrs + ".key", colAttrs + ".value"} {
 		number := leaf[name]
-		err := writeColumn(columns[number], m, order, func(b []parquet.Value, _ *rowRef, full *row) []parquet.Value {
-			return appendAttrs(b, full, part, number)
+		err := writeColumn(columns[number], m, order, func(b []parquet.Value, r *rowRef) []parquet.Value {
+			return appendAttrs(b, m.decode(r), part, number)
 		})
 		if err != nil {
 			return fmt.Errorf("column %s: %w", name, err)
@@ -150,7 +150,7 @@ func writeColumns(w *parquet.GenericWriter[any], m memSnapshot, order []int32) e
 
 // appendAttrs adds the keys (part 0) or values (part 1) of a row, with the levels of a repeated field: an empty map is
 // one null at definition level 0.
-func appendAttrs(b []parquet.Value, full *row, part, column int) []parquet.Value {
+func appendAttrs(b []parquet.Value, full row, part, column int) []parquet.Value {
 	repetition := 0
 	full.eachAttr(func(k, v []byte) bool {
 		text := [2][]byte{k, v}[part]
@@ -164,14 +164,12 @@ func appendAttrs(b []parquet.Value, full *row, part, column int) []parquet.Value
 	return b
 }
 
-func writeColumn(w *parquet.ColumnWriter, m memSnapshot, order []int32, add func([]parquet.Value, *rowRef, *row) []parquet.Value) error {
+func writeColumn(w *parquet.ColumnWriter, m memSnapshot, order []int32, add func([]parquet.Value, *rowRef) []parquet.Value) error {
 	values := make([]parquet.Value, 0, writeBatch)
 	for batch := range slices.Chunk(order, writeBatch) {
 		values = values[:0]
 		for _, i := range batch {
-			r := &m.rows[i]
-			full := m.decode(r)
-			values = add(values, r, &full)
+			values = add(values, &m.rows[i])
 		}
 		if _, err := w.WriteRowValues(values); err != nil {
 			return err
