@@ -6,6 +6,7 @@ require (
 	github.com/alecthomas/kong v1.17.0 // the command line: flags, environment and help from one tagged struct
 	github.com/danielgtaylor/huma/v2 v2.37.2 // OpenAPI 3.1 from the Go types of the operator API
 	github.com/eclipse/paho.mqtt.golang v1.5.1 // MQTT client: simulated devices, later the link to an outside broker
+	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // jsontext, the Go team's JSON tokens: no tree for hostile input to blow up
 	github.com/goccy/go-yaml v1.19.2 // strict YAML whose errors name line and key
 	github.com/klauspost/compress v1.20.3 // s2 for the commit log, zstd for segments
 	github.com/labstack/echo/v4 v4.16.0 // HTTP routing and middleware of all surfaces
@@ -16,7 +17,7 @@ require (
 	github.com/parquet-go/parquet-go v0.32.0 // segments that other tools read as they are
 	github.com/pierrec/lz4/v4 v4.1.33 // the body compression of SLS clients
 	github.com/prometheus/client_golang v1.25.0 // /metrics
-	github.com/valyala/fastjson v1.6.10 // JSON on the ingest path, several times as fast as encoding/json
+	golang.org/x/net v0.60.0 // netutil: a bound on the connections of a listener
 	golang.org/x/sync v0.24.0 // errgroup: goroutines with an owner that waits for them
 )
 
@@ -25,7 +26,6 @@ require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
-	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
@@ -46,7 +46,6 @@ require (
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	github.com/valyala/fasttemplate v1.2.2 // indirect
 	golang.org/x/crypto v0.58.0 // indirect
-	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect

@@ -137,11 +137,13 @@ func (c *Config) check() error {
 	if strings.ContainsAny(c.AdminToken, " \t\r\n") {
 		fault("--admin-token: leave out spaces")
 	}
-	if c.MQTTS != "" && (c.TLSCert == "" || c.TLSKey == "") {
-		fault("--mqtts: give its certificate and key with --tls-cert and --tls-key")
+	for _, a := range []address{{"mqtts", c.MQTTS}, {"https", c.HTTPS}} {
+		if a.addr != "" && (c.TLSCert == "" || c.TLSKey == "") {
+			fault("--%s: give its certificate and key with --tls-cert and --tls-key", a.flag)
+		}
 	}
 	if c.MQTTS == "" && c.HTTPS == "" && (c.TLSCert != "" || c.TLSKey != "") {
-		fault("--tls-cert, --tls-key: nothing uses them without --mqtts; leave them out or give it")
+		fault("--tls-cert, --tls-key: nothing uses them without --mqtts or --https; leave them out or give one")
 	}
 	if c.SealKey != "" && within(c.Data, c.SealKey) {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")
@@ -157,9 +159,6 @@ func (c *Config) refuse() error {
 	}
 	if len(c.UpstreamMQTT) > 0 {
 		faults = append(faults, errors.New("--upstream-mqtt: this version cannot link to another broker yet; leave it out"))
-	}
-	if c.HTTPS != "" {
-		faults = append(faults, errors.New("--https: this version does not speak HTTP over TLS yet; put a TLS proxy in front and leave it out"))
 	}
 	if c.TLSClientCA != "" {
 		faults = append(faults, errors.New("--tls-client-ca: this version does not log devices in by certificate yet; leave it out"))

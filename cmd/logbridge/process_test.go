@@ -206,7 +206,7 @@ func (s *process) records(query string) []found {
 	ctx, cancel := context.WithTimeout(s.place.t.Context(), patience)
 	defer cancel()
 	server := &api{base: s.url() + "/api/v1", token: strings.TrimSpace(string(token)), http: &http.Client{}}
-	res, err := server.send(ctx, http.MethodGet, "/logs?limit=1000000&direction=forward&since=48h&"+query, nil)
+	res, err := server.send(ctx, http.MethodGet, "/logs?limit=1000000&direction=forward&since=0&"+query, nil)
 	if err != nil {
 		s.place.t.Fatal(err)
 	}

@@ -116,18 +116,15 @@ func (s *server) build(ctx context.Context) (err error) {
 
 // listen makes the parts that the world talks to.
 func (s *server) listen() (err error) {
-	cfg := broker.Config{Addr: s.cfg.MQTT, TLSAddr: s.cfg.MQTTS}
-	if s.cfg.MQTTS != "" {
-		pair, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
-		if err != nil {
-			return fmt.Errorf("certificate of --mqtts: %w", err)
-		}
-		cfg.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	secure, err := s.certificate()
+	if err != nil {
+		return err
 	}
+	cfg := broker.Config{Addr: s.cfg.MQTT, TLSAddr: s.cfg.MQTTS, TLS: secure}
 	if s.broker, err = broker.New(cfg, s.registry, s.bridge, s.log); err != nil {
 		return err
 	}
-	if s.http, err = httpapi.New(s.httpConfig(), s.httpDeps(), s.log); err != nil {
+	if s.http, err = httpapi.New(s.httpConfig(secure), s.httpDeps(), s.log); err != nil {
 		return errors.Join(err, s.endBroker())
 	}
 	s.stages = append(s.stages, stage{
@@ -147,8 +144,20 @@ func (s *server) endBroker() error {
 	return s.broker.Run(over)
 }
 
-func (s *server) httpConfig() httpapi.Config {
-	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, Version: version()}
+// certificate loads what --mqtts and --https show; nil when neither is set.
+func (s *server) certificate() (*tls.Config, error) {
+	if s.cfg.MQTTS == "" && s.cfg.HTTPS == "" {
+		return nil, nil
+	}
+	pair, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("--tls-cert and --tls-key: %w", err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
+}
+
+func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
+	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, Version: version()}
 	if s.demo != nil {
 		cfg.Demo = s.demo.page()
 	}
@@ -179,6 +188,9 @@ func (s *server) announce(context.Context) error {
 	say("http", s.http.Addr())
 	if s.http.AdminAddr().String() != s.http.Addr().String() {
 		say("admin", s.http.AdminAddr())
+	}
+	if s.cfg.HTTPS != "" {
+		say("https", s.http.TLSAddr())
 	}
 	say("mqtt", s.broker.Addr())
 	if s.cfg.MQTTS != "" {
