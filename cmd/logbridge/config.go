@@ -37,6 +37,8 @@ type Config struct {
 	AdminTokenFile string `yaml:"admin_token_file" env:"LOGBRIDGE_ADMIN_TOKEN_FILE" placeholder:"FILE" help:"File that holds it (<data>/admin-token, made once)."`
 	SealKey        string `yaml:"seal_key" env:"LOGBRIDGE_SEAL_KEY" placeholder:"FILE" help:"File with the key that seals secrets at rest (made once in the user's config folder); the environment variable may also hold the key itself."`
 
+	MemtableBytes int `yaml:"memtable_bytes" env:"LOGBRIDGE_MEMTABLE_BYTES" default:"33554432" placeholder:"N" help:"Bytes of newest records in memory at which a segment is written (${default}); twice as many may be in memory meanwhile."`
+
 	NATS         string   `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server."`
 	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again."`
 	Demo         bool     `yaml:"demo" env:"LOGBRIDGE_DEMO" help:"A small simulated fleet and a demo page, on loopback, with a data folder and keys of its own that end with it."`
@@ -114,6 +116,12 @@ func yamlKey(flag string) string { return strings.ReplaceAll(flag, "-", "_") }
 // leastToken is the shortest administrator's token that is not guessed.
 const leastToken = 16
 
+// The memtable's size: a segment of less than a few pages is all overhead, and a restart indexes a whole memtable.
+const (
+	leastMemtable = 64 << 10
+	mostMemtable  = 1 << 30
+)
+
 // check returns every rule that is broken.
 func (c *Config) check() error {
 	var faults []error
@@ -144,6 +152,9 @@ func (c *Config) check() error {
 	}
 	if c.MQTTS == "" && c.HTTPS == "" && (c.TLSCert != "" || c.TLSKey != "") {
 		fault("--tls-cert, --tls-key: nothing uses them without --mqtts or --https; leave them out or give one")
+	}
+	if c.MemtableBytes < leastMemtable || c.MemtableBytes > mostMemtable {
+		fault("--memtable-bytes: use a number from %d to %d", leastMemtable, mostMemtable)
 	}
 	if c.SealKey != "" && within(c.Data, c.SealKey) {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")

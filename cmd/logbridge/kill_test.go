@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -107,7 +108,8 @@ func prefixed(lines []string) []string {
 // TestKillLosesNothing kills the server at random moments while every surface uploads. After each restart every
 // acknowledged line must be there exactly once, and no line twice, replays of torn uploads included.
 func TestKillLosesNothing(t *testing.T) {
-	home := newPlace(t, e2eConfig)
+	// Segments are small, so that many are written, renamed and dropped from the commit log while the server is killed.
+	home := newPlace(t, e2eConfig+"memtable_bytes: 65536\n")
 	w := &witness{sent: map[string]bool{}, acked: map[string]bool{}}
 	for round := range killRounds {
 		s := home.start(anyone, anyone)
@@ -138,7 +140,11 @@ func TestKillLosesNothing(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d lines sent, %d acknowledged, %d stored, %d torn uploads replayed", len(w.sent), len(w.acked), len(stored), len(w.torn))
+	segments, err := filepath.Glob(filepath.Join(home.dir, "data", "segments", "*.parquet"))
+	if err != nil || len(segments) < killRounds {
+		t.Errorf("only %d segments were written: %v", len(segments), err)
+	}
+	t.Logf("%d segments, %d lines sent, %d acknowledged, %d stored, %d torn uploads replayed", len(segments), len(w.sent), len(w.acked), len(stored), len(w.torn))
 	if len(w.acked) < 100*killRounds/5 {
 		t.Errorf("only %d lines were acknowledged: this proves little", len(w.acked))
 	}

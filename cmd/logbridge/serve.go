@@ -91,7 +91,7 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.add("nats", s.node.Run)
-	if s.sink, err = sink.New(ctx, sink.Config{Dir: filepath.Join(s.cfg.Data, "segments")}, s.node, s.log); err != nil {
+	if s.sink, err = sink.New(ctx, s.sinkConfig(), s.node, s.log); err != nil {
 		return err
 	}
 	s.add("sink", s.sink.Run)
@@ -112,6 +112,10 @@ func (s *server) build(ctx context.Context) (err error) {
 	})
 	s.add("bridge", s.bridge.Run)
 	return s.listen()
+}
+
+func (s *server) sinkConfig() sink.Config {
+	return sink.Config{Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes}
 }
 
 // listen makes the parts that the world talks to.
