@@ -61,11 +61,10 @@ func (l *Log) indexGroup(g *group) {
 		receipts = append(receipts, logbridge.Receipt{Stored: u.records})
 		return true
 	}
-	if err := l.active.add(g, keep, l.ledger.counter(len(g.members) > 0)); err != nil {
+	err := l.active.add(g, keep, l.ledger.counter(len(g.members) > 0))
+	if err != nil {
 		// The bytes are ours and were synced: only a damaged disk or a defect gets here.
-		l.log.Error("a committed group cannot be indexed", "seq", g.seq, "err", err)
-		g.fail(err)
-		return
+		l.log.Error("a committed group cannot be indexed and is passed over", "seq", g.seq, "err", err)
 	}
 	if l.began.IsZero() {
 		l.began = time.Now()
@@ -75,6 +74,10 @@ func (l *Log) indexGroup(g *group) {
 	close(l.changed)
 	l.changed = make(chan struct{})
 	l.mu.Unlock()
+	if err != nil {
+		g.fail(err)
+		return
+	}
 	for i, w := range g.members {
 		w.done <- result{receipt: receipts[i]}
 	}
@@ -162,7 +165,7 @@ func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
 		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), open: m.snapshot().open})
 	}
 	for _, s := range l.segments {
-		if s.last < p.After.Seq || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
+		if s.rows == 0 || s.last < p.After.Seq || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
 			continue
 		}
 		all = append(all, table{bound: p.bestOf(s.minTime, s.maxTime, s.first), open: s.open})

@@ -117,6 +117,9 @@ func readSegment(r io.ReaderAt, size int64, name segmentName) (s *segment, err e
 	if v, _ := file.Lookup(metaFormat); v != segmentFormat {
 		return nil, fmt.Errorf("format %q, this version reads %s", v, segmentFormat)
 	}
+	if s.rows == 0 { // only duplicates came; the file says that their sequences are dealt with
+		return s, nil
+	}
 	var ok bool
 	if s.leaf, ok = leafIndex(file.Schema()); !ok || len(file.RowGroups()) != 1 || s.rows > maxSegmentRows {
 		return nil, errors.New("not the schema of a segment")

@@ -177,6 +177,9 @@ func (l *Log) Stats() Stats {
 	s := Stats{Segments: len(l.segments), ForgottenKeys: l.window.overflow.Load()}
 	for _, seg := range l.segments {
 		s.SegmentBytes += seg.size
+		if seg.rows == 0 {
+			continue
+		}
 		if at := time.Unix(0, seg.minTime); s.OldestTime.IsZero() || at.Before(s.OldestTime) {
 			s.OldestTime = at
 		}

@@ -444,6 +444,28 @@ func TestAppendWithoutRoomOrAfterClose(t *testing.T) {
 	}
 }
 
+// TestOnlyDuplicates: a memtable without a record becomes a segment as well, so that the commit log may drop its groups.
+func TestOnlyDuplicates(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 16 << 10})
+	once := logbridge.Batch{ReplayKey: "once", Records: []logbridge.Record{line("dev", strings.Repeat("x", 20<<10))}}
+	e.append(once)
+	for range 8 {
+		if got := e.append(once); got.Duplicate != 1 {
+			t.Fatalf("receipt %+v", got)
+		}
+	}
+	e.restart()
+	if got := e.log.Stats(); got.Segments < 3 || got.MemtableBytes > 64<<10 {
+		t.Errorf("%+v", got)
+	}
+	if got := e.query(logbridge.Query{}); len(got) != 1 {
+		t.Errorf("%d records", len(got))
+	}
+	if got := e.append(once); got.Duplicate != 1 {
+		t.Errorf("after the restart: %+v", got)
+	}
+}
+
 // TestFullCommitLog: what does not fit is refused as temporary and counted, and what is there is served.
 func TestFullCommitLog(t *testing.T) {
 	e := newEnv(t, Config{CommitLogBytes: 64 << 10})
