@@ -5,7 +5,7 @@ import "time"
 // Product is a kind of device.
 type Product struct {
 	ID string
-	// Secret signs dynamic registration; it is sealed at rest. Empty means that the product cannot register devices.
+	// Secret signs dynamic registration, which is not there yet; it is sealed at rest. Empty means that the product cannot register devices.
 	Secret string
 	// AllowRegister lets registered devices that never connected fetch their key by /device/register.
 	AllowRegister bool
@@ -53,7 +53,8 @@ type CLSTopic struct {
 // Role is what a token may do.
 type Role string
 
-// The roles: viewer reads; operator also changes levels and stores; admin may do all; ingest may only write logs.
+// The roles: viewer reads; operator also changes levels and stores; admin may do all; ingest may only write logs, for which
+// there is no surface yet.
 const (
 	RoleViewer   Role = "viewer"
 	RoleOperator Role = "operator"
@@ -73,7 +74,7 @@ type Token struct {
 
 // Actor says who made a change and from where, for the audit stream.
 type Actor struct {
-	// Name is a token's name, or one of "config", "expiry", "quota".
+	// Name is a token's name, or one of "admin", "config" and "expiry"; "quota" is kept for later.
 	Name string
 	// Address is the client's network address; empty for the server itself.
 	Address string

@@ -18,11 +18,6 @@ func SLSStream(project, logstore string) Stream { return Stream("sls/" + project
 // CLSStream is the stream of a topic.
 func CLSStream(topic string) Stream { return Stream("cls/" + topic) }
 
-// OTLPStream is the stream of a service.
-func OTLPStream(namespace, service string) Stream {
-	return Stream("otlp/" + namespace + "/" + service)
-}
-
 // Device gives the device of a device stream.
 func (s Stream) Device() (DeviceID, bool) {
 	rest, ok := strings.CutPrefix(string(s), "device/")

@@ -13,8 +13,8 @@ import (
 	"github.com/logbridge/logbridge/wire/tencent"
 )
 
-// Levels says what is wanted of a device and takes note of what it does. Both are called on every message, concurrently,
-// and do no I/O.
+// Levels says what is wanted of a device and takes note of what it does. Both are called on the path of messages,
+// concurrently, and do no I/O.
 type Levels interface {
 	Effective(id logbridge.DeviceID) logbridge.Level
 	Observe(o logbridge.Observation)

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -87,7 +88,15 @@ func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productVi
 }
 
 func (a *api) deleteProduct(ctx context.Context, in *productPath) (*none, error) {
-	return nil, a.deps.Products.DeleteProduct(ctx, in.Product)
+	if err := a.deps.Products.DeleteProduct(ctx, in.Product); err != nil {
+		return nil, err
+	}
+	// A later product of that name shall not begin with this one's level.
+	err := a.deps.Levels.ClearBase(ctx, in.Product, actor(ctx), "the product was deleted")
+	if errors.Is(err, logbridge.ErrNotFound) {
+		err = nil
+	}
+	return nil, err
 }
 
 // clip shortens what a client sent before it is sent back.

@@ -99,12 +99,13 @@ type Tokens interface {
 }
 
 // Levels is the wanted and the seen level of every device. A write that returns nil is durable and visible. Clear returns
-// ErrNotFound for a device without a level of its own; Forget drops all about a device that was deleted.
+// ErrNotFound for a device without a level of its own, ClearBase for a product without one; Forget drops all about a device that was deleted.
 type Levels interface {
 	State(id logbridge.DeviceID) logbridge.LevelState
 	Base(product string) logbridge.Level
 	Clear(ctx context.Context, id logbridge.DeviceID, by logbridge.Actor, reason string) error
 	SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error
+	ClearBase(ctx context.Context, product string, by logbridge.Actor, reason string) error
 	Forget(ctx context.Context, id logbridge.DeviceID, by logbridge.Actor) error
 }
 

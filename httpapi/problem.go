@@ -89,7 +89,8 @@ func (s *Server) problem(err error) *problem {
 		{os.ErrDeadlineExceeded, http.StatusServiceUnavailable},
 	} {
 		if errors.Is(err, row.kind) {
-			return newProblem(row.status, err.Error())
+			// The code says the kind already.
+			return newProblem(row.status, strings.TrimPrefix(err.Error(), row.kind.Error()+": "))
 		}
 	}
 	s.log.Error("operator API", "error", err)

@@ -51,7 +51,7 @@ func (l *Levels) records(e event) []logbridge.Record {
 	if !e.expires.IsZero() {
 		attrs = append(attrs, logbridge.Attr{Key: "expires", Value: e.expires.UTC().Format(time.RFC3339)})
 	}
-	// TimeReceived: the time is ours, and such records are never taken for repetitions of each other.
+	// TimeReceived: the time is ours.
 	r := logbridge.Record{Time: now, ObservedTime: now, TimeQuality: logbridge.TimeReceived, Source: logbridge.SourceAudit,
 		Stream: logbridge.AuditStream, Severity: logbridge.LevelInfo, Body: e.text, Attributes: attrs}
 	if e.scope.Device == "" {

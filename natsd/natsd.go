@@ -17,8 +17,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// MaxPayload is the largest message the embedded server takes, in bytes: a full commit group and its headers.
-const MaxPayload = 2 << 20
+// maxPayload is the largest message the embedded server takes, in bytes: a full commit group and its headers.
+const maxPayload = 2 << 20
 
 // startTimeout bounds the start of the embedded server, recovery of its store included.
 const startTimeout = 60 * time.Second
@@ -49,7 +49,7 @@ func New(cfg Config, log *slog.Logger) (*Node, error) {
 		SyncAlways: true,
 		DontListen: true,
 		NoSigs:     true,
-		MaxPayload: MaxPayload,
+		MaxPayload: maxPayload,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)

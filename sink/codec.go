@@ -25,7 +25,8 @@ import (
 
 const groupVersion = 1
 
-// MaxRecord bounds one encoded record in bytes: a group must fit into a message of 1 MiB, the default limit of NATS.
+// MaxRecord bounds one encoded record in bytes: a group must fit into a message of 1 MiB, which an outside NATS takes by
+// default.
 const MaxRecord = maxGroup - 8192
 
 // maxGroup bounds a group before compression, which can add a little.

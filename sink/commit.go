@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 
@@ -242,7 +241,7 @@ func decompress(seq uint64, data []byte) (*group, error) {
 	}
 	raw, err := s2.Decode(nil, data)
 	if err != nil {
-		return nil, fmt.Errorf("commit log: sequence "+strconv.FormatUint(seq, 10)+": %w", err)
+		return nil, fmt.Errorf("commit log: sequence %d: %w", seq, err)
 	}
 	return &group{seq: seq, raw: raw}, nil
 }

@@ -24,7 +24,8 @@
 //
 // # Limits
 //
-// A record is at most MaxRecord bytes; at most maxWaiting bytes of appends wait at a time. The memtable, and with it a
-// restart, is bounded by Config.MemtableBytes; when segments cannot be written, the commit log grows up to
-// Config.CommitLogBytes, and then appends are refused as unavailable while reads go on.
+// A record is at most MaxRecord bytes; at most maxWaiting bytes of appends wait at a time. The memtables,
+// and with them a restart, are bounded by twice Config.MemtableBytes and what waits; when segments cannot be written,
+// appends wait and time out as unavailable once both memtables are full, while reads go on, and go on when the disk can
+// be written again. Config.CommitLogBytes is a last bound on the disk.
 package sink

@@ -17,10 +17,12 @@ func (l *Log) writeSegment(ctx context.Context, fr *frozen) {
 	for {
 		s, err := l.writeFrozen(fr)
 		if err == nil {
+			l.stuck.Store(nil)
 			l.install(s)
 			l.dropCommitted(ctx, fr.last)
 			return
 		}
+		l.stuck.Store(&err)
 		l.log.Error("segment not written, trying again", "in", flushRetry, "err", err)
 		select {
 		case <-ctx.Done():

@@ -11,8 +11,8 @@ import (
 // index takes the committed groups in stream order until the committer has closed the hand-over, and then waits for the
 // segment that is being written. It alone writes to the active memtable and to the window.
 func (l *Log) index(ctx context.Context) {
-	timer := time.NewTicker(l.cfg.MemtableAge / 10)
-	defer timer.Stop()
+	ticker := time.NewTicker(l.cfg.MemtableAge / 10)
+	defer ticker.Stop()
 	for {
 		select {
 		case g, open := <-l.groups:
@@ -21,7 +21,7 @@ func (l *Log) index(ctx context.Context) {
 				return
 			}
 			l.takeCommitted(g)
-		case <-timer.C:
+		case <-ticker.C:
 		}
 		l.rotate(ctx)
 	}

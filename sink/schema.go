@@ -61,7 +61,7 @@ func segmentSchema() *parquet.Schema {
 	})
 }
 
-// columnPaths are the leaves by name, in the order in which leafColumns numbers them.
+// columnPaths are the paths of the leaves by name.
 func columnPaths() map[string][]string {
 	paths := map[string][]string{}
 	for _, name := range []string{colTime, colObserved, colQuality, colSource, colStream, colSeverity, colBody, colSeq, colIndex} {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -25,7 +26,8 @@ type Config struct {
 	MemtableBytes int
 	// MemtableAge is the age at which it becomes one although it is small; default 10 minutes.
 	MemtableAge time.Duration
-	// CommitLogBytes bounds the commit log on disk; default 4 GiB. It only grows while segments cannot be written.
+	// CommitLogBytes bounds the commit log on disk; default 4 GiB. It holds what is in the memtables, and far less than
+	// this, unless old sequences cannot be dropped.
 	CommitLogBytes int64
 }
 
@@ -49,6 +51,7 @@ type Log struct {
 	commit *committer
 	groups chan *group // committed, on their way to the indexer
 	ledger *ledger
+	stuck  atomic.Pointer[error] // why the latest segment is not written yet, nil when nothing failed
 
 	// The indexer's own.
 	window  *window
@@ -151,11 +154,12 @@ func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt,
 	return sum, nil
 }
 
-// Last is the position of the newest record; the zero position when there is none.
-func (l *Log) Last() logbridge.Position {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	return l.last
+// Ready is nil when records can be stored. An error says why they cannot, or soon cannot: segments are not being written.
+func (l *Log) Ready() error {
+	if err := l.stuck.Load(); err != nil {
+		return fmt.Errorf("%w: segments cannot be written: %w", logbridge.ErrUnavailable, *err)
+	}
+	return nil
 }
 
 // Stats are numbers for the metrics.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -74,7 +75,9 @@ func (w testWriter) Write(b []byte) (int, error) {
 
 func (e *env) append(b logbridge.Batch) logbridge.Receipt {
 	e.t.Helper()
-	r, err := e.log.Append(e.t.Context(), b)
+	ctx, cancel := context.WithTimeout(e.t.Context(), time.Minute)
+	defer cancel()
+	r, err := e.log.Append(ctx, b)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -410,12 +413,17 @@ func TestSegmentThatCannotBeWritten(t *testing.T) {
 	if got := e.query(logbridge.Query{}); len(got) != 2 {
 		t.Errorf("%d records while the folder is away", len(got))
 	}
+	for deadline := time.Now().Add(time.Minute); e.log.Ready() == nil; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("ready, with segments that cannot be written")
+		}
+	}
 	if err := os.Rename(hidden, e.cfg.Dir); err != nil {
 		t.Fatal(err)
 	}
 	e.restart()
-	if got := e.query(logbridge.Query{}); len(got) != 2 {
-		t.Errorf("%d records after the restart", len(got))
+	if got := e.query(logbridge.Query{}); len(got) != 2 || e.log.Ready() != nil {
+		t.Errorf("%d records after the restart, ready: %v", len(got), e.log.Ready())
 	}
 }
 

@@ -82,7 +82,7 @@ func VerifyFrame(body []byte, secret string) error {
 	return nil
 }
 
-// EncodeFrame makes a signed frame of a key device; secret is the key as it is. The simulator and the tests need it.
+// EncodeFrame makes a signed frame of a key device; secret is the key as it is. It is the client's side, for tests.
 func EncodeFrame(id logbridge.DeviceID, timestamp int64, text, secret string) []byte {
 	padding := strings.Repeat("#", max(0, frameTime-frameDevice-len(id.Device)))
 	rest := "P###" + id.Product + id.Device + padding + fmt.Sprintf("%010d", timestamp) + text
