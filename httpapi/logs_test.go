@@ -273,7 +273,7 @@ func TestLogsErrors(t *testing.T) {
 	checkProblem(t, "panic", ask(), 500, "internal")
 	records, fault = 3, fmt.Errorf("%w: segment \"x\" is busy", logbridge.ErrUnavailable)
 	a := ask()
-	if lines := strings.Split(a.body, "\n"); a.StatusCode != 200 || len(lines) != 5 || lines[3] != `{"error":"temporarily unavailable: segment \"x\" is busy"}` {
+	if lines := strings.Split(a.body, "\n"); a.StatusCode != 200 || len(lines) != 5 || lines[3] != `{"error":"segment \"x\" is busy"}` {
 		t.Errorf("%d %q", a.StatusCode, a.body)
 	}
 }

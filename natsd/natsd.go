@@ -20,6 +20,9 @@ import (
 // maxPayload is the largest message the embedded server takes, in bytes: a full commit group and its headers.
 const maxPayload = 2 << 20
 
+// maxStore is the bound of all streams and buckets together, in bytes: none.
+const maxStore = 1 << 60
+
 // startTimeout bounds the start of the embedded server, recovery of its store included.
 const startTimeout = 60 * time.Second
 
@@ -50,6 +53,9 @@ func New(cfg Config, log *slog.Logger) (*Node, error) {
 		DontListen: true,
 		NoSigs:     true,
 		MaxPayload: maxPayload,
+		// Otherwise the server computes a bound from the room on the disk and refuses to start with what it has when there
+		// is less: streams have bounds of their own.
+		JetStreamMaxStore: maxStore,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS server: %w", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -114,7 +115,8 @@ func (c *committer) take() []*waiting {
 		size += c.queue[n].size()
 		n++
 	}
-	members := c.queue[:n:n]
+	members := slices.Clone(c.queue[:n])
+	clear(c.queue[:n]) // the array lives on
 	c.queue = c.queue[n:]
 	if len(c.queue) == 0 {
 		c.queue = nil
@@ -123,32 +125,56 @@ func (c *committer) take() []*waiting {
 	return members
 }
 
-// run publishes until ctx ends, then what was enqueued before, then closes the hand-over.
-func (c *committer) run(ctx context.Context) {
+// run publishes until ctx ends, then what was enqueued before, then closes the hand-over. It ends with an error when the
+// commit log does not answer: NATS keeps the first write error of a stream for ever, so only a new start can help, and
+// waiting would only hide it.
+func (c *committer) run(ctx context.Context) error {
 	defer close(c.out)
+	defer context.AfterFunc(ctx, c.close)()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-c.wake:
-			c.publishAll()
+			if err := c.publishAll(); err != nil {
+				return err
+			}
 		}
 	}
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
-	c.publishAll()
+	c.close()
+	return c.publishAll()
 }
 
-func (c *committer) publishAll() {
+// close ends the taking of appends.
+func (c *committer) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+}
+
+func (c *committer) publishAll() error {
 	for members := c.take(); len(members) > 0; members = c.take() {
 		g := &group{raw: joinGroup(members), members: members}
-		if err := c.publish(g); err != nil {
-			c.log.Error("commit log refused a group", "records", recordsOf(members), "err", err)
-			c.ledger.refuseGroup(g)
-			g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
+		err := c.publish(g)
+		if err == nil {
+			c.out <- g
 			continue
 		}
-		c.out <- g
+		c.log.Error("group not committed", "records", recordsOf(members), "err", err)
+		g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
+		if refused := (*jetstream.APIError)(nil); !errors.As(err, &refused) {
+			c.close()
+			c.failAll(err)
+			return fmt.Errorf("commit log does not answer, start again: %w", err)
+		}
+		c.ledger.refuseGroup(g)
+	}
+	return nil
+}
+
+// failAll answers what waits when nothing can be committed any more.
+func (c *committer) failAll(err error) {
+	for members := c.take(); len(members) > 0; members = c.take() {
+		(&group{members: members}).fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
 	}
 }
 

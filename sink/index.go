@@ -5,6 +5,8 @@ import (
 	"math"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/logbridge/logbridge"
 )
 
@@ -30,10 +32,10 @@ func (l *Log) index(ctx context.Context) {
 // takeCommitted indexes a group that this process committed, and before it whatever the stream holds in between: a group
 // whose acknowledgement was lost is committed all the same.
 func (l *Log) takeCommitted(g *group) {
-	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
-	defer cancel()
 	for seq := l.next(); seq < g.seq; seq++ {
+		ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 		missed, err := readGroup(ctx, l.stream, seq)
+		cancel()
 		if err != nil {
 			l.log.Error("a committed group cannot be read", "err", err)
 		} else if missed != nil {
@@ -130,6 +132,13 @@ func (l *Log) recover(ctx context.Context, last uint64) error {
 	info, err := l.stream.Info(ctx)
 	if err != nil {
 		return err
+	}
+	if info.State.LastSeq < last {
+		// New groups would get sequences that the segments have used.
+		l.log.Error("the commit log is older than the segments, going on behind them", "commit_log", info.State.LastSeq, "segments", last)
+		if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(last+1)); err != nil {
+			return err
+		}
 	}
 	l.first = last + 1
 	l.last = logbridge.Position{Seq: last, Index: math.MaxUint32}

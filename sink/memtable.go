@@ -152,5 +152,3 @@ func (c *memCursor) take() (logbridge.Record, error) {
 	full := c.s.decode(r)
 	return full.record(c.s.position(r)), nil
 }
-
-func (c *memCursor) close() {}

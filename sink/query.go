@@ -113,7 +113,6 @@ func (p *plan) best(hits []hit) []hit {
 type cursor interface {
 	head() (hit, bool)
 	take() (logbridge.Record, error)
-	close()
 }
 
 // table is something that can be searched: a memtable or a segment. bound is what no hit of it can be better than.
@@ -142,11 +141,6 @@ func (l *Log) Query(ctx context.Context, q logbridge.Query) iter.Seq2[logbridge.
 func merge(p *plan, tables []table, yield func(logbridge.Record) bool) error {
 	slices.SortFunc(tables, func(a, b table) int { return p.compare(a.bound, b.bound) })
 	var open []cursor
-	defer func() {
-		for _, c := range open {
-			c.close()
-		}
-	}()
 	for sent := 0; p.Limit == 0 || sent < p.Limit; sent++ {
 		if err := p.ctx.Err(); err != nil {
 			return err
@@ -166,6 +160,9 @@ func merge(p *plan, tables []table, yield func(logbridge.Record) bool) error {
 		r, err := best.take()
 		if err != nil {
 			return err
+		}
+		if _, more := best.head(); !more { // its memory is not held until the end
+			open = slices.DeleteFunc(open, func(c cursor) bool { return c == best })
 		}
 		if !yield(r) {
 			return nil

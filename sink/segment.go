@@ -227,6 +227,9 @@ func loadSegments(dir string, log *slog.Logger) (segments []*segment, last uint6
 			continue
 		}
 		s, err := openSegment(path)
+		if system := (*fs.PathError)(nil); errors.As(err, &system) {
+			return nil, 0, err // not the file's fault: too many open files, no permission
+		}
 		if err != nil {
 			log.Error("segment set aside: it cannot be read", "err", err)
 			if err := os.Rename(path, path+".damaged"); err != nil {

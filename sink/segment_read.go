@@ -301,8 +301,6 @@ func (c *segmentCursor) take() (logbridge.Record, error) {
 	return r, nil
 }
 
-func (c *segmentCursor) close() {}
-
 // records reads hits in full, in their order.
 func (s *segment) records(q *plan, hits []hit) (out []logbridge.Record, err error) {
 	defer recoverDamage(s, &err)

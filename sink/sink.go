@@ -113,12 +113,16 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 }
 
 // Run commits, indexes and writes segments until ctx ends; then it finishes what was appended before and returns. The
-// memtable needs no writing then: the commit log has it.
+// memtable needs no writing then: the commit log has it. An error means that nothing can be committed any more.
 func (l *Log) Run(ctx context.Context) error {
+	var err error
 	var wg sync.WaitGroup
-	wg.Go(func() { l.commit.run(ctx) })
+	wg.Go(func() { err = l.commit.run(ctx) })
 	l.index(ctx)
 	wg.Wait()
+	if err != nil {
+		return fmt.Errorf("sink: %w", err)
+	}
 	return nil
 }
 

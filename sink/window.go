@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -152,13 +153,10 @@ func saveWindow(dir string, last uint64, encoded []byte) error {
 
 // removeOldWindows removes all windows but the one after group last.
 func removeOldWindows(dir string, last uint64) error {
-	files, err := filepath.Glob(filepath.Join(dir, windowPrefix+"*"))
-	if err != nil {
-		return err
-	}
+	files, err := os.ReadDir(dir)
 	for _, f := range files {
-		if filepath.Base(f) != windowName(last) {
-			err = errors.Join(err, os.Remove(f))
+		if name := f.Name(); strings.HasPrefix(name, windowPrefix) && name != windowName(last) {
+			err = errors.Join(err, os.Remove(filepath.Join(dir, name)))
 		}
 	}
 	return err
