@@ -82,13 +82,26 @@ type Record struct {
 // Batch is what one request or message brought. Its records are appended together.
 type Batch struct {
 	Records []Record
-	// ReplayKey, when set, names this very upload (device, nonce, signature): a second batch with the same key within
-	// the duplicate window is acknowledged and not stored again. Empty means never merged.
+	// ReplayKey, when set, names this very upload or message, so that a repetition is acknowledged and not stored again.
+	// Empty means never merged.
 	ReplayKey string
-	// AlwaysNew stores the batch even when its key is known; the key is only remembered for a repetition to come. So it
-	// is with an MQTT message without the DUP flag: its text may well be that of an earlier one.
-	AlwaysNew bool
+	// Delivery says which batches with this key it repeats.
+	Delivery Delivery
 }
+
+// Delivery says how a batch came, as the sink writes it: append only.
+type Delivery uint8
+
+// The deliveries.
+const (
+	// SignedUpload carries its own nonce and signature: it repeats any earlier one with its key.
+	SignedUpload Delivery = iota
+	// FirstDelivery is an MQTT message without the DUP flag: it is always new, since its text may well be that of an
+	// earlier one.
+	FirstDelivery
+	// Redelivery is one with the flag: it repeats a delivery of the last minutes.
+	Redelivery
+)
 
 // Receipt says what became of a batch.
 type Receipt struct {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -68,9 +69,20 @@ func (l *fakeLevels) Observe(o logbridge.Observation) {
 // expect checks the next observation.
 func (l *fakeLevels) expect(t *testing.T, id logbridge.DeviceID, event logbridge.ObservedEvent, level logbridge.Level) {
 	t.Helper()
-	o := receive(t, "observation", l.observed)
-	if o.Device != id || o.Event != event || o.Level != level || time.Since(o.Time) > patience {
-		t.Errorf("observed %+v, want event %d of %s at %s", o, event, id, level)
+	l.expectAll(t, id, level, event)
+}
+
+// expectAll checks the next observations, which may come in any order.
+func (l *fakeLevels) expectAll(t *testing.T, id logbridge.DeviceID, level logbridge.Level, events ...logbridge.ObservedEvent) {
+	t.Helper()
+	for len(events) > 0 {
+		o := receive(t, "observation", l.observed)
+		i := slices.Index(events, o.Event)
+		if i < 0 || o.Device != id || o.Level != level || time.Since(o.Time) > patience {
+			t.Errorf("observed %+v, want events %d of %s at %s", o, events, id, level)
+			return
+		}
+		events = slices.Delete(events, i, i+1)
 	}
 }
 
@@ -87,7 +99,7 @@ func newLog() *fakeLog {
 }
 
 func (l *fakeLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
-	if l.knows(b.ReplayKey) && !b.AlwaysNew {
+	if l.knows(b.ReplayKey) && b.Delivery != logbridge.FirstDelivery {
 		return logbridge.Receipt{Duplicate: len(b.Records)}, nil
 	}
 	if l.append != nil {

@@ -12,8 +12,9 @@ import (
 
 // The reasons of the ledger.
 const (
-	reasonTooLarge = "too large"
-	reasonInvalid  = "invalid"
+	reasonTooLarge = "too_large"
+	reasonInvalid  = "malformed"
+	reasonRefused  = "forbidden"
 )
 
 // report appends the lines of $log/report and returns when they are durable.
@@ -30,7 +31,10 @@ func (b *Bridge) report(ctx context.Context, id logbridge.DeviceID, m logbridge.
 	defer cancel()
 	batch := logbridge.Batch{Records: records(id, lines, received)}
 	if m.QoS > 0 {
-		batch.ReplayKey, batch.AlwaysNew = replayKey(id, m.Payload), !m.Dup
+		batch.ReplayKey, batch.Delivery = replayKey(id, m.Payload), logbridge.FirstDelivery
+		if m.Dup {
+			batch.Delivery = logbridge.Redelivery
+		}
 	}
 	receipt, err := b.records.Append(ctx, batch)
 	if err != nil {
@@ -55,6 +59,14 @@ func (b *Bridge) report(ctx context.Context, id logbridge.DeviceID, m logbridge.
 func replayKey(id logbridge.DeviceID, payload []byte) string {
 	sum := sha256.Sum256(payload)
 	return "mqtt " + id.String() + " " + string(sum[:])
+}
+
+// Refused takes note of a message that a device may not send. One that was meant as a report counts as a line, of no stream,
+// since the topic need not be the device's own.
+func (b *Bridge) Refused(_ logbridge.Session, topic string) {
+	if kind, _ := tencent.ParseTopic(topic); kind == tencent.TopicReport {
+		b.counter.Drop(logbridge.SourceMQTT, "", reasonRefused, 1)
+	}
 }
 
 // drop counts lines that will never be stored. Of those whose outcome is unknown the device keeps the message.

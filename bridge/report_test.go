@@ -111,9 +111,9 @@ func TestReportThatCannotBeStored(t *testing.T) {
 		dropped map[string]int
 	}{
 		{"a\nb", fmt.Errorf("%w: disk", logbridge.ErrUnavailable), logbridge.ErrUnavailable, nil},
-		{"a\nb", fmt.Errorf("%w: record", logbridge.ErrTooLarge), logbridge.ErrTooLarge, map[string]int{stream + " too large": 2}},
-		{"a\nb\nc", fmt.Errorf("%w: record", logbridge.ErrInvalid), logbridge.ErrInvalid, map[string]int{stream + " invalid": 3}},
-		{strings.Repeat("x\n", tencent.MaxLines+1), nil, logbridge.ErrTooLarge, map[string]int{stream + " too large": 1}},
+		{"a\nb", fmt.Errorf("%w: record", logbridge.ErrTooLarge), logbridge.ErrTooLarge, map[string]int{stream + " too_large": 2}},
+		{"a\nb\nc", fmt.Errorf("%w: record", logbridge.ErrInvalid), logbridge.ErrInvalid, map[string]int{stream + " malformed": 3}},
+		{strings.Repeat("x\n", tencent.MaxLines+1), nil, logbridge.ErrTooLarge, map[string]int{stream + " too_large": 1}},
 	} {
 		result, p.ledger.dropped = row.result, nil
 		err := p.Handle(context.Background(), s, report(row.payload, false))
@@ -164,5 +164,16 @@ func TestRedeliveredReport(t *testing.T) {
 	}
 	if got := p.Stats(); got.Duplicates != 2 || got.Reports != 4 || got.Lines != 4 {
 		t.Errorf("stats %+v", got)
+	}
+}
+
+// A report that the broker refused is in the ledger as a line of no stream; other topics bring no lines.
+func TestRefusedReportIsCounted(t *testing.T) {
+	p := newParts(t, Config{})
+	s := newSession(dev1)
+	p.Refused(s, tencent.ReportTopic(dev2))
+	p.Refused(s, tencent.OperationTopic(dev2))
+	if want := map[string]int{"mqtt  forbidden": 1}; !reflect.DeepEqual(p.ledger.dropped, want) {
+		t.Errorf("dropped %v, want %v", p.ledger.dropped, want)
 	}
 }

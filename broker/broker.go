@@ -36,6 +36,8 @@ type Handler interface {
 	Handle(ctx context.Context, s logbridge.Session, m logbridge.Message) error
 	// Acked is called for the PUBACK of a payload that Session.Send delivered at QoS 1.
 	Acked(s logbridge.Session, topic string, payload []byte)
+	// Refused is called for a message that the device may not send there, or not at QoS 2.
+	Refused(s logbridge.Session, topic string)
 }
 
 // Config of a broker. Zero fields take the default that is named with them.
@@ -217,6 +219,14 @@ func (b *Broker) drain() {
 	}
 }
 
+// EndSession ends the session of a device that was deleted or has another secret; it may log in again with that. The
+// connection of a device without a session is left alone.
+func (b *Broker) EndSession(id logbridge.DeviceID) {
+	if s := b.table.session(id); s != nil {
+		s.conn.revoke()
+	}
+}
+
 // table is every connection and the newest session of each device.
 type table struct {
 	mu       sync.Mutex // guards all below
@@ -250,6 +260,12 @@ func (t *table) login(s *session) (old *session) {
 	old = t.sessions[s.device]
 	t.sessions[s.device] = s
 	return old
+}
+
+func (t *table) session(id logbridge.DeviceID) *session {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.sessions[id]
 }
 
 // remove forgets a connection, and its session unless the device has a newer one (P6).

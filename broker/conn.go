@@ -153,6 +153,12 @@ func (c *conn) takeOver() {
 	c.Close()
 }
 
+// revoke closes the connection because its device may not be here any more.
+func (c *conn) revoke() {
+	c.farewell.Store(uint32(packets.ErrNotAuthorized.Code))
+	c.Close()
+}
+
 // Close closes the connection, once. MQTT 5 is told the reason if there is one; older versions know no DISCONNECT from
 // the server (P23).
 func (c *conn) Close() error {

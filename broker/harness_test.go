@@ -51,6 +51,7 @@ type recorder struct {
 	disconnected chan logbridge.Session
 	messages     chan logbridge.Message
 	acked        chan string // payloads
+	refused      chan string // topics
 }
 
 func newRecorder() *recorder {
@@ -60,6 +61,7 @@ func newRecorder() *recorder {
 		disconnected: make(chan logbridge.Session, room),
 		messages:     make(chan logbridge.Message, room),
 		acked:        make(chan string, room),
+		refused:      make(chan string, room),
 	}
 }
 
@@ -76,6 +78,13 @@ func busyRecorder() (r *recorder, began, release chan struct{}) {
 
 func (r *recorder) Connected(s logbridge.Session)    { r.connected <- s }
 func (r *recorder) Disconnected(s logbridge.Session) { r.disconnected <- s }
+func (r *recorder) Refused(_ logbridge.Session, topic string) {
+	select {
+	case r.refused <- topic:
+	default:
+	}
+}
+
 func (r *recorder) Acked(_ logbridge.Session, _ string, payload []byte) {
 	select {
 	case r.acked <- string(payload):

@@ -115,6 +115,7 @@ func tame(pk *packets.Packet, h *hello) {
 func (g *guard) publishRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	if pk.FixedHeader.Qos > 1 {
 		g.broker.counters.forbidden.Add(1)
+		g.broker.handler.Refused(cl.Net.Conn.(*conn).session, pk.TopicName)
 		if cl.Properties.ProtocolVersion == 5 {
 			cl.Net.Conn.(*conn).farewell.Store(uint32(packets.ErrQosNotSupported.Code))
 		}
@@ -185,6 +186,7 @@ func (g *guard) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 	topic := strings.TrimPrefix(pk.TopicName, hidden)
 	if !mayPublish(s.device, topic) {
 		b.counters.forbidden.Add(1)
+		b.handler.Refused(s, topic)
 		return pk, refusal(cl, &pk, packets.ErrNotAuthorized)
 	}
 	b.counters.received.Add(1)

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -26,7 +27,7 @@ var clsErrors = map[reason]cls.Error{
 }
 
 func isCLSPath(path string) bool {
-	switch path {
+	switch strings.TrimSuffix(path, "/") {
 	case "/track", "/track.gif", "/tracklog", "/structuredlog":
 		return true
 	}
@@ -59,7 +60,7 @@ func (s *Server) routeCLS(e *echo.Echo) {
 		e.POST(prefix+"/tracklog", s.call(d, s.clsTrackLog))
 		e.GET(prefix+"/track", s.call(d, func(c echo.Context) error { return s.clsQuery(c) }))
 		e.GET(prefix+"/track.gif", s.pixel(d, func(c echo.Context) error { return s.clsQuery(c, userAgentField()) }))
-		for _, path := range []string{"/tracklog", "/track"} {
+		for _, path := range []string{"/tracklog", "/track", "/track.gif"} {
 			e.OPTIONS(prefix+path, s.clsPreflight)
 		}
 	}

@@ -53,7 +53,7 @@ func logsOperation() *huma.Operation {
 		{"field.KEY", "attribute KEY has exactly this value; may be repeated"},
 		{"since", "a duration such as 10m, a time in RFC 3339, or unix seconds, of the event time; default 1h"},
 		{"until", "likewise; no default"},
-		{"after", "the seq of an earlier record"},
+		{"after", "the seq of the last record that was read, or 0.0 to page from the beginning in the order of positions"},
 		{"limit", "1 to 1000000; default 100, none with follow"},
 		{"direction", "backward or forward"},
 		{"follow", "true or 1"},

@@ -56,6 +56,7 @@ type paramReader struct {
 	query *logsQuery
 	now   time.Time
 	order string
+	paged bool // after was given, if only the zero position
 	err   error
 }
 
@@ -126,6 +127,7 @@ func (p *paramReader) typed(name, v string) {
 		q.Until, err = parseWhen(v, p.now)
 	case "after":
 		if v != "" {
+			p.paged = true
 			q.After, err = logbridge.ParsePosition(v)
 		}
 	case "limit":
@@ -181,10 +183,10 @@ func (p *paramReader) finish() {
 	if q.follow && p.order == "backward" {
 		p.fail("parameter direction: follow goes forward only")
 	}
-	if q.follow || !q.After.IsZero() && p.order != "backward" {
+	if q.follow || p.paged && p.order != "backward" {
 		q.Order = logbridge.ByPosition
 	}
-	if q.Since.IsZero() && q.After.IsZero() {
+	if q.Since.IsZero() && !p.paged {
 		q.Since = p.now.Add(-defaultSince)
 	}
 	if q.Limit == 0 && !q.follow {

@@ -65,7 +65,7 @@ func (s *Server) routeSLS(e *echo.Echo) {
 		e.GET(base+"/track_ua.gif", s.pixel(d, func(c echo.Context) error { return s.slsQuery(c, userAgentField(), refererField()) }))
 		e.POST(base, s.call(d, s.slsSigned))
 		e.POST(base+"/shards/:shard", s.call(d, s.slsSigned))
-		for _, path := range []string{"", "/track", "/shards/:shard"} {
+		for _, path := range []string{"", "/track", "/track.gif", "/track_ua.gif", "/shards/:shard"} {
 			e.OPTIONS(base+path, s.slsPreflight)
 		}
 	}

@@ -40,6 +40,10 @@ func (s *Server) answerFault(c echo.Context, d *dialect, err error) error {
 		r = refuse(internal, "", 0, err)
 	}
 	s.count(d.source, r)
+	return s.writeFault(c, d, r)
+}
+
+func (s *Server) writeFault(c echo.Context, d *dialect, r *refusal) error {
 	status, body := d.fault(r)
 	return c.Blob(status, "application/json", body)
 }
@@ -55,7 +59,10 @@ func (s *Server) failWeb(c echo.Context, d *dialect, status int) {
 	case http.StatusInternalServerError:
 		r = refuse(internal, "", 0, errPanic)
 	}
-	_ = s.answerFault(c, d, r)
+	if c.Request().ContentLength != 0 { // else it brought no logs
+		s.count(d.source, r)
+	}
+	_ = s.writeFault(c, d, r)
 }
 
 // pixel answers an image. It can tell a page nothing, so a refused one is answered like one that is stored; the ledger has

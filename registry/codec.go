@@ -95,7 +95,9 @@ func named[V, J any](toJSON func(string, V) J, ofJSON func(string, J) (V, error)
 
 func (r *Registry) makeTables() {
 	r.products = natsd.NewTable(r.store, kindProduct, r.productForm().codec())
-	r.devices = natsd.NewTable(r.store, kindDevice, r.deviceForm().codec())
+	devices := r.deviceForm().codec()
+	devices.Changed = r.deviceChanged
+	r.devices = natsd.NewTable(r.store, kindDevice, devices)
 	projects := projectForm().codec()
 	projects.Changed = r.hosts.changed
 	r.projects = natsd.NewTable(r.store, kindProject, projects)

@@ -46,6 +46,16 @@ func (r *Registry) Device(id logbridge.DeviceID) (logbridge.Device, error) {
 	return get(r.devices, id, "device")
 }
 
+// OnRevoked sets what is told of each device whose secret is not good any more, since it was deleted or has another: fn
+// must be quick, and is set before Run.
+func (r *Registry) OnRevoked(fn func(logbridge.DeviceID)) { r.revoked = fn }
+
+func (r *Registry) deviceChanged(id logbridge.DeviceID, before, after *logbridge.Device, _ uint64) {
+	if before != nil && (after == nil || after.PSK != before.PSK) && r.revoked != nil {
+		r.revoked(id)
+	}
+}
+
 // Devices lists the devices of a product by name, or with an empty product all devices by product and name.
 func (r *Registry) Devices(product string) iter.Seq[logbridge.Device] {
 	return r.DevicesAfter(product, logbridge.DeviceID{})

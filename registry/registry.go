@@ -45,6 +45,8 @@ type Registry struct {
 	topics    *natsd.Table[string, logbridge.CLSTopic]
 	tokens    *natsd.Table[string, storedToken]
 
+	revoked func(logbridge.DeviceID) // or nil
+
 	hosts hostIndex
 	zones zones
 	admin atomic.Pointer[[sha256.Size]byte] // hash of the admin token; nil when there is none

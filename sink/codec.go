@@ -14,7 +14,7 @@ import (
 // A group is what one message of the commit log holds, before compression:
 //
 //	group   version(1) upload…
-//	upload  text key  byte 1 if always new  int64 time of receipt  uvarint records  record…
+//	upload  text key  byte delivery  int64 time of receipt  uvarint records  record…
 //	record  uvarint length of the rest
 //	        int64 time  int64 observed time (little endian, ns since 1970)
 //	        byte severity | quality<<3   byte source
@@ -43,12 +43,11 @@ var errCorrupt = errors.New("corrupt group")
 // encodeBatch encodes a batch as uploads, each of which fits into a group. A batch that needs several gets a replay key
 // for each of them.
 func encodeBatch(b logbridge.Batch) ([]upload, error) {
+	if b.Delivery > logbridge.Redelivery {
+		return nil, fmt.Errorf("%w: delivery %d", logbridge.ErrInvalid, b.Delivery)
+	}
 	if len(b.ReplayKey) > maxReplayKey {
 		return nil, fmt.Errorf("%w: replay key of %d bytes, at most %d", logbridge.ErrTooLarge, len(b.ReplayKey), maxReplayKey)
-	}
-	alwaysNew := byte(0)
-	if b.AlwaysNew {
-		alwaysNew = 1
 	}
 	var done []upload
 	var body []byte
@@ -62,7 +61,7 @@ func encodeBatch(b logbridge.Batch) ([]upload, error) {
 			key = fmt.Sprintf("%s#%d", key, len(done))
 		}
 		head := appendText(make([]byte, 0, len(key)+20), key)
-		head = append(head, alwaysNew)
+		head = append(head, byte(b.Delivery))
 		head = binary.LittleEndian.AppendUint64(head, uint64(b.Records[0].ObservedTime.UnixNano()))
 		head = binary.AppendUvarint(head, uint64(n))
 		done = append(done, upload{head: head, body: body, records: n})
@@ -280,10 +279,10 @@ func (r *row) record(at logbridge.Position) logbridge.Record {
 
 // uploadHead is what a group says of an upload before its records.
 type uploadHead struct {
-	key       []byte
-	alwaysNew bool
-	received  int64
-	records   int
+	key      []byte
+	delivery logbridge.Delivery
+	received int64
+	records  int
 }
 
 // decodeGroup walks a group: begin is called for each upload, each for its records, with the offset of the record and its
@@ -296,17 +295,17 @@ func decodeGroup(raw []byte, begin func(uploadHead), each func(offset int, index
 	for len(b) > 0 {
 		key, rest, ok := cutText(b)
 		const fixed = 1 + 8
-		if !ok || len(rest) < fixed || rest[0] > 1 {
+		if !ok || len(rest) < fixed || logbridge.Delivery(rest[0]) > logbridge.Redelivery {
 			return errCorrupt
 		}
-		alwaysNew, received := rest[0] == 1, int64(binary.LittleEndian.Uint64(rest[1:]))
+		delivery, received := logbridge.Delivery(rest[0]), int64(binary.LittleEndian.Uint64(rest[1:]))
 		rest = rest[fixed:]
 		count, n := binary.Uvarint(rest)
 		if n <= 0 || count > uint64(len(rest)) {
 			return errCorrupt
 		}
 		b = rest[n:]
-		begin(uploadHead{key, alwaysNew, received, int(count)})
+		begin(uploadHead{key, delivery, received, int(count)})
 		for range count {
 			offset := len(raw) - len(b)
 			var r row

@@ -58,8 +58,8 @@ func FuzzGroup(f *testing.F) {
 func FuzzWindow(f *testing.F) {
 	w := newWindow()
 	f.Add(w.encode())
-	w.first([]byte("key"), 7, 1000, false)
-	w.first([]byte("other"), 8, 2000, true)
+	w.repeats([]byte("key"), 7, 1000, logbridge.SignedUpload)
+	w.repeats([]byte("other"), 8, 2000, logbridge.FirstDelivery)
 	f.Add(w.encode())
 	f.Fuzz(func(t *testing.T, data []byte) {
 		w, err := decodeWindow(data)

@@ -56,7 +56,7 @@ func (l *Log) next() uint64 {
 func (l *Log) indexGroup(g *group) {
 	receipts := make([]logbridge.Receipt, 0, len(g.members))
 	keep := func(u uploadHead) bool {
-		if len(u.key) > 0 && !l.window.first(u.key, g.seq, u.received, u.alwaysNew) && !u.alwaysNew {
+		if len(u.key) > 0 && l.window.repeats(u.key, g.seq, u.received, u.delivery) {
 			receipts = append(receipts, logbridge.Receipt{Duplicate: u.records})
 			return false
 		}

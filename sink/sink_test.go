@@ -230,10 +230,10 @@ func TestReplayIsStoredOnce(t *testing.T) {
 	later := b
 	later.Records = slices.Clone(b.Records)
 	for i := range later.Records {
-		later.Records[i].ObservedTime = epoch.Add(windowAge)
+		later.Records[i].ObservedTime = epoch.Add(1000 * time.Hour)
 	}
-	if got := e.append(later); got.Stored != 2 {
-		t.Errorf("after the window: receipt %+v, want 2 stored", got)
+	if got := e.append(later); got.Duplicate != 2 {
+		t.Errorf("much later: receipt %+v, want 2 duplicates", got)
 	}
 	if got := e.log.Ledger().Total; got.Received != got.Stored+got.Duplicate {
 		t.Errorf("ledger does not add up: %+v", got)
@@ -248,7 +248,11 @@ func TestRedeliveryIsStoredOnce(t *testing.T) {
 		at = at.Add(after)
 		r := line("dev_01", "heartbeat"+strings.Repeat(".", 3000))
 		r.ObservedTime = at
-		return e.append(logbridge.Batch{Records: []logbridge.Record{r}, ReplayKey: "mqtt dev_01 hash", AlwaysNew: !dup})
+		delivery := logbridge.FirstDelivery
+		if dup {
+			delivery = logbridge.Redelivery
+		}
+		return e.append(logbridge.Batch{Records: []logbridge.Record{r}, ReplayKey: "mqtt dev_01 hash", Delivery: delivery})
 	}
 	for i, c := range []struct {
 		after time.Duration
@@ -472,6 +476,61 @@ func TestOnlyDuplicates(t *testing.T) {
 	if got := e.append(once); got.Duplicate != 1 {
 		t.Errorf("after the restart: %+v", got)
 	}
+}
+
+// TestCommitLogOlderThanSegments: a commit log that lost its messages, as one restored from an older copy, goes on behind
+// the segments.
+func TestCommitLogOlderThanSegments(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 8 << 10})
+	for i := range 20 {
+		e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", fmt.Sprint(i, strings.Repeat("x", 2000)))}})
+	}
+	e.stop()
+	if n := e.log.Stats().Segments; n == 0 {
+		t.Fatal("no segment was written: this test wants some")
+	}
+	files, err := filepath.Glob(filepath.Join(e.dir, "nats", "jetstream", "*", "streams", streamName, "msgs", "*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("messages of the commit log: %v, %v", files, err)
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.start()
+	before := len(e.query(logbridge.Query{}))
+	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "after")}})
+	e.restart()
+	if got := len(e.query(logbridge.Query{})); got != before+1 {
+		t.Errorf("%d records, want %d", got, before+1)
+	}
+}
+
+// TestRunEndsUnderLoad: writers that never stop do not keep the sink from closing.
+func TestRunEndsUnderLoad(t *testing.T) {
+	e := newEnv(t, Config{})
+	var wg sync.WaitGroup
+	began := make(chan struct{}, 64)
+	for range cap(began) {
+		wg.Go(func() {
+			for {
+				_, err := e.log.Append(t.Context(), logbridge.Batch{Records: []logbridge.Record{line("dev", strings.Repeat("x", 100_000))}})
+				if err != nil {
+					return
+				}
+				select {
+				case began <- struct{}{}:
+				default:
+				}
+			}
+		})
+	}
+	for range cap(began) {
+		<-began
+	}
+	e.stop()
+	wg.Wait()
 }
 
 // TestFullCommitLog: what does not fit is refused as temporary and counted, and what is there is served.

@@ -13,13 +13,16 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/logbridge/logbridge"
 )
 
 const (
-	// windowAge is how long a replay key is remembered: senders that repeat an upload do so within minutes.
+	// windowAge is how old a delivery may be that a redelivered message repeats: devices redeliver when they reconnect,
+	// within minutes, and later the same text is rather a message whose first delivery was lost.
 	windowAge = 10 * time.Minute
 
-	// windowEntries bounds the keys that are remembered, about 60 MB; the oldest go first and are counted.
+	// windowEntries bounds the keys that are remembered, about 130 MB; the oldest go first and are counted.
 	windowEntries = 1 << 20
 
 	windowPrefix  = "window-"
@@ -28,8 +31,7 @@ const (
 )
 
 // window remembers the replay keys of recent uploads in stream order, so that every run over the same groups decides
-// alike: an upload is a duplicate if its key came before, within windowAge. The clock is the time of receipt that the
-// uploads carry, never the wall clock of whoever indexes.
+// alike. The clock is the time of receipt that the uploads carry, never the wall clock of whoever indexes.
 //
 // On disk, as window-<last sequence> beside the segment that ends there, and written before it: magic, then for each
 // key its hash(16), sequence(8) and time in ns(8), little endian, then a CRC-32 of all that.
@@ -52,17 +54,23 @@ type windowKey struct {
 
 func newWindow() *window { return &window{seen: map[[16]byte]windowEntry{}} }
 
-// first reports whether this upload, in group seq at time now, is the first of its key, and remembers it. The window of a
-// key begins with its first upload, or anew with each that is always new.
-func (w *window) first(key []byte, seq uint64, now int64, alwaysNew bool) bool {
-	w.forget(now)
+// repeats reports whether this upload, in group seq at time now, repeats one that is remembered, and remembers it if not.
+// A signed upload repeats any with its key, a redelivery one of the last windowAge; a first delivery repeats none, and
+// its key is remembered anew.
+func (w *window) repeats(key []byte, seq uint64, now int64, d logbridge.Delivery) bool {
 	sum := sha256.Sum256(key)
 	hash := [16]byte(sum[:])
-	_, known := w.seen[hash]
-	if !known || alwaysNew {
+	old, known := w.seen[hash]
+	switch d {
+	case logbridge.FirstDelivery:
+		known = false
+	case logbridge.Redelivery:
+		known = known && now-old.time < int64(windowAge)
+	}
+	if !known {
 		w.add(windowKey{hash, windowEntry{seq, now}})
 	}
-	return !known
+	return known
 }
 
 func (w *window) add(k windowKey) {
@@ -70,12 +78,6 @@ func (w *window) add(k windowKey) {
 	w.order = append(w.order, k)
 	if len(w.order)-w.next > windowEntries {
 		w.overflow.Add(1)
-		w.drop()
-	}
-}
-
-func (w *window) forget(now int64) {
-	for w.next < len(w.order) && now-w.order[w.next].time >= int64(windowAge) {
 		w.drop()
 	}
 }

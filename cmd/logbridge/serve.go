@@ -128,6 +128,7 @@ func (s *server) listen() (err error) {
 	if s.broker, err = broker.New(cfg, s.registry, s.bridge, s.log); err != nil {
 		return err
 	}
+	s.registry.OnRevoked(s.broker.EndSession)
 	if s.http, err = httpapi.New(s.httpConfig(secure), s.httpDeps(), s.log); err != nil {
 		return errors.Join(err, s.endBroker())
 	}

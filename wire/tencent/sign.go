@@ -39,7 +39,7 @@ type Keys struct {
 // algorithm that there is not, ErrUnauthorized when nothing matches or the key for it is missing. Clock and replay are not
 // looked at (4.4).
 func (s Signature) Verify(keys Keys, hosts []string, path string, body []byte) error {
-	sig, err := base64.StdEncoding.DecodeString(s.Signature)
+	sig, err := base64.StdEncoding.Strict().DecodeString(s.Signature)
 	if err != nil || len(sig) == 0 {
 		return fmt.Errorf("%w: signature is not base64", logbridge.ErrUnauthorized)
 	}

@@ -1,0 +1,27 @@
+package registry
+
+import (
+	"testing"
+
+	"github.com/logbridge/logbridge"
+)
+
+// TestRevoked: a deleted device and one with another secret are told of, one with other tags is not.
+func TestRevoked(t *testing.T) {
+	r := open(t, start(t, t.TempDir()))
+	told := make(chan logbridge.DeviceID, 8)
+	r.OnRevoked(func(id logbridge.DeviceID) { told <- id })
+	ctx := t.Context()
+	must(t, r.PutProduct(ctx, logbridge.Product{ID: product}))
+	id := logbridge.DeviceID{Product: product, Device: "dev_01"}
+	must(t, r.PutDevice(ctx, logbridge.Device{ID: id, PSK: psk}))
+	must(t, r.PutDevice(ctx, logbridge.Device{ID: id, PSK: psk, Tags: map[string]string{"site": "lab"}}))
+	if len(told) != 0 {
+		t.Errorf("%v is told of without a reason", <-told)
+	}
+	must(t, r.PutDevice(ctx, logbridge.Device{ID: id, PSK: MakePSK()}))
+	must(t, r.DeleteDevice(ctx, id))
+	if len(told) != 2 || <-told != id || <-told != id {
+		t.Errorf("told %d times, want twice of %s", len(told), id)
+	}
+}
