@@ -190,6 +190,24 @@ func (c *Config) addresses() []address {
 	return list
 }
 
+// taken names every address that cannot be listened on, each with its flag; nil if all can. It is for the time after a
+// part could not have its own: the parts know no flags, and the first that fails hides the others.
+func (c *Config) taken() error {
+	var faults []error
+	for _, a := range c.addresses() {
+		if a.flag == "admin" && a.addr == c.HTTP { // one listener serves both
+			continue
+		}
+		l, err := net.Listen("tcp", a.addr)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--%s: %w; choose another with --%s", a.flag, err, a.flag))
+			continue
+		}
+		defer func() { _ = l.Close() }() // at the end, so that one address for two flags is found too
+	}
+	return errors.Join(faults...)
+}
+
 func checkAddress(addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {

@@ -1,6 +1,7 @@
 // Command logbridge is the server, its command line client and its device simulator in one program.
 //
-// Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong, in the server's eyes too.
+// Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong, as this program or the
+// server sees it (its answers 400 and 422).
 package main
 
 import (
