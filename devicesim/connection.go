@@ -18,7 +18,7 @@ import (
 // The times of one connection.
 const (
 	connectTimeout = 10 * time.Second
-	// keepAlive is what the C SDK's sample uses (tencent-iot.md 2.1), in seconds for paho.
+	// keepAlive is what the C SDK's sample uses (tencent-iot.md 2.1).
 	keepAlive = 120 * time.Second
 	// loginExpiry is the far future that Java's SDK writes into the user name, in unix seconds.
 	loginExpiry = 2147483647

@@ -61,7 +61,7 @@ func (d *device) stayConnected(ctx context.Context) {
 	for ctx.Err() == nil {
 		c, err := d.connect(ctx)
 		if err != nil {
-			d.fleet.stats.ko.Add(1)
+			d.fleet.stats.failed(err)
 			d.log.Debug("no connection", "err", err)
 		} else {
 			pause.reset()

@@ -289,6 +289,28 @@ func TestRefusedLinesAreNotSentAgain(t *testing.T) {
 	}
 }
 
+func TestSaysWhyNothingWorks(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := l.Addr().String()
+	_ = l.Close()
+	f, err := New(Config{Broker: gone, Upload: UploadMQTT, Devices: credentials(1)}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := newDevice(f, credentials(1)[0], UploadMQTT).connect(t.Context()); err == nil {
+		t.Fatal("a login where nobody listens")
+	} else {
+		f.stats.failed(err)
+	}
+	f.stats.failed(fmt.Errorf("dial: %w", context.Canceled))
+	if n := f.Stats(); n.Failed != 2 || !strings.Contains(n.LastFailure, "connection refused") {
+		t.Errorf("%d failures, the last because of %q", n.Failed, n.LastFailure)
+	}
+}
+
 func TestFullBufferDropsTheOldest(t *testing.T) {
 	f, err := New(Config{Broker: "127.0.0.1:1", Upload: UploadMQTT, Devices: credentials(1)}, slog.New(slog.DiscardHandler))
 	if err != nil {

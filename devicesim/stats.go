@@ -1,6 +1,8 @@
 package devicesim
 
 import (
+	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -22,6 +24,8 @@ type Counts struct {
 	Refused      int64
 	Dropped      int64 // lines given up because a device's buffer was full
 	Failed       int64 // connects and uploads that came to nothing and are tried again
+	// LastFailure is why the latest of them failed, "" before the first.
+	LastFailure string
 	// RoundTripP50 and P99 are from level question to answer; zero before the first.
 	RoundTripP50, RoundTripP99 time.Duration
 }
@@ -30,7 +34,17 @@ type Counts struct {
 type stats struct {
 	connected, connects, asked, answered, pushed      atomic.Int64
 	written, sent, acknowledged, refused, dropped, ko atomic.Int64
+	lastFailure                                       atomic.Pointer[string]
 	roundTrips                                        reservoir
+}
+
+// failed counts an attempt that came to nothing. One that the fleet itself broke off at its end tells no reason.
+func (s *stats) failed(err error) {
+	s.ko.Add(1)
+	if !errors.Is(err, context.Canceled) {
+		why := err.Error()
+		s.lastFailure.Store(&why)
+	}
 }
 
 func (s *stats) counts() Counts {
@@ -39,6 +53,9 @@ func (s *stats) counts() Counts {
 		Asked: s.asked.Load(), Answered: s.answered.Load(), Pushed: s.pushed.Load(),
 		LinesWritten: s.written.Load(), Sent: s.sent.Load(), Acknowledged: s.acknowledged.Load(),
 		Refused: s.refused.Load(), Dropped: s.dropped.Load(), Failed: s.ko.Load(),
+	}
+	if why := s.lastFailure.Load(); why != nil {
+		c.LastFailure = *why
 	}
 	c.RoundTripP50, c.RoundTripP99 = s.roundTrips.percentiles()
 	return c

@@ -45,7 +45,7 @@ func (d *device) uploadAll(ctx context.Context) bool {
 			d.fleet.stats.refused.Add(int64(n))
 			d.log.Debug("lines refused", "lines", n, "err", err)
 		default:
-			d.fleet.stats.ko.Add(1)
+			d.fleet.stats.failed(err)
 			d.log.Debug("upload failed", "lines", n, "err", err)
 			return false
 		}
@@ -68,10 +68,7 @@ func (d *device) send(ctx context.Context, lines []string) error {
 
 // post uploads lines as Java's SDK signs them: HMAC-SHA256 with the first 24 characters of the PSK text.
 func (d *device) post(ctx context.Context, lines []string) error {
-	body, err := json.Marshal(map[string]any{"ProductId": d.ID.Product, "DeviceName": d.ID.Device, "Message": lines})
-	if err != nil {
-		return err
-	}
+	body := tencent.EncodeUpload(d.ID, lines)
 	const algorithm, keyLength = "hmacsha256", 24
 	stamp, nonce := strconv.FormatInt(time.Now().Unix(), 10), strconv.Itoa(int(rand.Int32()))
 	signature, err := tencent.Sign(d.PSK[:min(keyLength, len(d.PSK))], algorithm, d.fleet.host, reportPath, stamp, nonce, body)

@@ -11,8 +11,11 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
 )
 
 // Client says how to reach the operator API. It is part of every command that does.
@@ -35,6 +38,18 @@ const mostAnswer = 16 << 20
 type api struct {
 	base, token string
 	http        *http.Client
+}
+
+// AfterApply is called by the parser: a token file on the command line beats a token in the environment, as every flag
+// beats the environment.
+func (c *Client) AfterApply(ctx *kong.Context) error {
+	given := func(name string) bool {
+		return slices.ContainsFunc(ctx.Path, func(p *kong.Path) bool { return p.Flag != nil && p.Flag.Name == name })
+	}
+	if given("token-file") && !given("token") {
+		c.Token = ""
+	}
+	return nil
 }
 
 func (c Client) open() (*api, error) {
@@ -146,6 +161,12 @@ func (a *api) send(ctx context.Context, method, path string, body io.Reader) (*h
 func notFound(err error) bool {
 	var p *problem
 	return errors.As(err, &p) && p.Status == http.StatusNotFound
+}
+
+// malformed reports whether err is the server's answer that what was asked for is wrong in itself.
+func malformed(err error) bool {
+	var p *problem
+	return errors.As(err, &p) && (p.Status == http.StatusBadRequest || p.Status == http.StatusUnprocessableEntity)
 }
 
 // escape joins path elements, each escaped.

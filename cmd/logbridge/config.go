@@ -30,17 +30,17 @@ type Config struct {
 
 	TLSCert     string `name:"tls-cert" yaml:"tls_cert" env:"LOGBRIDGE_TLS_CERT" placeholder:"FILE" help:"Server certificate chain, PEM."`
 	TLSKey      string `name:"tls-key" yaml:"tls_key" env:"LOGBRIDGE_TLS_KEY" placeholder:"FILE" help:"Its key, PEM."`
-	TLSClientCA string `name:"tls-client-ca" yaml:"tls_client_ca" env:"LOGBRIDGE_TLS_CLIENT_CA" placeholder:"FILE" help:"Authorities of client certificates, PEM."`
+	TLSClientCA string `name:"tls-client-ca" yaml:"tls_client_ca" env:"LOGBRIDGE_TLS_CLIENT_CA" placeholder:"FILE" help:"Authorities of client certificates, PEM (not in this version)."`
 
-	Admin          string `yaml:"admin" env:"LOGBRIDGE_ADMIN" placeholder:"ADDR" help:"Address of console, operator API and metrics apart from the public surfaces (same as --http)."`
+	Admin          string `yaml:"admin" env:"LOGBRIDGE_ADMIN" placeholder:"ADDR" help:"Address of operator API and metrics apart from the public surfaces (same as --http)."`
 	AdminToken     string `yaml:"admin_token" env:"LOGBRIDGE_ADMIN_TOKEN" placeholder:"TOKEN" help:"The administrator's bearer token; better in the environment than on a command line."`
 	AdminTokenFile string `yaml:"admin_token_file" env:"LOGBRIDGE_ADMIN_TOKEN_FILE" placeholder:"FILE" help:"File that holds it (<data>/admin-token, made once)."`
 	SealKey        string `yaml:"seal_key" env:"LOGBRIDGE_SEAL_KEY" placeholder:"FILE" help:"File with the key that seals secrets at rest (made once in the user's config folder); the environment variable may also hold the key itself."`
 
 	MemtableBytes int `yaml:"memtable_bytes" env:"LOGBRIDGE_MEMTABLE_BYTES" default:"33554432" placeholder:"N" help:"Bytes of newest records in memory at which a segment is written (${default}); twice as many may be in memory meanwhile."`
 
-	NATS         string   `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server."`
-	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again."`
+	NATS         string   `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server (not in this version)."`
+	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again (not in this version)."`
 	Demo         bool     `yaml:"demo" env:"LOGBRIDGE_DEMO" help:"A small simulated fleet and a demo page, on loopback, with a data folder and keys of its own that end with it."`
 
 	// Provision is set up at start, again and again without harm. It has no flag.
@@ -188,6 +188,24 @@ func (c *Config) addresses() []address {
 		}
 	}
 	return list
+}
+
+// taken names every address that cannot be listened on, each with its flag; nil if all can. It is for the time after a
+// part could not have its own: the parts know no flags, and the first that fails hides the others.
+func (c *Config) taken() error {
+	var faults []error
+	for _, a := range c.addresses() {
+		if a.flag == "admin" && a.addr == c.HTTP { // one listener serves both
+			continue
+		}
+		l, err := net.Listen("tcp", a.addr)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--%s: %w; choose another with --%s", a.flag, err, a.flag))
+			continue
+		}
+		defer func() { _ = l.Close() }() // at the end, so that one address for two flags is found too
+	}
+	return errors.Join(faults...)
 }
 
 func checkAddress(addr string) error {

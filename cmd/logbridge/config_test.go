@@ -81,6 +81,8 @@ func TestConfigurationFaultsEndWithTheUsageCode(t *testing.T) {
 		"bad level":       {"level", "set", "ABCDE12345/dev_01", "loud"},
 		"bad device":      {"level", "set", "ABCDE12345/", "debug"},
 		"bad time":        {"logs", "--since", "yesterday"},
+		"no records":      {"logs", "-n", "0"},
+		"end of -f":       {"logs", "-f", "--until", "2026-11-21T10:00:00Z"},
 		"base with end":   {"level", "set", "ABCDE12345", "warn", "--for", "5m"},
 		"bad url":         {"device", "ls", "--url", "nonsense"},
 		"too many":        {"sim", "--devices", "1000000"},
@@ -88,7 +90,7 @@ func TestConfigurationFaultsEndWithTheUsageCode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var stderr strings.Builder
 			code := execute(program{context.Background(), io.Discard, &stderr}, args)
-			if code != exitUsage || !strings.HasPrefix(stderr.String(), "logbridge: ") {
+			if code != exitUsage || !strings.HasPrefix(stderr.String(), "logbridge: ") || strings.Contains(stderr.String(), "no token") {
 				t.Errorf("exit code %d, %q", code, stderr.String())
 			}
 		})

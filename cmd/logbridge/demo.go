@@ -147,6 +147,8 @@ func (d *demo) tell(web, admin, mqtt string) error {
   curl -i '%[7]s/logstores/%[8]s/track?APIVersion=0.6.0&event=hello'
   curl -i '%[7]s/track?topic_id=%[9]s&event=hello'
   %[5]s logs --source sls
+  # a larger fleet, with round-trip times
+  %[5]s sim --devices 1000 --duration 60s
 
 The demo page sends such events from a browser: %[7]s/demo
 Everything is in %[10]s and is deleted at the end. Ctrl-C ends the demo.

@@ -21,7 +21,7 @@ type deviceCmd struct {
 	Add   deviceAddCmd   `cmd:"" help:"Register a device, or change its tags or its key."`
 	Ls    deviceLsCmd    `cmd:"" help:"List devices."`
 	Show  deviceShowCmd  `cmd:"" help:"Show one device: what is wanted of it, and what was seen."`
-	Login deviceLoginCmd `cmd:"" help:"Print MQTT user name and password of a device, and how mosquitto_sub and mosquitto_pub use them."`
+	Login deviceLoginCmd `cmd:"" help:"Print MQTT user name and password of a device, and how mosquitto_sub, mosquitto_rr and mosquitto_pub use them."`
 }
 
 // deviceArg is a device on the command line, as PRODUCT/DEVICE.
@@ -36,7 +36,7 @@ func (d *deviceArg) UnmarshalText(b []byte) (err error) {
 type deviceAddCmd struct {
 	Client
 	Device deviceArg         `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
-	PSK    string            `name:"psk" placeholder:"BASE64" help:"The device secret; one is made and printed, once, if it is left out."`
+	PSK    string            `name:"psk" placeholder:"BASE64" help:"The device secret; for a new device one is made and printed, once, if it is left out."`
 	Tag    map[string]string `placeholder:"K=V" help:"A tag; may be given again."`
 }
 
@@ -49,10 +49,14 @@ func (c deviceAddCmd) Run(p program) error {
 	if err != nil {
 		return err
 	}
-	if psk == "" || c.PSK != "" {
-		return nil
+	switch {
+	case c.PSK != "":
+		_, err = fmt.Fprintf(p.stdout, "%s: registered with this key\n", c.Device)
+	case psk == "":
+		_, err = fmt.Fprintf(p.stdout, "%s: registered before, and keeps its key\n", c.Device)
+	default:
+		_, err = fmt.Fprintf(p.stdout, "psk %s\n", psk)
 	}
-	_, err = fmt.Fprintf(p.stdout, "psk %s\n", psk)
 	return err
 }
 

@@ -121,10 +121,7 @@ type upload struct {
 }
 
 func newUpload(id logbridge.DeviceID, nonce string, lines ...string) (upload, error) {
-	body, err := json.Marshal(map[string]any{"DeviceName": id.Device, "ProductId": id.Product, "Message": lines})
-	if err != nil {
-		return upload{}, err
-	}
+	body := tencent.EncodeUpload(id, lines)
 	stamp := strconv.FormatInt(time.Now().Unix(), 10)
 	signature, err := tencent.Sign(e2ePSK, tencent.HMACSHA1, "127.0.0.1", "/device/reportlog", stamp, nonce, body)
 	h := http.Header{}
@@ -303,9 +300,18 @@ func TestStockToolsTakeADevicesPlace(t *testing.T) {
 	heard := make(chan string, 1)
 	go func() {
 		out, err := exec.CommandContext(t.Context(), "sh", "-c", tools["mosquitto_sub"]+" -C 1 -W 30").CombinedOutput()
-		heard <- fmt.Sprint(string(out), err)
+		heard <- fmt.Sprintln(string(out), err)
 	}()
-	for !strings.Contains(s.run("device", "show", "ABCDE12345/dev_01"), "online     yes") { // each turn is a process
+	limit := time.Now().Add(patience)
+	for !s.device(device("dev_01")).Online { // each turn is a request
+		select {
+		case out := <-heard:
+			t.Fatalf("mosquitto_sub ended before it was told anything: %s", out)
+		default:
+		}
+		if time.Now().After(limit) {
+			t.Fatal("mosquitto_sub does not log in")
+		}
 	}
 	s.run("level", "set", "ABCDE12345/dev_01", "info", "--for", "5m", "--reason", "tools")
 	if out := <-heard; !strings.Contains(out, `$log/operation/result/ABCDE12345/dev_01 {"type":"get_log_level","log_level":3`) {

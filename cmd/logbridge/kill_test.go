@@ -17,11 +17,17 @@ import (
 // killRounds, each with its own random moment. In the last one the server is asked to end, which loses no more.
 const killRounds = 5
 
+// A round ends after so many answers: enough that each of them fills a segment, at a moment within it that is random.
+const leastAnswers, moreAnswers = 250, 250
+
 // witness knows every line that was sent and every line that was acknowledged.
 type witness struct {
 	mu    sync.Mutex
 	sent  map[string]bool
 	acked map[string]bool
+	// answers yet to come until enough is closed.
+	answers int
+	enough  chan struct{}
 	// torn are uploads whose answer never came; they are sent again, byte for byte.
 	torn []upload
 }
@@ -31,6 +37,16 @@ func (w *witness) note(list *map[string]bool, lines ...string) {
 	defer w.mu.Unlock()
 	for _, l := range lines {
 		(*list)[l] = true
+	}
+}
+
+// acknowledged is note for the lines of one answer.
+func (w *witness) acknowledged(lines ...string) {
+	w.note(&w.acked, lines...)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.answers--; w.answers == 0 {
+		close(w.enough)
 	}
 }
 
@@ -55,7 +71,7 @@ func (w *witness) loops(s *process, round int) *sync.WaitGroup {
 				if send(n, lines) != nil {
 					return
 				}
-				w.note(&w.acked, lines...)
+				w.acknowledged(lines...)
 			}
 		})
 	}
@@ -111,11 +127,19 @@ func TestKillLosesNothing(t *testing.T) {
 	// Segments are small, so that many are written, renamed and dropped from the commit log while the server is killed.
 	home := newPlace(t, e2eConfig+"memtable_bytes: 65536\n")
 	w := &witness{sent: map[string]bool{}, acked: map[string]bool{}}
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
 	for round := range killRounds {
 		s := home.start(anyone, anyone)
 		w.check(t, s)
+		w.answers, w.enough = leastAnswers+random.IntN(moreAnswers), make(chan struct{})
 		all := w.loops(s, round)
-		<-time.After(200*time.Millisecond + rand.N(time.Second))
+		select {
+		case <-w.enough:
+		case <-time.After(patience):
+			t.Fatalf("round %d: the answers do not come", round)
+		}
 		signal := syscall.SIGKILL
 		if round == killRounds-1 {
 			signal = syscall.SIGTERM

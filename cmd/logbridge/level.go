@@ -21,8 +21,8 @@ type levelSetCmd struct {
 	Client
 	Target string          `arg:"" placeholder:"TARGET" help:"PRODUCT/DEVICE, PRODUCT for its base level, or all for everyone's."`
 	Level  logbridge.Level `arg:"" help:"off, error, warn, info, debug or 0 to 4."`
-	For    string          `placeholder:"DURATION" help:"How long, such as 30m, or permanent. A device only; the server's default if it is left out."`
-	Reason string          `placeholder:"TEXT" help:"Why; it goes into the audit stream."`
+	For    string          `placeholder:"DURATION" help:"How long, such as 30m, or permanent. A device only; if left out 30m for a level above the base, without end for any other."`
+	Reason string          `placeholder:"TEXT" help:"Why; needed for a level above the base; it goes into the audit stream."`
 }
 
 // everyone is the target that means the global base level.
@@ -83,7 +83,11 @@ func (c levelClearCmd) Run(p program) error {
 	if c.Reason != "" {
 		path += "?" + url.Values{"reason": {c.Reason}}.Encode()
 	}
-	return server.call(p.ctx, http.MethodDelete, path, nil, nil)
+	if err := server.call(p.ctx, http.MethodDelete, path, nil, nil); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s: back to its base level\n", c.Device)
+	return err
 }
 
 type levelLsCmd struct {

@@ -30,7 +30,7 @@ type logsCmd struct {
 	Grep     string `placeholder:"TEXT" help:"With this text in line or field."`
 	Since    string `default:"1h" placeholder:"TIME" help:"From then on: a duration before now, or a time as 2026-11-21T10:00:00Z (${default})."`
 	Until    string `placeholder:"TIME" help:"Up to then."`
-	Limit    int    `short:"n" placeholder:"N" help:"The newest N (100, and without a limit with -f)."`
+	Limit    *int   `short:"n" placeholder:"N" help:"Of the newest N (100). With -f: end after N (no limit)."`
 	Output   string `short:"o" enum:"text,json" default:"text" help:"text or json, one record a line (${default})."`
 }
 
@@ -89,19 +89,20 @@ func (c logsCmd) query(now time.Time) (url.Values, error) {
 			faults = append(faults, fmt.Errorf("--level: %w", err))
 		}
 	}
-	if c.Limit < 0 {
+	if c.Limit != nil && *c.Limit <= 0 {
 		faults = append(faults, errors.New("--limit: give a positive number"))
 	}
-	switch {
-	case c.Follow:
+	if c.Follow && c.Until != "" {
+		faults = append(faults, errors.New("--until: following has no end in time, so leave out -f or --until"))
+	}
+	if c.Follow {
 		q.Set("follow", "true")
-		if c.Limit > 0 {
-			q.Set("limit", strconv.Itoa(c.Limit))
-		}
-	case c.Limit == 0:
+	}
+	switch {
+	case c.Limit != nil:
+		q.Set("limit", strconv.Itoa(*c.Limit))
+	case !c.Follow:
 		q.Set("limit", strconv.Itoa(usualLimit))
-	default:
-		q.Set("limit", strconv.Itoa(c.Limit))
 	}
 	return q, errors.Join(faults...)
 }

@@ -1,6 +1,7 @@
 // Command logbridge is the server, its command line client and its device simulator in one program.
 //
-// Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.
+// Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong, as this program or the
+// server sees it (its answers 400 and 422).
 package main
 
 import (
@@ -80,15 +81,13 @@ func execute(p program, args []string) int {
 
 // fail prints err, if there is one worth printing, and returns its exit code.
 func (p program) fail(err error) int {
-	var usage usageError
-	switch {
-	case err == nil, errors.Is(err, syscall.EPIPE):
+	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return exitOK
-	case errors.As(err, &usage):
-		_, _ = fmt.Fprintf(p.stderr, "logbridge: %v\n", err)
-		return exitUsage
 	}
 	_, _ = fmt.Fprintf(p.stderr, "logbridge: %v\n", err)
+	if errors.As(err, &usageError{}) || malformed(err) {
+		return exitUsage
+	}
 	return exitFailure
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/bridge"
+	"github.com/logbridge/logbridge/broker"
 )
 
 // emit gives one value of a metric, with its labels' values in the order of the table.
@@ -45,11 +47,30 @@ var metrics = []metric{
 	{"logbridge_mqtt_sessions", "Devices that are logged in.", gauge, nil,
 		func(s *server, e emit) { e(float64(s.broker.Stats().Sessions)) }},
 	{"logbridge_mqtt_connects_total", "MQTT logins, by what came of them.", counter, []string{"result"}, readConnects},
+	{"logbridge_mqtt_connections_refused_total", "MQTT connections refused because as many as may be were open.", counter, nil,
+		ofBroker(func(b broker.Stats) uint64 { return b.RefusedFull })},
+	{"logbridge_mqtt_accept_errors_total", "MQTT connections that the operating system could not hand over.", counter, nil,
+		ofBroker(func(b broker.Stats) uint64 { return b.AcceptErrors })},
+	{"logbridge_mqtt_no_connect_total", "MQTT connections that ended before a CONNECT packet of bearable size.", counter, nil,
+		ofBroker(func(b broker.Stats) uint64 { return b.NoConnect })},
+	{"logbridge_mqtt_panics_total", "MQTT connections that a fault of this program ended.", counter, nil,
+		ofBroker(func(b broker.Stats) uint64 { return b.Panics })},
 	{"logbridge_mqtt_takeovers_total", "Logins of a device that was logged in already.", counter, nil,
-		func(s *server, e emit) { e(float64(s.broker.Stats().Takeovers)) }},
+		ofBroker(func(b broker.Stats) uint64 { return b.Takeovers })},
 	{"logbridge_mqtt_messages_total", "Messages from devices, by what came of them.", counter, []string{"result"}, readMessages},
 	{"logbridge_mqtt_sent_total", "Messages written to devices.", counter, nil,
-		func(s *server, e emit) { e(float64(s.broker.Stats().Sent)) }},
+		ofBroker(func(b broker.Stats) uint64 { return b.Sent })},
+
+	{"logbridge_mqtt_held_total", "Messages to devices that waited for the acknowledgement of an earlier one.", counter, nil,
+		ofBroker(func(b broker.Stats) uint64 { return b.Held })},
+	{"logbridge_mqtt_replaced_total", "Messages that waited so and were replaced by a newer one before they were written.", counter, nil,
+		ofBroker(func(b broker.Stats) uint64 { return b.Replaced })},
+	{"logbridge_mqtt_reports_total", "Log reports from devices that were stored.", counter, nil,
+		ofBridge(func(b bridge.Stats) uint64 { return b.Reports })},
+	{"logbridge_mqtt_duplicates_total", "Log reports that were delivered again and had been stored before.", counter, nil,
+		ofBridge(func(b bridge.Stats) uint64 { return b.Duplicates })},
+	{"logbridge_mqtt_ignored_total", "Messages on topics that mean nothing here.", counter, nil,
+		ofBridge(func(b bridge.Stats) uint64 { return b.Ignored })},
 
 	{"logbridge_level_requests_total", "Messages on the topics on which devices ask for level and time, by what they were.", counter, []string{"result"}, readQuestions},
 	{"logbridge_level_push_total", "Levels sent without a question, by what came of them; acknowledged ones are counted as sent too.", counter, []string{"result"}, readPushes},
@@ -68,6 +89,16 @@ var metrics = []metric{
 	{"logbridge_sink_oldest_timestamp_seconds", "Event time of the oldest record in a segment; absent without segments.", gauge, nil, readOldest},
 	{"logbridge_sink_forgotten_replay_keys_total", "Replay keys that the bounded window dropped before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
+}
+
+// ofBroker reads one count of the broker.
+func ofBroker(count func(broker.Stats) uint64) func(*server, emit) {
+	return func(s *server, e emit) { e(float64(count(s.broker.Stats()))) }
+}
+
+// ofBridge reads one count of the bridge.
+func ofBridge(count func(bridge.Stats) uint64) func(*server, emit) {
+	return func(s *server, e emit) { e(float64(count(s.bridge.Stats()))) }
 }
 
 // eachSource reads one count of each source.

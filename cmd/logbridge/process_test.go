@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/logbridge/logbridge"
 )
 
 // asProgram, in the environment, makes the test binary run main instead of tests: the whole program as a process of its
@@ -196,17 +198,31 @@ type found struct {
 	Attributes map[string]string `json:"attributes"`
 }
 
-// records reads everything that matches the parameters, in the order of arrival.
-func (s *process) records(query string) []found {
+// operator is the administrator's connection to the operator API.
+func (s *process) operator() *api {
 	s.place.t.Helper()
-	token, err := os.ReadFile(s.place.tokenFile())
+	server, err := Client{URL: s.url(), TokenFile: s.place.tokenFile()}.open()
 	if err != nil {
 		s.place.t.Fatal(err)
 	}
+	return server
+}
+
+// device is what the server knows of a device.
+func (s *process) device(id logbridge.DeviceID) (state deviceState) {
+	s.place.t.Helper()
+	if err := s.operator().call(s.place.t.Context(), http.MethodGet, devicePath(id), nil, &state); err != nil {
+		s.place.t.Fatal(err)
+	}
+	return state
+}
+
+// records reads everything that matches the parameters, in the order of arrival.
+func (s *process) records(query string) []found {
+	s.place.t.Helper()
 	ctx, cancel := context.WithTimeout(s.place.t.Context(), patience)
 	defer cancel()
-	server := &api{base: s.url() + "/api/v1", token: strings.TrimSpace(string(token)), http: &http.Client{}}
-	res, err := server.send(ctx, http.MethodGet, "/logs?limit=1000000&direction=forward&since=0&"+query, nil)
+	res, err := s.operator().send(ctx, http.MethodGet, "/logs?limit=1000000&direction=forward&since=0&"+query, nil)
 	if err != nil {
 		s.place.t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -124,13 +125,8 @@ func (s *server) listen() (err error) {
 	if err != nil {
 		return err
 	}
-	cfg := broker.Config{Addr: s.cfg.MQTT, TLSAddr: s.cfg.MQTTS, TLS: secure}
-	if s.broker, err = broker.New(cfg, s.registry, s.bridge, s.log); err != nil {
-		return err
-	}
-	s.registry.OnRevoked(s.broker.EndSession)
-	if s.http, err = httpapi.New(s.httpConfig(secure), s.httpDeps(), s.log); err != nil {
-		return errors.Join(err, s.endBroker())
+	if err := s.bind(secure); err != nil {
+		return cmp.Or(s.cfg.taken(), err)
 	}
 	s.stages = append(s.stages, stage{
 		parts: []part{{"broker", s.broker.Run}, {"http", s.http.Run}},
@@ -138,6 +134,19 @@ func (s *server) listen() (err error) {
 	})
 	if s.demo != nil {
 		s.add("demo", func(ctx context.Context) error { return s.demo.run(ctx, s) })
+	}
+	return nil
+}
+
+// bind makes broker and HTTP server; when one of them cannot have its address, the other's is free again.
+func (s *server) bind(secure *tls.Config) (err error) {
+	cfg := broker.Config{Addr: s.cfg.MQTT, TLSAddr: s.cfg.MQTTS, TLS: secure}
+	if s.broker, err = broker.New(cfg, s.registry, s.bridge, s.log); err != nil {
+		return err
+	}
+	s.registry.OnRevoked(s.broker.EndSession)
+	if s.http, err = httpapi.New(s.httpConfig(secure), s.httpDeps(), s.log); err != nil {
+		return errors.Join(err, s.endBroker())
 	}
 	return nil
 }
@@ -212,5 +221,5 @@ func (s *server) isReady() error {
 	if !s.ready.Load() {
 		return errNotReady
 	}
-	return nil
+	return s.sink.Ready()
 }

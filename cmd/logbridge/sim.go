@@ -77,11 +77,27 @@ func report(p program, fleet *devicesim.Fleet, ended <-chan error) error {
 			}
 		case err := <-ended:
 			n := fleet.Stats()
-			_, werr := fmt.Fprintf(p.stdout, "summary: %d logins, %d lines sent, %d acknowledged, %d refused, %d dropped, %d attempts failed; %d levels asked, %d answered, round trip p50 %s p99 %s\n",
-				n.Connects, n.Sent, n.Acknowledged, n.Refused, n.Dropped, n.Failed, n.Asked, n.Answered, n.RoundTripP50.Round(time.Microsecond), n.RoundTripP99.Round(time.Microsecond))
-			return errors.Join(err, werr)
+			_, werr := fmt.Fprintf(p.stdout, "summary: %d logins, %d lines sent, %d acknowledged, %d refused, %d dropped, %d attempts failed; %d levels asked, %d answered, round trip p50 %s p99 %s%s\n",
+				n.Connects, n.Sent, n.Acknowledged, n.Refused, n.Dropped, n.Failed, n.Asked, n.Answered, n.RoundTripP50.Round(time.Microsecond), n.RoundTripP99.Round(time.Microsecond), lastFailure(n))
+			return errors.Join(err, werr, anyLogin(n))
 		}
 	}
+}
+
+// anyLogin fails a simulation in which no device was ever logged in: it has shown nothing.
+func anyLogin(n devicesim.Counts) error {
+	if n.Connects > 0 {
+		return nil
+	}
+	return errors.New("no device could log in; is --mqtt the broker of the server at --url?")
+}
+
+// lastFailure is the end of the summary.
+func lastFailure(n devicesim.Counts) string {
+	if n.LastFailure == "" {
+		return ""
+	}
+	return "; the last attempt that failed: " + n.LastFailure
 }
 
 // keyTag marks a simulated device with a fingerprint of what its key was derived from, so that the next simulation

@@ -72,15 +72,31 @@ func TestReaderThatGoesAwayIsNoError(t *testing.T) {
 			return
 		case <-limit:
 			t.Fatal("logs goes on without a reader")
-		case <-time.After(20 * time.Millisecond):
+		default: // each turn waits for the disk
 		}
 	}
+}
+
+// knock opens a connection to the broker that says nothing MQTT knows, and returns when the broker has ended it.
+func (s *process) knock(t *testing.T) {
+	t.Helper()
+	conn, err := net.Dial("tcp", s.addr("mqtt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	_, _ = io.Copy(io.Discard, conn) // its end may be a reset
 }
 
 func TestMetricsNameNoDevice(t *testing.T) {
 	s := newPlace(t, e2eConfig).start(anyone, anyone)
 	dev := s.dial(device("dev_01"))
 	dev.report("INFone", "INFtwo")
+	s.knock(t)
 	s.run("level", "set", "ABCDE12345/dev_01", "debug", "--for", "5m", "--reason", "metrics")
 	req, err := http.NewRequest(http.MethodGet, s.url()+"/metrics", nil)
 	if err != nil {
@@ -92,7 +108,7 @@ func TestMetricsNameNoDevice(t *testing.T) {
 	}
 	for _, want := range []string{
 		`logbridge_stored_lines_total{source="mqtt"} 2`, `logbridge_level_overrides{level="debug"} 1`, "logbridge_mqtt_sessions 1",
-		`logbridge_mqtt_connects_total{result="accepted"} 1`, `logbridge_level_push_total{result="sent"} 1`, "go_goroutines",
+		`logbridge_mqtt_connects_total{result="accepted"} 1`, `logbridge_level_push_total{result="sent"} 1`, "logbridge_mqtt_reports_total 1", "logbridge_mqtt_no_connect_total 1", "go_goroutines",
 	} {
 		if !strings.Contains(text, want+"\n") && !strings.Contains(text, want+" ") {
 			t.Errorf("%q is missing in\n%s", want, regexp.MustCompile(`(?m)^logbridge.*$`).FindAllString(text, -1))
@@ -136,6 +152,7 @@ func TestDemoRunsAndLeavesNothing(t *testing.T) {
 		t.Fatalf("no address in %q", said.String())
 	}
 	url, token := found[1], found[2]
+	wantReadmeLines(t, said.String(), url)
 	cli := func(args ...string) string {
 		t.Helper()
 		out, err := home.program("logbridge", append(args, "--url", url, "--token-file", token)...).Output()
@@ -183,6 +200,32 @@ func TestDemoRunsAndLeavesNothing(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(home.dir, "logbridge-demo-*")); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+// wantReadmeLines checks that the demo prints every command that the README says it prints.
+func wantReadmeLines(t *testing.T, said, url string) {
+	t.Helper()
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(readme), "## What to try")
+	_, block, _ := strings.Cut(section, "```sh\n")
+	block, _, _ = strings.Cut(block, "```")
+	n := 0
+	for line := range strings.Lines(block) {
+		command, _, _ := strings.Cut(line, " #")
+		command = strings.TrimSpace(strings.NewReplacer("bin/logbridge", "", "http://127.0.0.1:8080", url).Replace(command))
+		if variable, _, ok := strings.Cut(command, "=…"); ok {
+			command = variable + "="
+		}
+		if n++; !strings.Contains(said, command) {
+			t.Errorf("the demo does not print %q", command)
+		}
+	}
+	if n < 10 {
+		t.Errorf("only %d lines in the README's What to try", n)
 	}
 }
 
