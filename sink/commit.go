@@ -160,13 +160,17 @@ func (c *committer) publishAll() error {
 			continue
 		}
 		c.log.Error("group not committed", "records", recordsOf(members), "err", err)
+		refused := (*jetstream.APIError)(nil)
+		known := errors.As(err, &refused)
+		if known { // counted before the senders are told
+			c.ledger.refuseGroup(g)
+		}
 		g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
-		if refused := (*jetstream.APIError)(nil); !errors.As(err, &refused) {
+		if !known {
 			c.close()
 			c.failAll(err)
 			return fmt.Errorf("commit log does not answer, start again: %w", err)
 		}
-		c.ledger.refuseGroup(g)
 	}
 	return nil
 }
