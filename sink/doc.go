@@ -24,8 +24,9 @@
 //
 // # Limits
 //
-// A record is at most MaxRecord bytes; at most maxWaiting bytes of appends wait at a time. The memtables,
-// and with them a restart, are bounded by twice Config.MemtableBytes and what waits; when segments cannot be written,
-// appends wait and time out as unavailable once both memtables are full, while reads go on, and go on when the disk can
-// be written again. Config.CommitLogBytes is a last bound on the disk.
+// A record is at most MaxRecord bytes; at most maxWaiting bytes of appends wait at a time. The memtables, and with them a
+// restart, are bounded by twice Config.MemtableBytes and what waits; when segments cannot be written, appends wait and
+// time out as unavailable once both memtables are full, while reads go on; when they can be written again, so do appends.
+// Config.CommitLogBytes is a last bound on the disk. When the commit log does not answer any more, Run ends with an error,
+// for JetStream keeps the first write error of a stream for ever: a new start goes on from what is on disk.
 package sink
