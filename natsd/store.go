@@ -135,8 +135,9 @@ func Key(kind string, names ...string) string {
 func ParseKey(key string) (kind string, names []string, err error) {
 	parts := strings.Split(key, ".")
 	for _, part := range parts[1:] {
-		name, err := base64.RawURLEncoding.Strict().DecodeString(part)
-		if err != nil || len(name) == 0 {
+		name, err := base64.RawURLEncoding.DecodeString(part)
+		// The decoder passes over line breaks and spare bits: there is one form of a name.
+		if err != nil || len(name) == 0 || base64.RawURLEncoding.EncodeToString(name) != part {
 			return "", nil, fmt.Errorf("%w: key part %q is not the base64url form of a name", logbridge.ErrInvalid, part)
 		}
 		names = append(names, string(name))

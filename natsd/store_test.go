@@ -341,6 +341,7 @@ func TestConcurrentWriters(t *testing.T) {
 }
 
 func FuzzParseKey(f *testing.F) {
+	f.Add(".\r000") // found: line breaks in base64
 	f.Add("device.QUJDREUxMjM0NQ.ZGV2XzAx")
 	f.Add("level")
 	f.Add("x..y")
