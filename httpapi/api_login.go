@@ -27,6 +27,7 @@ type deviceLogin struct {
 	ClientID  string    `json:"client_id"`
 	UserName  string    `json:"user_name"`
 	Password  string    `json:"password"`
+	MQTTPort  int       `json:"mqtt_port,omitempty" doc:"the broker's port"`
 	ExpiresAt time.Time `json:"expires_at" doc:"when the broker takes it no more; a connection that is open then stays open"`
 }
 
@@ -57,7 +58,7 @@ func (a *api) loginDevice(_ context.Context, in *loginDevice) (*answer[deviceLog
 	if err != nil {
 		return nil, err
 	}
-	return &answer[deviceLogin]{deviceLogin{tencent.ClientID(d.ID), user, password, expires.UTC()}}, nil
+	return &answer[deviceLogin]{deviceLogin{tencent.ClientID(d.ID), user, password, a.cfg.MQTTPort, expires.UTC()}}, nil
 }
 
 // connID is the random part of a user name, five letters or digits (tencent-iot.md 2.1).

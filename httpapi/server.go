@@ -54,6 +54,8 @@ type Config struct {
 	// TLSAddr, when set, serves what Addr serves over TLS as well, with TLS as its configuration.
 	TLSAddr string
 	TLS     *tls.Config
+	// MQTTPort is where the broker listens, for those who ask for a device's login; 0 is not known.
+	MQTTPort int
 	// DeviceHosts are host names that devices may have signed beside the Host they sent; default are Tencent's gateways.
 	DeviceHosts []string
 	// DeviceSkew is how far the timestamp of a device upload may be off; 0 allows any, as real devices need

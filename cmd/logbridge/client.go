@@ -40,6 +40,15 @@ type api struct {
 	http        *http.Client
 }
 
+// host is the server's host name or address.
+func (a *api) host() (string, error) {
+	u, err := url.Parse(a.base)
+	if err != nil {
+		return "", err
+	}
+	return u.Hostname(), nil
+}
+
 // AfterApply is called by the parser: a token file on the command line beats a token in the environment, as every flag
 // beats the environment.
 func (c *Client) AfterApply(ctx *kong.Context) error {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -151,7 +152,7 @@ type deviceLoginCmd struct {
 	Client
 	Device deviceArg `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
 	For    string    `placeholder:"DURATION" help:"How long the login is good (24h)."`
-	MQTT   string    `name:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the broker, for the commands that are printed (${default})."`
+	MQTT   string    `name:"mqtt" env:"LOGBRIDGE_MQTT" placeholder:"ADDR" help:"Address of the broker, for the commands that are printed (the host of --url, at the port that the server says)."`
 }
 
 // login is what a device logs in with.
@@ -159,11 +160,12 @@ type login struct {
 	ClientID string `json:"client_id"`
 	UserName string `json:"user_name"`
 	Password string `json:"password"`
+	MQTTPort int    `json:"mqtt_port"`
 }
 
 func (c deviceLoginCmd) Run(p program) error {
 	host, port, err := net.SplitHostPort(c.MQTT)
-	if err != nil {
+	if err != nil && c.MQTT != "" {
 		return usageError{fmt.Errorf("--mqtt: write an address as host:port, not %q", c.MQTT)}
 	}
 	server, err := c.open()
@@ -176,6 +178,12 @@ func (c deviceLoginCmd) Run(p program) error {
 	}{c.For}
 	if err := server.call(p.ctx, http.MethodPost, devicePath(c.Device.DeviceID)+"/login", wish, &l); err != nil {
 		return err
+	}
+	if c.MQTT == "" {
+		if host, err = server.host(); err != nil {
+			return err
+		}
+		port = strconv.Itoa(l.MQTTPort)
 	}
 	_, err = fmt.Fprintf(p.stdout, "client id  %s\nuser name  %s\npassword   %s\n\n%s", l.ClientID, l.UserName, l.Password, l.commands(c.Device.DeviceID, host, port))
 	return err

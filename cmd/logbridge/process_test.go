@@ -178,7 +178,10 @@ func (s *process) stop(signal syscall.Signal) int {
 func (s *process) run(args ...string) string {
 	s.place.t.Helper()
 	cmd := s.place.program("logbridge", args...)
-	cmd.Env = append(cmd.Env, "LOGBRIDGE_URL="+s.url(), "LOGBRIDGE_MQTT="+s.addr("mqtt"))
+	cmd.Env = append(cmd.Env, "LOGBRIDGE_URL="+s.url())
+	if args[0] == "sim" {
+		cmd.Env = append(cmd.Env, "LOGBRIDGE_MQTT="+s.addr("mqtt"))
+	}
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()

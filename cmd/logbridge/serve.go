@@ -172,6 +172,9 @@ func (s *server) certificate() (*tls.Config, error) {
 
 func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
 	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, Version: version()}
+	if addr, ok := s.broker.Addr().(*net.TCPAddr); ok {
+		cfg.MQTTPort = addr.Port
+	}
 	if s.demo != nil {
 		cfg.Demo = s.demo.page()
 	}
