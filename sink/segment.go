@@ -227,7 +227,7 @@ func loadSegments(dir string, log *slog.Logger) (segments []*segment, last uint6
 			continue
 		}
 		s, err := openSegment(path)
-		if system := (*fs.PathError)(nil); errors.As(err, &system) {
+		if system := (*fs.PathError)(nil); errors.As(err, &system) && system.Op == "open" {
 			return nil, 0, err // not the file's fault: too many open files, no permission
 		}
 		if err != nil {

@@ -120,10 +120,7 @@ func (l *Log) Run(ctx context.Context) error {
 	wg.Go(func() { err = l.commit.run(ctx) })
 	l.index(ctx)
 	wg.Wait()
-	if err != nil {
-		return fmt.Errorf("sink: %w", err)
-	}
-	return nil
+	return err
 }
 
 // Append stores a batch. nil means that a power cut now would not lose it, and that a query begun now finds it. An error
