@@ -135,7 +135,7 @@ func appendRecord(b []byte, r *logbridge.Record, size int) []byte {
 	b = binary.AppendUvarint(b, uint64(size))
 	at, quality := eventTime(r)
 	b = binary.LittleEndian.AppendUint64(b, uint64(at))
-	b = binary.LittleEndian.AppendUint64(b, uint64(r.ObservedTime.UnixNano()))
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.ObservedTime.Truncate(time.Microsecond).UnixNano())) // as segments have it
 	b = append(b, byte(r.Severity)|byte(quality)<<3, byte(sourceNumber(r.Source)))
 	b = appendText(b, string(r.Stream))
 	b = appendText(b, r.Body)

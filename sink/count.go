@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -17,34 +18,24 @@ const maxCounts = 100_000
 // Count counts the records that answer q, in groups; q.Order and q.Limit are not looked at. The answer is sorted by time
 // and value. It is ErrTooLarge when there are more than 100 000 groups.
 func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error) {
-	if err := by.Validate(); err != nil {
+	if err := cmp.Or(q.Validate(), by.Validate()); err != nil {
 		return nil, err
 	}
-	type group struct {
-		at    int64
-		value string
-	}
-	counts := map[group]uint64{}
 	q.Order, q.Limit = logbridge.ByPosition, 0
-	for r, err := range l.Query(ctx, q) {
-		if err != nil {
+	c := &counter{plan: newPlan(ctx, q), by: by, groups: map[countGroup]uint64{}}
+	tables, _ := l.tables(c.plan)
+	for _, t := range tables {
+		if err := t.count(c); err != nil {
 			return nil, err
 		}
-		g := group{value: by.Of(&r)}
-		if by.Step > 0 {
-			g.at = floor(r.Time.UnixNano(), int64(by.Step))
-		}
-		if counts[g]++; len(counts) > maxCounts {
-			return nil, fmt.Errorf("%w: more than %d groups", logbridge.ErrTooLarge, maxCounts)
-		}
 	}
-	out := make([]logbridge.Count, 0, len(counts))
-	for g, n := range counts {
-		c := logbridge.Count{Value: g.value, Records: n}
+	out := make([]logbridge.Count, 0, len(c.groups))
+	for g, n := range c.groups {
+		count := logbridge.Count{Value: g.value, Records: n}
 		if by.Step > 0 {
-			c.Time = time.Unix(0, g.at).UTC()
+			count.Time = time.Unix(0, g.at).UTC()
 		}
-		out = append(out, c)
+		out = append(out, count)
 	}
 	slices.SortFunc(out, func(a, b logbridge.Count) int {
 		return cmp.Or(a.Time.Compare(b.Time), cmp.Compare(a.Value, b.Value))
@@ -52,8 +43,293 @@ func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy
 	return out, nil
 }
 
-// floor is the greatest multiple of step that is not above t, before 1970 as well.
+// counter collects the groups of one Count. The query is in plan.
+type counter struct {
+	*plan
+	by     logbridge.CountBy
+	groups map[countGroup]uint64
+}
+
+type countGroup struct {
+	at    int64 // ns
+	value string
+}
+
+func (c *counter) add(at int64, value string, n uint64) error {
+	if c.by.Step == 0 {
+		at = 0
+	}
+	g := countGroup{at, value}
+	if _, known := c.groups[g]; !known && len(c.groups) == maxCounts {
+		return fmt.Errorf("%w: more than %d groups", logbridge.ErrTooLarge, maxCounts)
+	}
+	c.groups[g] += n
+	return nil
+}
+
+// floor is the greatest multiple of step that is not above t, before 1970 as well; 0 without a step.
 func floor(t, step int64) int64 {
-	t -= ((t % step) + step) % step
-	return t
+	if step == 0 {
+		return 0
+	}
+	return t - ((t%step)+step)%step
+}
+
+// tally counts codes in intervals of time. Rows of a stream come in order of time, so the interval seldom changes.
+type tally struct {
+	step    int64
+	counts  map[int64][]uint64
+	at      int64
+	current []uint64
+}
+
+func (t *tally) add(time int64, code int32) {
+	if at := floor(time, t.step); t.current == nil || at != t.at {
+		if t.counts == nil {
+			t.counts = map[int64][]uint64{}
+		}
+		t.counts[t.at] = t.current
+		t.at, t.current = at, t.counts[at]
+	}
+	for int(code) >= len(t.current) {
+		t.current = append(t.current, 0)
+	}
+	t.current[code]++
+}
+
+// each gives all counts that are not zero.
+func (t *tally) each(fn func(at int64, code int, n uint64) error) error {
+	if t.current != nil {
+		t.counts[t.at] = t.current
+	}
+	for at, counts := range t.counts {
+		for code, n := range counts {
+			if n == 0 {
+				continue
+			}
+			if err := fn(at, code, n); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// values numbers what the rows are counted under.
+type values struct {
+	names  []string
+	number map[string]int32
+}
+
+func (v *values) of(name []byte) int32 {
+	code, known := v.number[string(name)]
+	if !known {
+		if v.number == nil {
+			v.number = map[string]int32{}
+		}
+		code = int32(len(v.names))
+		v.names = append(v.names, string(name))
+		v.number[v.names[code]] = code
+	}
+	return code
+}
+
+// count adds the rows of a memtable.
+func (s memSnapshot) count(c *counter) error {
+	var v values
+	t := tally{step: int64(c.by.Step)}
+	err := s.matching(c.plan, func(i int) error {
+		t.add(s.rows[i].time, v.of(s.valueOf(c.by, &s.rows[i])))
+		if len(v.names) > maxCounts {
+			return c.tooMany()
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return t.each(func(at int64, code int, n uint64) error { return c.add(at, v.names[code], n) })
+}
+
+func (c *counter) tooMany() error {
+	return fmt.Errorf("%w: more than %d groups", logbridge.ErrTooLarge, maxCounts)
+}
+
+// valueOf gives what a row is counted under.
+func (s memSnapshot) valueOf(by logbridge.CountBy, r *rowRef) (value []byte) {
+	switch by.Field {
+	case "":
+		return nil
+	case "level":
+		return []byte(r.severity.String())
+	case "source":
+		return []byte(logbridge.Sources[r.source])
+	case "stream":
+		return []byte(s.streams[r.stream])
+	case "product":
+		return productOf(s.streams[r.stream])
+	}
+	key := strings.TrimPrefix(by.Field, logbridge.FieldPrefix)
+	full := s.decode(r)
+	full.eachAttr(func(k, v []byte) bool {
+		if string(k) != key {
+			return true
+		}
+		value = v
+		return false
+	})
+	return value
+}
+
+func productOf(stream string) []byte {
+	id, _ := logbridge.Stream(stream).Device()
+	return []byte(id.Product)
+}
+
+// count adds the rows of a segment: from its statistics if they say it all, else from the columns.
+func (s *segment) count(c *counter) error {
+	if s.rows == 0 {
+		return nil
+	}
+	if done, err := s.countByStatistics(c); done || err != nil {
+		return err
+	}
+	key := strings.TrimPrefix(c.by.Field, logbridge.FieldPrefix)
+	var failed error
+	return cmp.Or(s.scan(c.plan, func(sc *scanner) error {
+		return sc.countRows(c, key)
+	}, func(sc *scanner) {
+		failed = cmp.Or(failed, sc.counts.each(func(at int64, code int, n uint64) error {
+			return c.add(at, sc.counted.names[code], n)
+		}))
+	}), failed)
+}
+
+// countByStatistics answers what the footer knows, when every row matches.
+func (s *segment) countByStatistics(c *counter) (done bool, err error) {
+	whole := c.everyStream() && !c.content && c.Level == logbridge.LevelOff && c.source < 0 && c.by.Step == 0 &&
+		c.matchTime(s.minTime) && c.matchTime(s.maxTime) && (c.After.IsZero() || s.first > c.After.Seq)
+	if !whole {
+		return false, nil
+	}
+	switch c.by.Field {
+	case "":
+		return true, c.add(0, "", uint64(s.rows))
+	case "level":
+		for l, n := range s.info.Severities {
+			if n > 0 {
+				err = cmp.Or(err, c.add(0, logbridge.Level(l).String(), n))
+			}
+		}
+		return true, err
+	case "source":
+		for i, n := range s.info.Sources {
+			if n > 0 {
+				err = cmp.Or(err, c.add(0, sourceNames()[i], n))
+			}
+		}
+		return true, err
+	}
+	return false, nil
+}
+
+// countRows counts the selected rows.
+func (sc *scanner) countRows(c *counter, key string) error {
+	codes, err := sc.valueCodes(c.by.Field, key)
+	if err != nil {
+		return err
+	}
+	if len(sc.counted.names) > maxCounts {
+		return c.tooMany()
+	}
+	sc.counts.step = int64(c.by.Step)
+	if c.by.Step == 0 {
+		for _, code := range codes {
+			sc.counts.add(0, code)
+		}
+		return nil
+	}
+	times, err := sc.gather(colTime, &sc.values)
+	if err != nil {
+		return err
+	}
+	for i, code := range codes {
+		sc.counts.add(times[i], code)
+	}
+	return nil
+}
+
+// valueCodes gives, for each selected row, the number in sc.counted of what it is counted under.
+func (sc *scanner) valueCodes(field, key string) ([]int32, error) {
+	switch field {
+	case "":
+		sc.picked = grow(sc.picked, sc.sel.len())
+		one := sc.counted.of(nil)
+		for i := range sc.picked {
+			sc.picked[i] = one
+		}
+		return sc.picked, nil
+	case "stream", "product":
+		return sc.streamCodes(field == "product"), nil
+	case "level":
+		return sc.namedCodes(colSeverity, func() ([]string, error) { return severityNames(), nil })
+	case "source":
+		return sc.namedCodes(colSource, func() ([]string, error) { return sourceNames(), nil })
+	}
+	if at := slices.Index(sc.x.fields, key); at >= 0 {
+		return sc.namedCodes(colFields+at, func() ([]string, error) { return sc.fieldNames(colFields + at) })
+	}
+	sc.picked = grow(sc.picked, sc.sel.len())
+	none := sc.counted.of(nil)
+	for i := range sc.picked {
+		sc.picked[i] = none
+	}
+	return sc.picked, sc.attributes(func(i int, keys, values *texts, from, to uint32) {
+		for v := int(from); v < int(to); v++ {
+			if string(keys.at(v)) == key {
+				sc.picked[i] = sc.counted.of(values.at(v))
+				return
+			}
+		}
+	})
+}
+
+// namedCodes gives a column's own codes, one higher: 0 is for rows without a value.
+func (sc *scanner) namedCodes(column int, names func() ([]string, error)) ([]int32, error) {
+	if sc.counted.names == nil {
+		list, err := names()
+		if err != nil {
+			return nil, err
+		}
+		sc.counted.names = append([]string{""}, list...)
+	}
+	codes, err := sc.gatherCodes(column)
+	for i := range codes {
+		codes[i]++
+	}
+	return codes, err
+}
+
+func (sc *scanner) streamCodes(product bool) []int32 {
+	sc.picked = grow(sc.picked, sc.sel.len())
+	end, code := uint32(0), int32(0)
+	for i := range sc.picked {
+		if row := sc.sel.at(i); row >= end {
+			at := sc.x.streams.of(row)
+			name := sc.x.streams.name(at)
+			if end = sc.x.streams.row(at + 1); product {
+				name = productOf(string(name))
+			}
+			code = sc.counted.of(name)
+		}
+		sc.picked[i] = code
+	}
+	return sc.picked
+}
+
+func severityNames() (names []string) {
+	for l := range logbridge.Level(levels) {
+		names = append(names, l.String())
+	}
+	return names
 }

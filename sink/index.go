@@ -171,13 +171,14 @@ func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
 		memtables = append(memtables, l.frozen.table)
 	}
 	for _, m := range memtables {
-		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), open: m.snapshot().open})
+		view := m.snapshot()
+		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), open: view.open, count: view.count})
 	}
 	for _, s := range l.segments {
 		if s.rows == 0 || s.last < p.After.Seq || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
 			continue
 		}
-		all = append(all, table{bound: p.bestOf(s.minTime, s.maxTime, s.first), open: s.open})
+		all = append(all, table{bound: p.bestOf(s.minTime, s.maxTime, s.first), open: s.open, count: s.count})
 	}
 	return all, l.last
 }

@@ -109,15 +109,19 @@ func (s memSnapshot) decode(r *rowRef) row {
 	return full
 }
 
-// open selects the rows that answer q, best first.
-func (s memSnapshot) open(q *plan) (cursor, error) {
+// matching calls fn for each row that answers q.
+func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	wanted := make([]bool, len(s.streams))
 	for i, name := range s.streams {
 		wanted[i] = q.MatchStream(logbridge.Stream(name))
 	}
 	first := sort.Search(len(s.rows), func(i int) bool { return s.position(&s.rows[i]).Compare(q.After) > 0 })
-	var hits []hit
 	for i := first; i < len(s.rows); i++ {
+		if i%blockRows == 0 {
+			if err := q.ctx.Err(); err != nil {
+				return err
+			}
+		}
 		r := &s.rows[i]
 		if !wanted[r.stream] || !q.matchHead(r.time, r.severity, r.source) {
 			continue
@@ -128,10 +132,22 @@ func (s memSnapshot) open(q *plan) (cursor, error) {
 				continue
 			}
 		}
-		p := s.position(r)
-		hits = append(hits, hit{time: r.time, seq: p.Seq, index: p.Index, row: int32(i)})
+		if err := fn(i); err != nil {
+			return err
+		}
 	}
-	return &memCursor{s: s, hits: q.best(hits)}, nil
+	return nil
+}
+
+// open selects the rows that answer q, best first.
+func (s memSnapshot) open(q *plan) (cursor, error) {
+	var hits []hit
+	err := s.matching(q, func(i int) error {
+		p := s.position(&s.rows[i])
+		hits = append(hits, hit{time: s.rows[i].time, seq: p.Seq, index: p.Index, row: uint32(i)})
+		return nil
+	})
+	return &memCursor{s: s, hits: q.best(hits)}, err
 }
 
 type memCursor struct {

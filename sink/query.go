@@ -56,6 +56,22 @@ func (p *plan) matchTime(at int64) bool {
 	return at >= p.since && (at < p.until || p.until == math.MaxInt64)
 }
 
+// everyStream reports that the query does not ask for streams.
+func (p *plan) everyStream() bool {
+	return p.Stream == "" && p.Product == "" && p.Device == "" && p.Project == "" && p.Logstore == "" && p.Topic == ""
+}
+
+// streamPrefix reports that the range of names that streamBounds gives holds exactly the streams that the query asks for.
+func (p *plan) streamPrefix() bool {
+	kinds := 0
+	for _, asked := range []bool{p.Stream != "", p.Product != "" || p.Device != "", p.Project != "" || p.Logstore != "", p.Topic != ""} {
+		if asked {
+			kinds++
+		}
+	}
+	return kinds == 1 && (p.Device == "" || p.Product != "" && !logbridge.IsGlob(p.Device)) && (p.Logstore == "" || p.Project != "")
+}
+
 // matchRow is Query.MatchContent on bytes.
 func (p *plan) matchRow(r *row) bool {
 	for _, want := range p.Fields {
@@ -84,7 +100,7 @@ type hit struct {
 	time  int64
 	seq   uint64
 	index uint32
-	row   int32
+	row   uint32
 }
 
 // compare orders hits as the query wants its answer.
@@ -119,6 +135,7 @@ type cursor interface {
 type table struct {
 	bound hit
 	open  func(*plan) (cursor, error)
+	count func(*counter) error
 }
 
 // Query gives the records that answer q, in its order. It sees everything that was acknowledged before it began. It
@@ -185,4 +202,33 @@ func bestCursor(p *plan, open []cursor) cursor {
 		}
 	}
 	return best
+}
+
+// streamBounds gives the range [low, high) of stream names that a query can match; empty when it is not one range.
+func streamBounds(q *logbridge.Query) (low, high string) {
+	prefix := ""
+	switch {
+	case q.Stream != "":
+		return string(q.Stream), string(q.Stream) + "\x00"
+	case q.Product != "" && q.Device != "" && !logbridge.IsGlob(q.Device):
+		exact := string(logbridge.DeviceID{Product: q.Product, Device: q.Device}.Stream())
+		return exact, exact + "\x00"
+	case q.Product != "":
+		prefix = "device/" + q.Product + "/"
+	case q.Device != "":
+		prefix = "device/"
+	case q.Project != "" && q.Logstore != "":
+		exact := string(logbridge.SLSStream(q.Project, q.Logstore))
+		return exact, exact + "\x00"
+	case q.Project != "":
+		prefix = "sls/" + q.Project + "/"
+	case q.Logstore != "":
+		prefix = "sls/"
+	case q.Topic != "":
+		exact := string(logbridge.CLSStream(q.Topic))
+		return exact, exact + "\x00"
+	default:
+		return "", ""
+	}
+	return prefix, prefix[:len(prefix)-1] + "0" // "0" is the character after "/"
 }

@@ -1,117 +1,155 @@
 package sink
 
 import (
-	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/compress/zstd"
+	"slices"
+
+	"github.com/parquet-go/parquet-go/deprecated"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/logbridge/logbridge"
 )
 
-// Columns of a segment. Any Parquet reader can read one as it is; rows are sorted by stream, then time, then position.
+// The columns of a segment, in the order of the file. Any Parquet reader can read one as it is (docs/segments.md); rows
+// are sorted by stream, then time, then position.
 //
-//	time          TIMESTAMP(ns, UTC)    event time after repair
-//	observed_time TIMESTAMP(ns, UTC)    time of receipt
-//	time_quality  STRING                device, shifted, received
-//	source        STRING                mqtt, reportlog, sls, cls, otlp, loki, audit
-//	stream        STRING                device/<product>/<device>, sls/<project>/<logstore>, cls/<topic>, …
-//	severity      INT32                 1 error, 2 warn, 3 info, 4 debug
-//	body          STRING
-//	attributes    MAP<STRING, STRING>   in the order they came, a key may occur twice
+//	time           TIMESTAMP(ns, UTC)   event time after repair
+//	observed_time  TIMESTAMP(us, UTC)   time of receipt
+//	time_quality   STRING               device, shifted, received
+//	source         STRING               mqtt, reportlog, sls, cls, otlp, loki, audit
+//	stream         STRING               device/<product>/<device>, sls/<project>/<logstore>, cls/<topic>, …
+//	severity       INT32                0 off … 4 debug
+//	body           STRING
+//	attributes     MAP<STRING, STRING>  in the order they came, a key may occur twice
 //	seq, seq_index INT64, INT32         position: commit sequence and index in it
+//	field_<key>    STRING, optional     the value of an attribute again, for the frequent keys that have few values
 const (
-	colTime     = "time"
-	colObserved = "observed_time"
-	colQuality  = "time_quality"
-	colSource   = "source"
-	colStream   = "stream"
-	colSeverity = "severity"
-	colBody     = "body"
-	colAttrs    = "attributes"
-	colSeq      = "seq"
-	colIndex    = "seq_index"
+	colTime = iota
+	colObserved
+	colQuality
+	colSource
+	colStream
+	colSeverity
+	colBody
+	colAttrKey
+	colAttrValue
+	colSeq
+	colIndex
+	colFields // the first of the columns for frequent attributes
 )
 
-// Keys of the file metadata.
-const (
-	metaFormat   = "logbridge.format"
-	metaFirstSeq = "logbridge.first_seq"
-	metaLastSeq  = "logbridge.last_seq"
-	metaMinTime  = "logbridge.min_time"
-	metaMaxTime  = "logbridge.max_time"
-	metaBlocks   = "logbridge.block_crc32c"
+// columnKind is how the values of a column are encoded.
+type columnKind uint8
 
-	segmentFormat = "1"
+const (
+	kindInts   columnKind = iota // DELTA_BINARY_PACKED
+	kindCodes                    // RLE_DICTIONARY, the dictionary first in the chunk
+	kindTexts                    // DELTA_LENGTH_BYTE_ARRAY
+	kindAttrs                    // texts of a repeated field
+	kindFields                   // codes of an optional field
 )
 
-// segmentSchema is the schema of every segment. Parquet orders the columns by name.
-func segmentSchema() *parquet.Schema {
-	delta := func(n parquet.Node) parquet.Node { return parquet.Encoded(n, &parquet.DeltaBinaryPacked) }
-	dict := func(n parquet.Node) parquet.Node { return parquet.Encoded(n, &parquet.RLEDictionary) }
-	return parquet.NewSchema("logbridge", parquet.Group{
-		colTime:     delta(parquet.Timestamp(parquet.Nanosecond)),
-		colObserved: delta(parquet.Timestamp(parquet.Nanosecond)),
-		colQuality:  dict(parquet.String()),
-		colSource:   dict(parquet.String()),
-		colStream:   dict(parquet.String()),
-		colSeverity: dict(parquet.Int(32)),
-		colBody:     parquet.Encoded(parquet.String(), &parquet.DeltaLengthByteArray),
-		colAttrs:    parquet.Map(dict(parquet.String()), parquet.Encoded(parquet.String(), &parquet.DeltaLengthByteArray)),
-		colSeq:      delta(parquet.Int(64)),
-		colIndex:    delta(parquet.Int(32)),
+// column describes a leaf of the schema.
+type column struct {
+	path []string
+	kind columnKind
+	typ  format.Type
+	unit format.TimeUnitValue // of a time
+}
+
+const fieldColumnPrefix = "field_"
+
+// columns gives the leaves of a file whose frequent attributes have these keys.
+func columns(fields []string) []column {
+	list := []column{
+		colTime:      {path: []string{"time"}, kind: kindInts, typ: format.Int64, unit: new(format.NanoSeconds)},
+		colObserved:  {path: []string{"observed_time"}, kind: kindInts, typ: format.Int64, unit: new(format.MicroSeconds)},
+		colQuality:   {path: []string{"time_quality"}, kind: kindCodes, typ: format.ByteArray},
+		colSource:    {path: []string{"source"}, kind: kindCodes, typ: format.ByteArray},
+		colStream:    {path: []string{"stream"}, kind: kindCodes, typ: format.ByteArray},
+		colSeverity:  {path: []string{"severity"}, kind: kindCodes, typ: format.Int32},
+		colBody:      {path: []string{"body"}, kind: kindTexts, typ: format.ByteArray},
+		colAttrKey:   {path: []string{"attributes", "key_value", "key"}, kind: kindAttrs, typ: format.ByteArray},
+		colAttrValue: {path: []string{"attributes", "key_value", "value"}, kind: kindAttrs, typ: format.ByteArray},
+		colSeq:       {path: []string{"seq"}, kind: kindInts, typ: format.Int64},
+		colIndex:     {path: []string{"seq_index"}, kind: kindInts, typ: format.Int32},
+	}
+	for _, key := range fields {
+		list = append(list, column{path: []string{fieldColumnPrefix + key}, kind: kindFields, typ: format.ByteArray})
+	}
+	return list
+}
+
+// schemaElements is the schema as the footer has it: depth first, groups with the number of their children.
+func schemaElements(cols []column) []format.SchemaElement {
+	children := len(cols) - 1 // key and value share one
+	out := []format.SchemaElement{{Name: "logbridge", NumChildren: thrift.New(int32(children))}}
+	for i, c := range cols {
+		if i == colAttrKey {
+			out = append(out, mapElements()...)
+		}
+		e := format.SchemaElement{
+			Name: c.path[len(c.path)-1], Type: thrift.New(c.typ), RepetitionType: thrift.New(format.Required),
+		}
+		switch {
+		case c.kind == kindFields:
+			e.RepetitionType = thrift.New(format.Optional)
+		case c.unit != nil:
+			e.LogicalType = format.LogicalType{Value: &format.TimestampType{IsAdjustedToUTC: true, Unit: format.TimeUnit{Value: c.unit}}}
+		}
+		if c.typ == format.ByteArray {
+			e.ConvertedType = thrift.New(deprecated.UTF8)
+			e.LogicalType = format.LogicalType{Value: new(format.StringType)}
+		}
+		out = append(out, e)
+	}
+	return out
+}
+
+func mapElements() []format.SchemaElement {
+	return []format.SchemaElement{{
+		Name: "attributes", RepetitionType: thrift.New(format.Required), NumChildren: thrift.New(int32(1)),
+		ConvertedType: thrift.New(deprecated.Map), LogicalType: format.LogicalType{Value: new(format.MapType)},
+	}, {
+		Name: "key_value", RepetitionType: thrift.New(format.Repeated), NumChildren: thrift.New(int32(2)),
+	}}
+}
+
+// The fixed dictionaries: a code is the number that the rest of the package uses.
+func qualityNames() (names []string) {
+	for q := logbridge.TimeDevice; q <= logbridge.TimeReceived; q++ {
+		names = append(names, q.String())
+	}
+	return names
+}
+
+func sourceNames() (names []string) {
+	for _, s := range logbridge.Sources {
+		names = append(names, string(s))
+	}
+	return names
+}
+
+// levels is how many severities there are.
+const levels = int(logbridge.LevelDebug) + 1
+
+// Bounds of the columns for frequent attributes.
+const (
+	// maxFields bounds how many there are: each costs a page in 16 Ki rows, used or not.
+	maxFields = 24
+	// maxFieldValues bounds the values of one: a column for what is different in each row would only repeat the map.
+	maxFieldValues = 1024
+	// maxFieldText bounds the length of a value in bytes.
+	maxFieldText = 128
+	// maxFieldKey bounds the length of a key in bytes; longer ones, and those that would need quotes in SQL, get none.
+	maxFieldKey = 64
+	// minFieldRows is how many rows must have the key.
+	minFieldRows = 256
+)
+
+// fieldName reports whether a key may name a column.
+func fieldName(key []byte) bool {
+	return len(key) > 0 && len(key) <= maxFieldKey && !slices.ContainsFunc(key, func(c byte) bool {
+		return c != '_' && (c < '0' || c > '9') && (c < 'a' || c > 'z') && (c < 'A' || c > 'Z')
 	})
 }
-
-// columnPaths are the paths of the leaves by name.
-func columnPaths() map[string][]string {
-	paths := map[string][]string{}
-	for _, name := range []string{colTime, colObserved, colQuality, colSource, colStream, colSeverity, colBody, colSeq, colIndex} {
-		paths[name] = []string{name}
-	}
-	paths[colAttrs+".key"] = []string{colAttrs, "key_value", "key"}
-	paths[colAttrs+".value"] = []string{colAttrs, "key_value", "value"}
-	return paths
-}
-
-// leafIndex finds the number of each leaf column by its name.
-func leafIndex(s *parquet.Schema) (map[string]int, bool) {
-	index := map[string]int{}
-	for name, path := range columnPaths() {
-		leaf, ok := s.Lookup(path...)
-		if !ok {
-			return nil, false
-		}
-		index[name] = leaf.ColumnIndex
-	}
-	return index, true
-}
-
-const (
-	// pageSize is the size of a page before compression, in bytes: what a query must decode to read one row.
-	pageSize = 64 << 10
-
-	// streamBound is how much of a stream's name the page index keeps: more than any prefix that streams share.
-	streamBound = 160
-)
-
-func writerConfig(meta map[string]string) []parquet.WriterOption {
-	options := []parquet.WriterOption{
-		segmentSchema(),
-		parquet.Compression(&zstd.Codec{Level: zstd.SpeedDefault}),
-		parquet.PageBufferSize(pageSize),
-		parquet.WriteBufferSize(0), // writeSegment buffers, and must know where the pages end
-		parquet.DataPageStatistics(true),
-		parquet.ColumnIndexSizeLimit(func([]string) int { return streamBound }),
-		parquet.CreatedBy("logbridge", segmentFormat, ""),
-	}
-	for k, v := range meta {
-		options = append(options, parquet.KeyValueMetadata(k, v))
-	}
-	return options
-}
-
-var sourceValues = func() (v []parquet.Value) {
-	for _, s := range logbridge.Sources {
-		v = append(v, parquet.ByteArrayValue([]byte(s)))
-	}
-	return v
-}()

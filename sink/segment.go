@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -9,39 +10,44 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
+	"sync"
 
-	"github.com/parquet-go/parquet-go"
-
-	"github.com/logbridge/logbridge"
+	"github.com/parquet-go/parquet-go/encoding/thrift"
+	"github.com/parquet-go/parquet-go/format"
 )
 
 // segment is an open segment file. It is immutable; queries that use it keep it readable even after its file is
 // removed, since the file stays open until the last of them is gone.
 type segment struct {
 	path             string
-	file             *parquet.File
+	file             io.ReaderAt
 	rows             int64
 	size             int64
 	first, last      uint64 // stream sequences it covers
 	minTime, maxTime int64
-	leaf             map[string]int
-	streamPages      []pageRange // by page of the stream column
+	info             segmentInfo
+
+	index func() (*segmentIndex, error)
 }
 
-// maxSegmentRows bounds what a footer may claim: a query takes four bytes for each row.
+// maxSegmentRows bounds what a footer may claim, and what a merge makes: rows are numbered with 32 bits, and a query takes
+// some bytes for each.
 const maxSegmentRows = 16 << 20
 
-// pageRange is what a page of the stream column holds.
-type pageRange struct {
-	low, high string // streams; high may be cut short and then padded
-	row       int64  // first row
-}
+// maxTail bounds the footer of a segment, in bytes: it grows with the columns, not with the rows.
+const maxTail = 1 << 20
+
+// maxIndex bounds a side index, in bytes: a few for each page and stream.
+const maxIndex = 256 << 20
+
+// errDamaged is a segment whose bytes are not those that were written.
+var errDamaged = errors.New("damaged")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // segmentName is what the name of a segment's file says: the stream sequences it covers, and length and CRC-32C of its
-// tail, the page index and the footer, which holds the sums of all that is before it (blocks.go).
+// footer, which holds the sum of the side index, which holds those of the pages.
 type segmentName struct {
 	first, last uint64
 	tail, sum   uint32
@@ -86,125 +92,62 @@ func openSegment(path string) (*segment, error) {
 	return s, nil
 }
 
-// readSegment checks that r is a segment of ours and reads what queries need of its footer. Nothing is believed before
-// the checksum was seen to be right.
-func readSegment(r io.ReaderAt, size int64, name segmentName) (s *segment, err error) {
-	if int64(name.tail) > size {
-		return nil, errors.New("shorter than its tail")
+// readSegment checks that r is a segment of ours and reads what its footer says. Nothing is believed before its checksum
+// was seen to be right; that of the side index and those of the pages are looked at when they are read.
+func readSegment(r io.ReaderAt, size int64, name segmentName) (*segment, error) {
+	const ending = 4 + len(parquetMagic)
+	if int64(name.tail) > size || name.tail > maxTail || int(name.tail) < ending {
+		return nil, fmt.Errorf("%w: shorter than its footer", errDamaged)
 	}
 	tail := make([]byte, name.tail)
 	if _, err := r.ReadAt(tail, size-int64(name.tail)); err != nil {
 		return nil, err
 	}
 	if crc32.Checksum(tail, castagnoli) != name.sum {
-		return nil, errors.New("checksum of the footer is wrong")
+		return nil, fmt.Errorf("%w: checksum of the footer is wrong", errDamaged)
 	}
-	defer func() {
-		if p := recover(); p != nil {
-			s, err = nil, fmt.Errorf("damaged: %v", p)
+	var meta format.FileMetaData
+	if err := thrift.Unmarshal(new(thrift.CompactProtocol), tail[:len(tail)-ending], &meta); err != nil {
+		return nil, fmt.Errorf("footer: %w", err)
+	}
+	s := &segment{file: r, rows: meta.NumRows, size: size, first: name.first, last: name.last}
+	for _, kv := range meta.KeyValueMetadata {
+		if kv.Key != metaSegment {
+			continue
 		}
-	}()
-	pages := &blockReader{r: r, end: size - int64(name.tail)}
-	file, err := parquet.OpenFile(pages, size, parquet.SkipMagicBytes(true), parquet.SkipBloomFilters(true), parquet.ReadBufferSize(pageSize))
-	if err != nil {
-		return nil, err
-	}
-	sums, _ := file.Lookup(metaBlocks)
-	if err := pages.setSums(sums); err != nil {
-		return nil, err
-	}
-	s = &segment{file: file, rows: file.NumRows(), size: size, first: name.first, last: name.last}
-	if v, _ := file.Lookup(metaFormat); v != segmentFormat {
-		return nil, fmt.Errorf("format %q, this version reads %s", v, segmentFormat)
-	}
-	if s.rows == 0 { // only duplicates came; the file says that their sequences are dealt with
-		return s, nil
-	}
-	var ok bool
-	if s.leaf, ok = leafIndex(file.Schema()); !ok || len(file.RowGroups()) != 1 || s.rows > maxSegmentRows {
-		return nil, errors.New("not the schema of a segment")
-	}
-	for key, to := range map[string]*int64{metaMinTime: &s.minTime, metaMaxTime: &s.maxTime} {
-		v, _ := file.Lookup(key)
-		if *to, err = strconv.ParseInt(v, 10, 64); err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
+		if err := json.Unmarshal([]byte(kv.Value), &s.info); err != nil {
+			return nil, fmt.Errorf("footer: %w", err)
 		}
 	}
-	return s, s.readStreamPages()
+	if s.info.Format != segmentFormat {
+		return nil, fmt.Errorf("format %d, this version reads %d", s.info.Format, segmentFormat)
+	}
+	if s.rows < 0 || s.rows > maxSegmentRows {
+		return nil, fmt.Errorf("%d rows, at most %d", s.rows, maxSegmentRows)
+	}
+	s.minTime, s.maxTime = s.info.MinTime, s.info.MaxTime
+	s.index = sync.OnceValues(s.loadIndex)
+	return s, nil
 }
 
-func (s *segment) column(name string) parquet.ColumnChunk {
-	return s.file.RowGroups()[0].ColumnChunks()[s.leaf[name]]
-}
-
-func (s *segment) readStreamPages() error {
-	chunk := s.column(colStream)
-	bounds, err := chunk.ColumnIndex()
+// loadIndex reads the side index.
+func (s *segment) loadIndex() (*segmentIndex, error) {
+	at, n := s.info.IndexOffset, s.info.IndexLength
+	if at < 0 || n < 0 || n > maxIndex || at > s.size-n {
+		return nil, fmt.Errorf("segment %016x: %w: side index", s.first, errDamaged)
+	}
+	b := make([]byte, n)
+	if _, err := s.file.ReadAt(b, at); err != nil {
+		return nil, fmt.Errorf("segment %016x: %w", s.first, err)
+	}
+	if crc32.Checksum(b, castagnoli) != s.info.IndexSum {
+		return nil, fmt.Errorf("segment %016x: %w: checksum of the side index is wrong", s.first, errDamaged)
+	}
+	x, err := decodeIndex(b, at, s.rows)
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("segment %016x: %w", s.first, err)
 	}
-	offsets, err := chunk.OffsetIndex()
-	if err != nil {
-		return err
-	}
-	if bounds.NumPages() != offsets.NumPages() {
-		return errors.New("page indexes disagree")
-	}
-	for i := range bounds.NumPages() {
-		s.streamPages = append(s.streamPages, pageRange{
-			low:  string(bounds.MinValue(i).ByteArray()),
-			high: string(bounds.MaxValue(i).ByteArray()),
-			row:  offsets.FirstRowIndex(i),
-		})
-	}
-	return nil
-}
-
-// rowRange gives the rows [from, to) outside of which no stream can match, by the page index.
-func (s *segment) rowRange(q *logbridge.Query) (from, to int64) {
-	low, high := streamBounds(q)
-	if low == "" {
-		return 0, s.rows
-	}
-	a, _ := slices.BinarySearchFunc(s.streamPages, low, func(p pageRange, want string) int { return strings.Compare(p.high, want) })
-	b, _ := slices.BinarySearchFunc(s.streamPages, high, func(p pageRange, want string) int { return strings.Compare(p.low, want) })
-	if a >= b {
-		return 0, 0
-	}
-	from, to = s.streamPages[a].row, s.rows
-	if b < len(s.streamPages) {
-		to = s.streamPages[b].row
-	}
-	return from, to
-}
-
-// streamBounds gives the range [low, high) of stream names that a query can match; empty when it is not one range.
-func streamBounds(q *logbridge.Query) (low, high string) {
-	prefix := ""
-	switch {
-	case q.Stream != "":
-		return string(q.Stream), string(q.Stream) + "\x00"
-	case q.Product != "" && q.Device != "" && !logbridge.IsGlob(q.Device):
-		exact := string(logbridge.DeviceID{Product: q.Product, Device: q.Device}.Stream())
-		return exact, exact + "\x00"
-	case q.Product != "":
-		prefix = "device/" + q.Product + "/"
-	case q.Device != "":
-		prefix = "device/"
-	case q.Project != "" && q.Logstore != "":
-		exact := string(logbridge.SLSStream(q.Project, q.Logstore))
-		return exact, exact + "\x00"
-	case q.Project != "":
-		prefix = "sls/" + q.Project + "/"
-	case q.Logstore != "":
-		prefix = "sls/"
-	case q.Topic != "":
-		exact := string(logbridge.CLSStream(q.Topic))
-		return exact, exact + "\x00"
-	default:
-		return "", ""
-	}
-	return prefix, prefix[:len(prefix)-1] + "0" // "0" is the character after "/"
+	return x, nil
 }
 
 // loadSegments opens all segments of a folder, oldest first, and removes what an interrupted write left behind. A file

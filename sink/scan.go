@@ -1,0 +1,528 @@
+package sink
+
+import (
+	"bytes"
+	"math/bits"
+	"runtime"
+	"slices"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/logbridge/logbridge"
+)
+
+// unitRows is how many rows of a segment are looked at together: enough that two workers share a segment evenly, few
+// enough that what is known of them stays in the processor's cache.
+const unitRows = 16 * blockRows
+
+// selection is a part of the rows of a segment, in order: all of [from, to), or those in rows.
+type selection struct {
+	from, to uint32
+	dense    bool
+	rows     []uint32
+}
+
+func (s *selection) len() int {
+	if s.dense {
+		return int(s.to - s.from)
+	}
+	return len(s.rows)
+}
+
+func (s *selection) at(i int) uint32 {
+	if s.dense {
+		return s.from + uint32(i)
+	}
+	return s.rows[i]
+}
+
+// rowRange is the rows [from, to).
+type rowRange struct{ from, to uint32 }
+
+// scanner looks through a segment for one query. Several share the work.
+type scanner struct {
+	*pageReader
+	sel selection
+
+	buffer []uint32 // of sel.rows
+	values []int64
+	times  []int64
+	sorted []int64
+	picked []int32
+	found  []bool
+
+	hits    []hit  // of a query
+	counts  tally  // of a count,
+	counted values // whose codes these are
+}
+
+// scan gives visit the rows that answer q, in parts. It is called by several workers at a time, each with a scanner of
+// its own; merge is called by one at a time, when a worker has come to its end.
+func (s *segment) scan(q *plan, visit func(*scanner) error, merge func(*scanner)) error {
+	x, err := s.index()
+	if err != nil {
+		return err
+	}
+	units := cutUnits(s.streamRanges(q, x))
+	var mu sync.Mutex
+	var next int
+	take := func() []rowRange {
+		mu.Lock()
+		defer mu.Unlock()
+		if next == len(units) {
+			return nil
+		}
+		next++
+		return units[next-1]
+	}
+	work := func() error {
+		sc := &scanner{pageReader: newPageReader(q, s, x)}
+		defer sc.release()
+		for unit := take(); unit != nil; unit = take() {
+			if err := sc.unit(unit); err != nil {
+				return err
+			}
+			if sc.sel.len() == 0 {
+				continue
+			}
+			if err := visit(sc); err != nil {
+				return err
+			}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		merge(sc)
+		return nil
+	}
+	if len(units) <= 1 {
+		return work()
+	}
+	var g errgroup.Group
+	for range min(len(units), runtime.GOMAXPROCS(0)) {
+		g.Go(work)
+	}
+	return g.Wait()
+}
+
+// streamRanges gives the rows of the streams that a query can match.
+func (s *segment) streamRanges(q *plan, x *segmentIndex) (ranges []rowRange) {
+	low, high := streamBounds(&q.Query)
+	a, b := 0, x.streams.len()
+	if low != "" {
+		a, b = x.streams.search(low), x.streams.search(high)
+	}
+	if a >= b {
+		return nil
+	}
+	if low == "" && q.everyStream() || low != "" && q.streamPrefix() {
+		return []rowRange{{x.streams.row(a), x.streams.row(b)}}
+	}
+	for i := a; i < b; i++ {
+		if !q.MatchStream(logbridge.Stream(x.streams.name(i))) {
+			continue
+		}
+		from, to := x.streams.row(i), x.streams.row(i+1)
+		if n := len(ranges); n > 0 && ranges[n-1].to == from {
+			ranges[n-1].to = to
+		} else {
+			ranges = append(ranges, rowRange{from, to})
+		}
+	}
+	return ranges
+}
+
+// cutUnits cuts ranges into units of about unitRows rows.
+func cutUnits(ranges []rowRange) (units [][]rowRange) {
+	var unit []rowRange
+	room := uint32(unitRows)
+	for _, r := range ranges {
+		for r.from < r.to {
+			n := min(r.to-r.from, room)
+			if len(unit) == 0 { // units end where pages end
+				n = min(r.to, (r.from/unitRows+1)*unitRows) - r.from
+			}
+			unit = append(unit, rowRange{r.from, r.from + n})
+			r.from += n
+			if room -= min(n, room); room == 0 || r.from < r.to {
+				units, unit, room = append(units, unit), nil, unitRows
+			}
+		}
+	}
+	if len(unit) > 0 {
+		units = append(units, unit)
+	}
+	return units
+}
+
+// unit selects the rows of a unit that answer the query, column by column, the cheapest first.
+func (sc *scanner) unit(ranges []rowRange) error {
+	sc.sel = selection{from: ranges[0].from, to: ranges[0].to, dense: true}
+	if len(ranges) > 1 {
+		sc.sel.dense, sc.sel.rows = false, sc.buffer[:0]
+		for _, r := range ranges {
+			for row := r.from; row < r.to; row++ {
+				sc.sel.rows = append(sc.sel.rows, row)
+			}
+		}
+		sc.buffer = sc.sel.rows
+	}
+	for _, filter := range []func() error{sc.filterTime, sc.filterSeverity, sc.filterSource, sc.filterAfter, sc.filterNeedle, sc.filterFields} {
+		if err := filter(); err != nil || sc.sel.len() == 0 {
+			return err
+		}
+	}
+	return nil
+}
+
+// verdict says of a block which of its rows match.
+type verdict uint8
+
+const (
+	someMatch verdict = iota
+	allMatch
+	noneMatch
+)
+
+func (sc *scanner) filterTime() error {
+	q := sc.q
+	if q.matchTime(sc.s.minTime) && q.matchTime(sc.s.maxTime) {
+		return nil
+	}
+	return filterBlocks(sc, colTime, func(b *block) verdict {
+		switch {
+		case q.matchTime(b.minTime) && q.matchTime(b.maxTime):
+			return allMatch
+		case b.maxTime < q.since || b.minTime > q.until:
+			return noneMatch
+		}
+		return someMatch
+	}, sc.intPage, q.matchTime)
+}
+
+func (sc *scanner) filterSeverity() error {
+	if sc.q.Level == logbridge.LevelOff {
+		return nil
+	}
+	wanted := uint8(0)
+	for l := range logbridge.Level(levels) {
+		if sc.q.MatchLevel(l) {
+			wanted |= 1 << l
+		}
+	}
+	return filterBlocks(sc, colSeverity, func(b *block) verdict { return maskVerdict(b.severities, wanted) },
+		sc.codePage, func(c int32) bool { return wanted&(1<<c) != 0 })
+}
+
+func (sc *scanner) filterSource() error {
+	if sc.q.source < 0 {
+		return nil
+	}
+	if sc.q.source >= len(logbridge.Sources) {
+		sc.sel = selection{dense: true}
+		return nil
+	}
+	return filterBlocks(sc, colSource, func(b *block) verdict { return maskVerdict(b.sources, 1<<sc.q.source) },
+		sc.codePage, func(c int32) bool { return int(c) == sc.q.source })
+}
+
+func maskVerdict(has, wanted uint8) verdict {
+	switch {
+	case has&wanted == 0:
+		return noneMatch
+	case has&^wanted == 0:
+		return allMatch
+	}
+	return someMatch
+}
+
+// filterBlocks keeps the rows whose value matches, in a column whose pages are the blocks.
+func filterBlocks[T any](sc *scanner, column int, judge func(*block) verdict, read func(column, n, last int) ([]T, error), match func(T) bool) error {
+	n := sc.sel.len()
+	last := int(sc.sel.at(n-1)) / blockRows
+	if sc.sel.dense && onlyAll(sc.x.blocks[sc.sel.from/blockRows:last+1], judge) {
+		return nil
+	}
+	kept := sc.buffer[:0] // rows are read before they are written: what is kept is never longer
+	for i := 0; i < n; {
+		at := int(sc.sel.at(i)) / blockRows
+		end := uint32(at+1) * blockRows
+		what := judge(&sc.x.blocks[at])
+		var values []T
+		if what == someMatch {
+			var err error
+			if values, err = read(column, at, last); err != nil {
+				return err
+			}
+		}
+		for ; i < n && sc.sel.at(i) < end; i++ {
+			row := sc.sel.at(i)
+			if what == allMatch || what == someMatch && match(values[row%blockRows]) {
+				kept = append(kept, row)
+			}
+		}
+	}
+	sc.keep(kept)
+	return nil
+}
+
+func onlyAll(blocks []block, judge func(*block) verdict) bool {
+	for i := range blocks {
+		if judge(&blocks[i]) != allMatch {
+			return false
+		}
+	}
+	return true
+}
+
+func (sc *scanner) keep(rows []uint32) {
+	sc.sel.dense, sc.sel.rows, sc.buffer = false, rows, rows
+}
+
+// filterAfter keeps the rows behind a position.
+func (sc *scanner) filterAfter() error {
+	after := sc.q.After
+	if after.IsZero() || sc.s.first > after.Seq {
+		return nil
+	}
+	seqs, err := sc.gather(colSeq, &sc.values)
+	if err != nil {
+		return err
+	}
+	found := grow(sc.found, len(seqs))
+	sc.found = found
+	atBorder := false
+	for i, seq := range seqs {
+		found[i] = uint64(seq) > after.Seq
+		atBorder = atBorder || uint64(seq) == after.Seq
+	}
+	if atBorder {
+		border := slices.Clone(seqs)
+		indexes, err := sc.gather(colIndex, &sc.values)
+		if err != nil {
+			return err
+		}
+		for i, index := range indexes {
+			found[i] = found[i] || uint64(border[i]) == after.Seq && uint32(index) > after.Index
+		}
+	}
+	sc.keepFound(found)
+	return nil
+}
+
+func (sc *scanner) keepFound(found []bool) {
+	kept := sc.buffer[:0]
+	for i, yes := range found {
+		if row := sc.sel.at(i); yes {
+			kept = append(kept, row)
+		}
+	}
+	sc.keep(kept)
+}
+
+// filterNeedle keeps the rows whose body or one of whose attributes' values holds the needle.
+func (sc *scanner) filterNeedle() error {
+	if len(sc.q.needle) == 0 {
+		return nil
+	}
+	sc.found = grow(sc.found, sc.sel.len())
+	clear(sc.found)
+	err := sc.pages(colBody, func(n, last, first, i, end int) error {
+		if err := sc.loadPage(colBody, n, last); err != nil || !bytes.Contains(sc.raw, sc.q.needle) {
+			return err
+		}
+		if err := sc.decodeTexts(&sc.text, sc.raw, sc.pageRows(colBody, n)); err != nil {
+			return err
+		}
+		for ; i < end; i++ {
+			sc.found[i] = bytes.Contains(sc.text.at(int(sc.sel.at(i))-first), sc.q.needle)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = sc.pages(colAttrValue, func(n, last, first, i, end int) error {
+		if sc.x.columns[colAttrValue].pages[n].values == 0 {
+			return nil
+		}
+		if err := sc.loadPage(colAttrValue, n, last); err != nil || !bytes.Contains(sc.raw, sc.q.needle) {
+			return err
+		}
+		if err := sc.decodeAttrs(&sc.text, sc.pageRows(colAttrValue, n), int(sc.x.columns[colAttrValue].pages[n].values)); err != nil {
+			return err
+		}
+		for ; i < end; i++ {
+			row := int(sc.sel.at(i)) - first
+			for v := sc.starts[row]; v < sc.starts[row+1] && !sc.found[i]; v++ {
+				sc.found[i] = bytes.Contains(sc.text.at(int(v)), sc.q.needle)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	sc.keepFound(sc.found)
+	return nil
+}
+
+// pages calls fn for each page of a column that holds selected rows: its number, that of the last page that will be
+// needed, its first row, and which part [i, end) of the selection it holds.
+func (sc *scanner) pages(column int, fn func(n, last, first, i, end int) error) error {
+	c := &sc.x.columns[column]
+	total := sc.sel.len()
+	last := c.find(sc.sel.at(total - 1))
+	for i := 0; i < total; {
+		n := c.find(sc.sel.at(i))
+		border := c.first[n+1]
+		end := i + 1
+		if sc.sel.dense {
+			end = int(min(border, sc.sel.to) - sc.sel.from)
+		} else {
+			for end < total && sc.sel.rows[end] < border {
+				end++
+			}
+		}
+		ahead := last
+		if !sc.sel.dense {
+			ahead = n // the next rows may be far away
+			if end < total && c.find(sc.sel.at(end)) == n+1 {
+				ahead = n + 1
+			}
+		}
+		if err := fn(n, ahead, int(c.first[n]), i, end); err != nil {
+			return err
+		}
+		i = end
+	}
+	return nil
+}
+
+// gather gives the values of the selected rows in a column of numbers.
+func (sc *scanner) gather(column int, into *[]int64) ([]int64, error) {
+	*into = grow(*into, sc.sel.len())
+	out := *into
+	return out, sc.pages(column, func(n, last, first, i, end int) error {
+		values, err := sc.intPage(column, n, last)
+		return pick(sc, out, values, err, first, i, end)
+	})
+}
+
+// gatherCodes is gather for a column of codes.
+func (sc *scanner) gatherCodes(column int) ([]int32, error) {
+	sc.picked = grow(sc.picked, sc.sel.len())
+	out := sc.picked
+	read := sc.codePage
+	if column >= colFields {
+		read = sc.fieldPage
+	}
+	return out, sc.pages(column, func(n, last, first, i, end int) error {
+		if code, ok := sc.onlyCode(column, n); ok {
+			for ; i < end; i++ {
+				out[i] = code
+			}
+			return nil
+		}
+		values, err := read(column, n, last)
+		return pick(sc, out, values, err, first, i, end)
+	})
+}
+
+// onlyCode gives the code that all rows of a page have, when the block says that there is one.
+func (sc *scanner) onlyCode(column, n int) (int32, bool) {
+	mask := uint8(0)
+	switch column {
+	case colSeverity:
+		mask = sc.x.blocks[n].severities
+	case colSource:
+		mask = sc.x.blocks[n].sources
+	case colQuality:
+		mask = sc.x.blocks[n].qualities
+	}
+	return int32(bits.TrailingZeros8(mask)), bits.OnesCount8(mask) == 1
+}
+
+func pick[T any](sc *scanner, out, values []T, err error, first, i, end int) error {
+	if err != nil {
+		return err
+	}
+	if sc.sel.dense {
+		copy(out[i:end], values[int(sc.sel.from)+i-first:])
+		return nil
+	}
+	for ; i < end; i++ {
+		out[i] = values[int(sc.sel.rows[i])-first]
+	}
+	return nil
+}
+
+// filterFields keeps the rows that have all the wanted attributes.
+func (sc *scanner) filterFields() error {
+	for _, want := range sc.q.Fields {
+		if sc.sel.len() == 0 {
+			return nil
+		}
+		if err := sc.filterField(want); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (sc *scanner) filterField(want logbridge.Attr) error {
+	sc.found = grow(sc.found, sc.sel.len())
+	clear(sc.found)
+	if at := slices.Index(sc.x.fields, want.Key); at >= 0 {
+		names, err := sc.fieldNames(colFields + at)
+		if err != nil {
+			return err
+		}
+		if code := int32(slices.Index(names, want.Value)); code >= 0 {
+			codes, err := sc.gatherCodes(colFields + at)
+			if err != nil {
+				return err
+			}
+			for i, c := range codes {
+				sc.found[i] = c == code
+			}
+		}
+		sc.keepFound(sc.found)
+		return nil
+	}
+	err := sc.attributes(func(i int, keys, values *texts, from, to uint32) {
+		for v := from; v < to && !sc.found[i]; v++ {
+			sc.found[i] = string(keys.at(int(v))) == want.Key && string(values.at(int(v))) == want.Value
+		}
+	})
+	if err != nil {
+		return err
+	}
+	sc.keepFound(sc.found)
+	return nil
+}
+
+// attributes calls fn for each selected row that has some: they are the texts [from, to).
+func (sc *scanner) attributes(fn func(i int, keys, values *texts, from, to uint32)) error {
+	return sc.pages(colAttrKey, func(n, last, first, i, end int) error {
+		if sc.x.columns[colAttrKey].pages[n].values == 0 {
+			return nil
+		}
+		if err := sc.attrPage(colAttrKey, n, n, &sc.keys); err != nil {
+			return err
+		}
+		if err := sc.attrPage(colAttrValue, n, n, &sc.text); err != nil {
+			return err
+		}
+		if sc.keys.len() != sc.text.len() {
+			return sc.damaged("attributes without values", nil)
+		}
+		for ; i < end; i++ {
+			row := int(sc.sel.at(i)) - first
+			if from, to := sc.starts[row], sc.starts[row+1]; from < to {
+				fn(i, &sc.keys, &sc.text, from, to)
+			}
+		}
+		return nil
+	})
+}
