@@ -1,0 +1,312 @@
+package sink
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/logbridge/logbridge/natsd"
+)
+
+// How the store benchmark is done.
+const (
+	// storeRecords in the environment is how many records are loaded; storeDefault without it.
+	storeRecords = "LOGBRIDGE_STORE_RECORDS"
+	storeDefault = 10_000_000
+
+	// asLoader in the environment makes the test binary a loader into that folder, or, for dryRun, into nothing.
+	asLoader = "LOGBRIDGE_STORE_LOAD"
+	dryRun   = "nothing"
+
+	// storeUploaders append at the same time.
+	storeUploaders = 256
+
+	// Every question is asked in so many rounds, unless it has taken longer than roundsTime altogether.
+	storeRounds = 7
+	roundsTime  = 10 * time.Second
+	storeOpens  = 5
+)
+
+// TestMain lets the benchmark load in a process of its own, whose CPU and memory are then those of loading.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(asLoader); dir != "" {
+		if err := loaderMain(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// loaded is what the loader says.
+type loaded struct {
+	Seconds float64 // from the first append to the last answer
+	Peak    int     // VmHWM in bytes
+	Tally   storeTally
+}
+
+func loaderMain(dir string) error {
+	records, err := strconv.Atoi(os.Getenv(storeRecords))
+	if err != nil {
+		return err
+	}
+	g := newStoreData(records)
+	var out loaded
+	if dir == dryRun {
+		out.Seconds, err = appendAll(g, nil)
+	} else {
+		out.Seconds, err = loadStore(dir, g)
+	}
+	if err != nil {
+		return err
+	}
+	if out.Peak, err = peakMemory(); err != nil {
+		return err
+	}
+	out.Tally = g.tally
+	return json.NewEncoder(os.Stdout).Encode(out)
+}
+
+// loadStore ends when everything is written that is not waiting for more records.
+func loadStore(dir string, g *storeData) (seconds float64, err error) {
+	l, stop, err := openStore(dir)
+	if err != nil {
+		return 0, err
+	}
+	if seconds, err = appendAll(g, l); err == nil {
+		settle(l)
+	}
+	return seconds, errors.Join(err, stop())
+}
+
+// appendAll appends everything from many goroutines; without a sink it only makes the records.
+func appendAll(g *storeData, l *Log) (seconds float64, err error) {
+	var mu sync.Mutex
+	var failed error
+	var wg sync.WaitGroup
+	begin := time.Now()
+	for range storeUploaders {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				b, more := g.next()
+				more = more && failed == nil
+				mu.Unlock()
+				if !more {
+					return
+				}
+				if l == nil {
+					continue
+				}
+				if _, err := l.Append(context.Background(), b); err != nil {
+					mu.Lock()
+					failed = err
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(begin).Seconds(), failed
+}
+
+// settle waits until no segment is being written.
+func settle(l *Log) {
+	busy := func() bool {
+		l.mu.RLock()
+		defer l.mu.RUnlock()
+		return l.frozen != nil
+	}
+	for busy() {
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func openStore(dir string) (l *Log, stop func() error, err error) {
+	quiet := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	node, err := natsd.New(natsd.Config{Dir: filepath.Join(dir, "nats")}, quiet)
+	if err != nil {
+		return nil, nil, err
+	}
+	if l, err = New(context.Background(), Config{Dir: filepath.Join(dir, "segments")}, node, quiet); err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		err := l.Run(ctx)
+		node.Run(ctx)
+		ended <- err
+	}()
+	return l, func() error { cancel(); return <-ended }, nil
+}
+
+// peakMemory is the most that this process had in memory, by the kernel's account.
+func peakMemory() (int, error) {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(status), "VmHWM:")
+	kilobytes, _, _ := strings.Cut(strings.TrimSpace(after), " ")
+	n, err := strconv.Atoi(kilobytes)
+	return n << 10, err
+}
+
+// BenchmarkStore prints the second table of make bench: what the sink needs to hold many records, and how long it takes to
+// answer questions of them, each beside its aim.
+func BenchmarkStore(b *testing.B) {
+	records := storeDefault
+	if text := os.Getenv(storeRecords); text != "" {
+		var err error
+		if records, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		dir := b.TempDir()
+		dry, dryCPU := runLoader(b, dryRun, records)
+		load, loadCPU := runLoader(b, dir, records)
+		million := float64(records) / 1e6
+		fmt.Printf("%d records of %.0f bytes each in the sink's encoding, of %d devices and web pages; %d uploaders, %d CPUs.\n"+
+			"Load is a process of its own. Making the records takes %.2f of its CPU seconds for a million (%.1f s of the %.0f s), which are\n"+
+			"subtracted; its rate and memory are with them. Questions: medians of up to %d interleaved rounds, warm.\n\n",
+			records, float64(load.Tally.Bytes)/float64(records), storeDevices, storeUploaders, runtime.NumCPU(),
+			dryCPU.Seconds()/million, dry.Seconds, load.Seconds, storeRounds)
+		fmt.Printf("%-60s %12s %12s\n", "", "measured", "aim")
+		storeRow("disk, bytes a record", diskUse(b, dir), "<= 35")
+		storeRow("load through Append, records a second", fmt.Sprintf("%.0f", float64(records)/load.Seconds), ">= 300000")
+		storeRow("CPU seconds per million, load", fmt.Sprintf("%.2f", (loadCPU-dryCPU).Seconds()/million), "<= 3.5")
+		storeRow("peak memory while loading", fmt.Sprintf("%d MB", load.Peak/1e6), "<= 250 MB")
+		storeRow(fmt.Sprintf("open (%.1f MB of commit log to index)", float64(folderSize(b, filepath.Join(dir, "nats")))/1e6),
+			milliseconds(openTime(b, dir)), "<= 1000 ms")
+		askAll(b, dir, storeQuestions(load.Tally))
+	}
+}
+
+func storeRow(name, measured, aim string) { fmt.Printf("%-60s %12s %12s\n", name, measured, aim) }
+
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
+}
+
+// runLoader gives what the loader says and the CPU time of its process.
+func runLoader(b *testing.B, dir string, records int) (said loaded, cpu time.Duration) {
+	b.Helper()
+	program, err := os.Executable()
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), asLoader+"="+dir, storeRecords+"="+strconv.Itoa(records))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Run(); err != nil {
+		b.Fatal(err)
+	}
+	if err := json.Unmarshal(out.Bytes(), &said); err != nil {
+		b.Fatal(err)
+	}
+	return said, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
+}
+
+// diskUse is what the segments' folder takes for each record in it; the records that are not in segments yet are in the
+// commit log and do not count.
+func diskUse(b *testing.B, dir string) string {
+	l, stop, err := openStore(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var rows int64
+	for _, s := range l.segments {
+		rows += s.rows
+	}
+	if err := stop(); err != nil {
+		b.Fatal(err)
+	}
+	return fmt.Sprintf("%.1f", float64(folderSize(b, filepath.Join(dir, "segments")))/float64(rows))
+}
+
+func folderSize(b *testing.B, dir string) (size int64) {
+	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil {
+			size += info.Size()
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return size
+}
+
+// openTime is the median time from nothing to a sink that answers, its embedded server included.
+func openTime(b *testing.B, dir string) time.Duration {
+	var times []time.Duration
+	for range storeOpens {
+		begin := time.Now()
+		_, stop, err := openStore(dir)
+		times = append(times, time.Since(begin))
+		if err == nil {
+			err = stop()
+		}
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	return medianTime(times)
+}
+
+func medianTime(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)/2]
+}
+
+// askAll asks each question once to warm up, and then in rounds, one after the other.
+func askAll(b *testing.B, dir string, questions []storeQuestion) {
+	l, stop, err := openStore(dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer stop()
+	times, took := make([][]time.Duration, len(questions)), make([]time.Duration, len(questions))
+	for round := range storeRounds + 1 {
+		for n, q := range questions {
+			if took[n] > roundsTime && len(times[n]) > 0 {
+				continue
+			}
+			for i := range q.variants {
+				begin := time.Now()
+				if err := q.ask(b.Context(), l, i); err != nil {
+					b.Fatalf("%s: %v", q.name, err)
+				}
+				d := time.Since(begin)
+				if took[n] += d; round > 0 {
+					times[n] = append(times[n], d)
+				}
+			}
+		}
+	}
+	for n, q := range questions {
+		storeRow(q.name, milliseconds(medianTime(times[n])), "<= "+q.aim)
+	}
+}

@@ -1,0 +1,155 @@
+package sink
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/logbridge/logbridge"
+)
+
+// lastLines is how many lines of one device are asked for, as a console does.
+const lastLines = 1000
+
+// storeQuestion is a row of the store benchmark's table: something asked of the loaded sink.
+type storeQuestion struct {
+	name, aim string
+	// ask asks variant i, of which there are so many, and checks the answer.
+	ask      func(ctx context.Context, l *Log, i int) error
+	variants int
+}
+
+// storeQuestions are the questions of issue 3, with the answers that the generator knows.
+func storeQuestions(t storeTally) []storeQuestion {
+	hot, spread := t.hotDevice(), t.spreadDevices()
+	g := newStoreData(t.Records)
+	since, until := g.window()
+	statuses := maps.Clone(t.Statuses)
+	statuses[""] = uint64(t.Records) - sum(t.Statuses)
+	return []storeQuestion{
+		{"one device, last 1000 lines: hot", "3 ms", t.askLines(g, []int{hot}), 1},
+		{"one device, last 1000 lines: spread over everything", "5 ms", t.askLines(g, spread), len(spread)},
+		{"substring over everything, nowhere", "1000 ms", askContains("no such text in any record", 0), 1},
+		{fmt.Sprintf("substring over everything, in %d records", t.Rare), "1000 ms", askContains(rareNeedle, t.Rare), 1},
+		{"count by level", "15 ms", askCount(logbridge.Query{}, "level", byName(t.Levels)), 1},
+		{"count by level in 31 % of the time", "15 ms", askCount(logbridge.Query{Since: since, Until: until}, "level", byName(t.WindowLevels)), 1},
+		{"count of a web field (status)", "10 ms", askCount(logbridge.Query{}, "field.status", statuses), 1},
+	}
+}
+
+// hotDevice is the one with the most lines.
+func (t *storeTally) hotDevice() int { return slices.Index(t.Lines, slices.Max(t.Lines)) }
+
+// spreadDevices are some devices whose last lines reach furthest back: with just as many lines as are asked for, or, when
+// there are none, with the most.
+func (t *storeTally) spreadDevices() []int {
+	const wanted = 20
+	var devices []int
+	for i := range t.Lines {
+		if i != t.hotDevice() {
+			devices = append(devices, i)
+		}
+	}
+	slices.SortStableFunc(devices, func(a, b int) int { return t.Lines[a] - t.Lines[b] })
+	from, _ := slices.BinarySearchFunc(devices, lastLines, func(d, want int) int { return t.Lines[d] - want })
+	from = max(0, min(from, len(devices)-wanted))
+	return devices[from : from+wanted]
+}
+
+func (t *storeTally) askLines(g *storeData, devices []int) func(context.Context, *Log, int) error {
+	return func(ctx context.Context, l *Log, i int) error {
+		device := devices[i]
+		id := g.devices[device].id
+		n := 0
+		for r, err := range l.Query(ctx, logbridge.Query{Product: id.Product, Device: id.Device, Limit: lastLines}) {
+			if err != nil {
+				return err
+			}
+			if r.Stream != id.Stream() {
+				return fmt.Errorf("a line of %s among those of %s", r.Stream, id.Stream())
+			}
+			n++
+		}
+		if want := min(lastLines, t.Lines[device]); n != want {
+			return fmt.Errorf("%d lines of %s, want %d", n, id.Stream(), want)
+		}
+		return nil
+	}
+}
+
+func askContains(needle string, want int) func(context.Context, *Log, int) error {
+	return func(ctx context.Context, l *Log, _ int) error {
+		n := 0
+		for _, err := range l.Query(ctx, logbridge.Query{Contains: needle}) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		if n != want {
+			return fmt.Errorf("%d records contain %q, want %d", n, needle, want)
+		}
+		return nil
+	}
+}
+
+func askCount(q logbridge.Query, field string, want map[string]uint64) func(context.Context, *Log, int) error {
+	return func(ctx context.Context, l *Log, _ int) error {
+		counts, err := l.Count(ctx, q, logbridge.CountBy{Field: field})
+		if err != nil {
+			return err
+		}
+		got := map[string]uint64{}
+		for _, c := range counts {
+			got[c.Value] += c.Records
+		}
+		if !maps.Equal(got, want) {
+			return fmt.Errorf("count by %s: %v, want %v", field, got, want)
+		}
+		return nil
+	}
+}
+
+func byName(levels map[logbridge.Level]uint64) map[string]uint64 {
+	names := map[string]uint64{}
+	for l, n := range levels {
+		names[l.String()] = n
+	}
+	return names
+}
+
+func sum(counts map[string]uint64) (n uint64) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// TestStoreQuestions asks the benchmark's questions of a few of its records, in segments and in memory, before and after a
+// restart.
+func TestStoreQuestions(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 512 << 10})
+	const records = 20_000
+	g := newStoreData(records)
+	for b, ok := g.next(); ok; b, ok = g.next() {
+		e.append(b)
+	}
+	if g.tally.Records != records || len(g.tally.Statuses) < 2 || len(g.tally.Levels) != 4 || g.tally.Lines[g.tally.hotDevice()] < 100 {
+		t.Fatalf("not the records that the benchmark wants: %+v", g.tally)
+	}
+	if share := float64(sum(g.tally.Statuses)) / records; share < 0.08 || share > 0.12 {
+		t.Errorf("%.3f of the records are web events, want a tenth", share)
+	}
+	for _, when := range []string{"before", "after the restart"} {
+		for _, q := range storeQuestions(g.tally) {
+			for i := range q.variants {
+				if err := q.ask(t.Context(), e.log, i); err != nil {
+					t.Errorf("%s: %s: %v", when, q.name, err)
+				}
+			}
+		}
+		e.restart()
+	}
+}
