@@ -215,20 +215,18 @@ func (r *indexReader) count(least int) int {
 	return int(n)
 }
 
+// bytes gives the next n bytes: zeros when there are fewer.
 func (r *indexReader) bytes(n int) []byte {
-	if n < 0 || n > len(r.b) {
+	if n > len(r.b) {
 		r.fail()
-		return make([]byte, min(max(n, 0), 8))
+		return make([]byte, n)
 	}
-	b := r.b[:n]
+	b := r.b[:n:n]
 	r.b = r.b[n:]
 	return b
 }
 
-func (r *indexReader) text() []byte {
-	n := r.count(1)
-	return r.bytes(n)
-}
+func (r *indexReader) text() []byte { return r.bytes(r.count(1)) }
 
 // decodeIndex reads what encode wrote and checks that the parts agree with each other, with the file, whose pages end at
 // end, and with its number of rows.
@@ -289,7 +287,7 @@ func (r *indexReader) column(end int64) (c columnIndex) {
 func (r *indexReader) page(offset *uint64, end int64) (p page, rows uint32) {
 	rows = r.uint32()
 	p = page{offset: int64(*offset), values: r.uint32(), length: r.uint32(), header: r.uint32(), raw: r.uint32()}
-	p.sum = binary.LittleEndian.Uint32(append(r.bytes(4), 0, 0, 0, 0))
+	p.sum = binary.LittleEndian.Uint32(r.bytes(4))
 	if *offset += uint64(p.length); *offset > uint64(end) || p.header > p.length || p.raw > maxPage {
 		r.fail()
 	}
