@@ -137,9 +137,10 @@ func (v *values) of(name []byte) int32 {
 // count adds the rows of a memtable.
 func (s memSnapshot) count(c *counter) error {
 	var v values
+	code, name := s.valuesOf(c.by, &v)
 	t := tally{step: int64(c.by.Step)}
 	err := s.matching(c.plan, func(i int) error {
-		t.add(s.rows[i].time, v.of(s.valueOf(c.by, &s.rows[i])))
+		t.add(s.rows[i].time, code(&s.rows[i]))
 		if len(v.names) > maxCounts {
 			return c.tooMany()
 		}
@@ -148,37 +149,42 @@ func (s memSnapshot) count(c *counter) error {
 	if err != nil {
 		return err
 	}
-	return t.each(func(at int64, code int, n uint64) error { return c.add(at, v.names[code], n) })
+	return t.each(func(at int64, code int, n uint64) error { return c.add(at, name(code), n) })
 }
 
 func (c *counter) tooMany() error {
 	return fmt.Errorf("%w: more than %d groups", logbridge.ErrTooLarge, maxCounts)
 }
 
-// valueOf gives what a row is counted under.
-func (s memSnapshot) valueOf(by logbridge.CountBy, r *rowRef) (value []byte) {
+// valuesOf gives a row's code in what is counted by, and the name of a code.
+func (s memSnapshot) valuesOf(by logbridge.CountBy, v *values) (code func(*rowRef) int32, name func(int) string) {
 	switch by.Field {
 	case "":
-		return nil
+		return func(*rowRef) int32 { return 0 }, func(int) string { return "" }
 	case "level":
-		return []byte(r.severity.String())
+		return func(r *rowRef) int32 { return int32(r.severity) }, func(l int) string { return logbridge.Level(l).String() }
 	case "source":
-		return []byte(logbridge.Sources[r.source])
+		return func(r *rowRef) int32 { return int32(r.source) }, func(n int) string { return string(logbridge.Sources[n]) }
 	case "stream":
-		return []byte(s.streams[r.stream])
+		return func(r *rowRef) int32 { return int32(r.stream) }, func(n int) string { return s.streams[n] }
 	case "product":
-		return productOf(s.streams[r.stream])
+		return func(r *rowRef) int32 { return int32(r.stream) }, func(n int) string { return string(productOf(s.streams[n])) }
 	}
-	key := strings.TrimPrefix(by.Field, logbridge.FieldPrefix)
-	full := s.decode(r)
-	full.eachAttr(func(k, v []byte) bool {
-		if string(k) != key {
-			return true
+	key, none := strings.TrimPrefix(by.Field, logbridge.FieldPrefix), v.of(nil)
+	return func(r *rowRef) int32 {
+		if r.attrs == 0 {
+			return none
 		}
-		value = v
-		return false
-	})
-	return value
+		code, full := none, row{attrs: s.groups[r.group].raw[r.attrs:]}
+		full.eachAttr(func(k, value []byte) bool {
+			if string(k) == key {
+				code = v.of(value)
+				return false
+			}
+			return true
+		})
+		return code
+	}, func(n int) string { return v.names[n] }
 }
 
 func productOf(stream string) []byte {
@@ -235,6 +241,9 @@ func (s *segment) countByStatistics(c *counter) (done bool, err error) {
 
 // countRows counts the selected rows.
 func (sc *scanner) countRows(c *counter, key string) error {
+	if column := sc.codeColumn(c.by.Field, key); column >= 0 && c.by.Step == 0 && sc.sel.dense {
+		return sc.countPages(column)
+	}
 	codes, err := sc.valueCodes(c.by.Field, key)
 	if err != nil {
 		return err
@@ -259,6 +268,72 @@ func (sc *scanner) countRows(c *counter, key string) error {
 	return nil
 }
 
+// codeColumn gives the column whose codes are what is counted by; -1 when there is none.
+func (sc *scanner) codeColumn(field, key string) int {
+	switch field {
+	case "level":
+		return colSeverity
+	case "source":
+		return colSource
+	case "", "stream", "product":
+		return -1
+	}
+	if at := slices.Index(sc.x.fields, key); at >= 0 {
+		return colFields + at
+	}
+	return -1
+}
+
+// countPages counts all rows of a dense selection, page by page.
+func (sc *scanner) countPages(column int) error {
+	if err := sc.nameCodes(column); err != nil {
+		return err
+	}
+	counts := grow(sc.counts.current, len(sc.counted.names))
+	if sc.counts.current == nil {
+		clear(counts)
+		sc.counts.counts = map[int64][]uint64{}
+	}
+	sc.counts.current = counts
+	read := sc.codePage
+	if column >= colFields {
+		read = sc.fieldPage
+	}
+	return sc.pages(column, func(n, last, first, i, end int) error {
+		if column >= colFields && sc.x.columns[column].pages[n].values == 0 {
+			counts[0] += uint64(end - i)
+			return nil
+		}
+		codes, err := read(column, n, last)
+		if err != nil {
+			return err
+		}
+		from := int(sc.sel.from) + i - first
+		for _, code := range codes[from : from+end-i] {
+			counts[code+1]++
+		}
+		return nil
+	})
+}
+
+// nameCodes makes sc.counted hold the names of a column's codes, one higher: 0 is for rows without a value.
+func (sc *scanner) nameCodes(column int) (err error) {
+	if sc.counted.names != nil {
+		return nil
+	}
+	var names []string
+	switch column {
+	case colSeverity:
+		names = severityNames()
+	case colSource:
+		names = sourceNames()
+	default:
+		names, err = sc.fieldNames(column)
+	}
+	sc.counted.names = append([]string{""}, names...)
+	return err
+}
+
 // valueCodes gives, for each selected row, the number in sc.counted of what it is counted under.
 func (sc *scanner) valueCodes(field, key string) ([]int32, error) {
 	switch field {
@@ -271,13 +346,9 @@ func (sc *scanner) valueCodes(field, key string) ([]int32, error) {
 		return sc.picked, nil
 	case "stream", "product":
 		return sc.streamCodes(field == "product"), nil
-	case "level":
-		return sc.namedCodes(colSeverity, func() ([]string, error) { return severityNames(), nil })
-	case "source":
-		return sc.namedCodes(colSource, func() ([]string, error) { return sourceNames(), nil })
 	}
-	if at := slices.Index(sc.x.fields, key); at >= 0 {
-		return sc.namedCodes(colFields+at, func() ([]string, error) { return sc.fieldNames(colFields + at) })
+	if column := sc.codeColumn(field, key); column >= 0 {
+		return sc.namedCodes(column)
 	}
 	sc.picked = grow(sc.picked, sc.sel.len())
 	none := sc.counted.of(nil)
@@ -294,14 +365,10 @@ func (sc *scanner) valueCodes(field, key string) ([]int32, error) {
 	})
 }
 
-// namedCodes gives a column's own codes, one higher: 0 is for rows without a value.
-func (sc *scanner) namedCodes(column int, names func() ([]string, error)) ([]int32, error) {
-	if sc.counted.names == nil {
-		list, err := names()
-		if err != nil {
-			return nil, err
-		}
-		sc.counted.names = append([]string{""}, list...)
+// namedCodes gives a column's own codes, one higher.
+func (sc *scanner) namedCodes(column int) ([]int32, error) {
+	if err := sc.nameCodes(column); err != nil {
+		return nil, err
 	}
 	codes, err := sc.gatherCodes(column)
 	for i := range codes {

@@ -35,6 +35,7 @@ type rowRef struct {
 	stream   uint32
 	severity logbridge.Level
 	source   uint8
+	attrs    uint32 // where its attributes are in the group; 0 when it has none
 }
 
 func newMemtable() *memtable { return &memtable{streamID: map[string]uint32{}} }
@@ -53,7 +54,7 @@ func (m *memtable) add(g *group, keep func(uploadHead) bool, counted func(r *row
 		if kept {
 			m.rows = append(m.rows, rowRef{
 				time: r.time, group: at, offset: uint32(offset), index: index,
-				stream: m.stream(r.stream), severity: r.severity, source: r.source,
+				stream: m.stream(r.stream), severity: r.severity, source: r.source, attrs: attrsAt(g.raw, &r),
 			})
 		}
 	})
@@ -64,6 +65,14 @@ func (m *memtable) add(g *group, keep func(uploadHead) bool, counted func(r *row
 	m.groups = append(m.groups, memGroup{g.seq, g.raw})
 	m.bytes += len(g.raw) + (len(m.rows)-before)*int(unsafe.Sizeof(rowRef{}))
 	return nil
+}
+
+// attrsAt is where the attributes of a record of raw are; 0 when it has none.
+func attrsAt(raw []byte, r *row) uint32 {
+	if r.attrs[0] == 0 {
+		return 0
+	}
+	return uint32(cap(raw) - cap(r.attrs)) // both end together
 }
 
 // size gives the records and the bytes held.
@@ -111,9 +120,9 @@ func (s memSnapshot) decode(r *rowRef) row {
 
 // matching calls fn for each row that answers q.
 func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
-	wanted := make([]bool, len(s.streams))
+	wanted, exact := make([]bool, len(s.streams)), q.exactStream()
 	for i, name := range s.streams {
-		wanted[i] = q.MatchStream(logbridge.Stream(name))
+		wanted[i] = exact == "" && q.MatchStream(logbridge.Stream(name)) || name == exact
 	}
 	first := sort.Search(len(s.rows), func(i int) bool { return s.position(&s.rows[i]).Compare(q.After) > 0 })
 	for i := first; i < len(s.rows); i++ {

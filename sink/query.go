@@ -72,6 +72,14 @@ func (p *plan) streamPrefix() bool {
 	return kinds == 1 && (p.Device == "" || p.Product != "" && !logbridge.IsGlob(p.Device)) && (p.Logstore == "" || p.Project != "")
 }
 
+// exactStream is the one stream that the query can match; empty when there may be several.
+func (p *plan) exactStream() string {
+	if low, high := streamBounds(&p.Query); p.streamPrefix() && high == low+"\x00" {
+		return low
+	}
+	return ""
+}
+
 // matchRow is Query.MatchContent on bytes.
 func (p *plan) matchRow(r *row) bool {
 	for _, want := range p.Fields {

@@ -508,14 +508,8 @@ func (sc *scanner) attributes(fn func(i int, keys, values *texts, from, to uint3
 		if sc.x.columns[colAttrKey].pages[n].values == 0 {
 			return nil
 		}
-		if err := sc.attrPage(colAttrKey, n, n, &sc.keys); err != nil {
+		if err := sc.attrPages(n); err != nil {
 			return err
-		}
-		if err := sc.attrPage(colAttrValue, n, n, &sc.text); err != nil {
-			return err
-		}
-		if sc.keys.len() != sc.text.len() {
-			return sc.damaged("attributes without values", nil)
 		}
 		for ; i < end; i++ {
 			row := int(sc.sel.at(i)) - first

@@ -130,6 +130,18 @@ func readSegment(r io.ReaderAt, size int64, name segmentName) (*segment, error) 
 	return s, nil
 }
 
+// readAt fills b; a file that ends too early is damaged.
+func (s *segment) readAt(b []byte, at int64) error {
+	_, err := s.file.ReadAt(b, at)
+	if errors.Is(err, io.EOF) {
+		err = fmt.Errorf("%w: the file is too short", errDamaged)
+	}
+	if err != nil {
+		return fmt.Errorf("segment %016x: %w", s.first, err)
+	}
+	return nil
+}
+
 // loadIndex reads the side index.
 func (s *segment) loadIndex() (*segmentIndex, error) {
 	at, n := s.info.IndexOffset, s.info.IndexLength
@@ -137,8 +149,8 @@ func (s *segment) loadIndex() (*segmentIndex, error) {
 		return nil, fmt.Errorf("segment %016x: %w: side index", s.first, errDamaged)
 	}
 	b := make([]byte, n)
-	if _, err := s.file.ReadAt(b, at); err != nil {
-		return nil, fmt.Errorf("segment %016x: %w", s.first, err)
+	if err := s.readAt(b, at); err != nil {
+		return nil, err
 	}
 	if crc32.Checksum(b, castagnoli) != s.info.IndexSum {
 		return nil, fmt.Errorf("segment %016x: %w: checksum of the side index is wrong", s.first, errDamaged)

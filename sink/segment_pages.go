@@ -2,7 +2,6 @@ package sink
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -15,6 +14,9 @@ import (
 
 // readAhead is how many bytes a scan reads at a time, when it needs pages that follow each other.
 const readAhead = 256 << 10
+
+// decodeSlack is how much room behind the page lets the decoder take its fast path.
+const decodeSlack = 32
 
 // decoder decompresses pages, as many at a time as there are processors.
 var decoder = sync.OnceValue(func() *zstd.Decoder {
@@ -80,12 +82,9 @@ func (r *pageReader) load(p page, until int64) error {
 	if p.offset < r.bufferAt || end > r.bufferAt+int64(len(r.buffer)) {
 		n := max(end, min(until, p.offset+readAhead)) - p.offset
 		r.buffer = grow(r.buffer, int(n))
-		if k, err := r.s.file.ReadAt(r.buffer, p.offset); err != nil {
+		if err := r.s.readAt(r.buffer, p.offset); err != nil {
 			r.buffer = r.buffer[:0]
-			if errors.Is(err, io.EOF) {
-				return r.damaged(fmt.Sprintf("file ends at byte %d", p.offset+int64(k)), nil)
-			}
-			return fmt.Errorf("segment %016x: %w", r.s.first, err)
+			return err
 		}
 		r.bufferAt = p.offset
 	}
@@ -93,7 +92,7 @@ func (r *pageReader) load(p page, until int64) error {
 	if crc32.Checksum(b, castagnoli) != p.sum {
 		return r.damaged(fmt.Sprintf("checksum of the page at byte %d is wrong", p.offset), nil)
 	}
-	raw, err := decoder().DecodeAll(b[p.header:], grow(r.raw, int(p.raw))[:0:p.raw])
+	raw, err := decoder().DecodeAll(b[p.header:], grow(r.raw, int(p.raw)+decodeSlack)[:0])
 	if err != nil || len(raw) != int(p.raw) {
 		return r.damaged(fmt.Sprintf("page at byte %d", p.offset), err)
 	}
@@ -247,6 +246,20 @@ func (r *pageReader) decodeAttrs(t *texts, rows, values int) (err error) {
 		return r.damaged("levels", nil)
 	}
 	return r.decodeTexts(t, rest, values)
+}
+
+// attrPages gives keys and values of a page of attributes in r.keys and r.text.
+func (r *pageReader) attrPages(n int) error {
+	if err := r.attrPage(colAttrKey, n, n, &r.keys); err != nil {
+		return err
+	}
+	if err := r.attrPage(colAttrValue, n, n, &r.text); err != nil {
+		return err
+	}
+	if r.keys.len() != r.text.len() {
+		return r.damaged("attributes without values", nil)
+	}
+	return nil
 }
 
 // fieldNames reads the dictionary of a frequent attribute.
