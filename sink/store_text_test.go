@@ -13,14 +13,14 @@ import (
 
 // sdkLines are what the Tencent C and Java SDKs write of themselves and what their samples add, as recorded.
 const sdkLines = `
-D 110 mqtt_client_publish.c qcloud_iot_mqtt_publish(341): publish packetID=<pid>|topicName=$thing/up/property/<prod>/<dev>|payload={"method":"report","clientToken":"<prod>-<seq>","timestamp":<ms>,"params":{"power":<n:2>,"temperature":<temp>,"voltage":<volt>,"current":<n:9000>,"energy":<n:1000000>,"brightness":<n:101>}}
-D 15 mqtt_client_publish.c qcloud_iot_mqtt_publish(341): publish packetID=0|topicName=$sys/operation/<prod>/<dev>|payload={"type": "get", "resource": ["time"]}
-D 20 mqtt_client_subscribe.c qcloud_iot_mqtt_subscribe(142): topicName=$thing/down/property/<prod>/<dev>|packet_id=<pid>
-D 35 data_template_client.c _template_mqtt_message_callback(97): downstream payload: {"method":"report_reply","clientToken":"<prod>-<seq>","code":0,"status":"success"}
-D 25 system_mqtt.c _system_mqtt_message_callback(65): Recv Msg Topic:$sys/operation/result/<prod>/<dev>, payload:{"type":"get","time":<sec>,"ntptime1":<ms>,"ntptime2":<ms>}
+D 95 mqtt_client_publish.c qcloud_iot_mqtt_publish(341): publish packetID=<pid>|topicName=$thing/up/property/<prod>/<dev>|payload={"method":"report","clientToken":"<prod>-<seq>","timestamp":<ms>,"params":{"power":<n:2>,"temperature":<temp>,"voltage":<volt>,"current":<n:9000>,"energy":<n:1000000>,"brightness":<n:101>}}
+D 6 mqtt_client_publish.c qcloud_iot_mqtt_publish(341): publish packetID=0|topicName=$sys/operation/<prod>/<dev>|payload={"type": "get", "resource": ["time"]}
+D 12 mqtt_client_subscribe.c qcloud_iot_mqtt_subscribe(142): topicName=$thing/down/property/<prod>/<dev>|packet_id=<pid>
+D 25 data_template_client.c _template_mqtt_message_callback(97): downstream payload: {"method":"report_reply","clientToken":"<prod>-<seq>","code":0,"status":"success"}
+D 18 system_mqtt.c _system_mqtt_message_callback(65): Recv Msg Topic:$sys/operation/result/<prod>/<dev>, payload:{"type":"get","time":<sec>,"ntptime1":<ms>,"ntptime2":<ms>}
 D 10 system_mqtt.c _system_mqtt_sub_event_handler(118): mqtt sys topic subscribe success
-D 40 mqtt_client_yield.c qcloud_iot_mqtt_handle_packet(512): PUBACK packet-id=<pid> rc=0 rtt=<n:180000> us, in flight <n:20>
-D 50 mqtt_client_common.c cycle_for_read(884): read packet type=<n:14> len=<n:1400> remain=<n:30>, head <x:16>, waited <n:9000> us
+D 40 mqtt_client_yield.c qcloud_iot_mqtt_handle_packet(512): PUBACK packet-id=<pid> rc=0 rtt=<n:180000> us, in flight <n:20>, head <x:12>
+D 50 mqtt_client_common.c cycle_for_read(884): read packet type=<n:14> len=<n:1400> remain=<n:30>, head <x:24>, waited <n:9000> us
 D 15 mqtt_client_keepalive.c _handle_keep_alive(61): ping outstanding=<n:2>, next in <n:240> s
 D 30 qcloud_iot_device.c _device_state(233): heap free=<heap> min=<heap>, uptime=<up> s, tasks=<n:14>
 D 35 HAL_TLS_mbedtls.c HAL_TLS_Read(402): record type=23 len=<n:1400> session=<x:32>
@@ -28,9 +28,9 @@ D 30 utils_hmac.c utils_hmac_sha1(118): digest <x:40> over <n:512> bytes
 D 12 HAL_AT_TCP_Client.c at_client_send(297): AT+CIPSEND=<n:4>,<n:900> -> SEND OK, credit=<n:8>
 D 15 ota_mqtt.c _otamqtt_upgrade_cb(155): payload: {"result_code":0,"type":"report_version_rsp","result_msg":"success"}
 D 25 HAL_UDP_linux.c HAL_UDP_Read(140): datagram of <n:1200> bytes from <ip>, crc=<x:8>, head <x:32>
-I 50 mqtt_sample.c _mqtt_event_handler(50): publish success, packet-id=<pid>, <n:700> bytes in <n:90000> us
+I 50 mqtt_sample.c _mqtt_event_handler(50): publish success, packet-id=<pid>, <n:700> bytes in <n:90000> us, sum <x:8>
 I 20 mqtt_sample.c _mqtt_event_handler(46): subscribe success, packet-id=<pid>
-I 40 data_template_sample.c _report_reply(310): rev client token: <prod>-<seq>, code=0, cost <n:260> ms
+I 40 data_template_sample.c _report_reply(310): rev client token: <prod>-<seq>, code=0, cost <n:260000> us, id <x:12>
 I 50 data_template_sample.c OnControlMsgCallback(201): property=power_switch, value=<n:2>, token=clientToken-<x:8>-<x:4>-<x:12>
 I 30 mqtt_client.c IOT_MQTT_Construct(146): mqtt connect with id: <id> success, sessionPresent=0
 I 15 system_mqtt.c IOT_Get_SysTime(340): system time is <sec>
@@ -56,10 +56,10 @@ E 3 ota_fetch.c ofc_fetch(190): ota/<prod>/<x:16>.bin offset <n:900000>: <why>
 // deviceLines are what the programs of one kind of device write; <kind> is its measured quantity. Each kind has its own copy
 // with its own file names and line numbers, so that there are a few hundred templates in all.
 const deviceLines = `
-I 70 _main.c report_cycle(<line>): <kind>=<temp> <unit>, hum=<hum> %, vbat=<volt> V, rssi=<rssi>, seq=<seq>, heap=<heap>, loop=<n:90000> us, acc=[<n:2048>,<n:2048>,<n:2048>]
+I 70 _main.c report_cycle(<line>): <kind>=<temp> <unit>, hum=<hum> %, vbat=<volt> V, rssi=<rssi>, seq=<seq>, heap=<heap>, loop=<n:90000> us, acc=[<n:2048>,<n:2048>,<n:2048>], crc <x:8>
 I 25 _main.c report_cycle(<line>): window of <n:60> samples: min <temp> max <temp> avg <temp> <unit>, noise <n:9000>, crc <x:8>
 D 40 _sensor.c read_raw(<line>): <kind> raw=0x<x:4> cal=<temp> <unit> status=0x<x:2> retry=<n:3>
-D 40 _sensor.c i2c_xfer(<line>): addr=0x<x:2> reg=0x<x:2> data=<x:40> t=<n:900> us
+D 40 _sensor.c i2c_xfer(<line>): addr=0x<x:2> reg=0x<x:2> data=<x:56> t=<n:900> us
 D 40 _modbus.c frame(<line>): tx 0103<x:8><x:4> rx 0103<x:2><x:36><x:4> in <n:80000> us
 D 15 _queue.c push(<line>): depth=<n:64> bytes=<n:9000> oldest=<n:600> s
 D 30 _json.c encode(<line>): {"id":"<x:16>","ts":<ms>,"<kind>":<temp>,"bat":<volt>,"raw":[<n:4096>,<n:4096>,<n:4096>,<n:4096>],"flags":"0x<x:4>"}
