@@ -30,8 +30,9 @@ check: ## gofmt, vet, staticcheck, govulncheck and the tests.
 	@./.ci/vulncheck
 	@$(MAKE) --no-print-directory test
 
-bench: ## One table: durable ingest, level round trips and fan-out, each beside its limit in the same run.
+bench: ## Two tables: what a client sees, each row beside its limit in the same run; and the store with 10 M records.
 	@go test -count=1 -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x -timeout 30m ./cmd/logbridge | grep -vE '^(goos|goarch|pkg|cpu|Benchmark|PASS)'
+	@go test -count=1 -run '^$$' -bench '^BenchmarkStore$$' -benchtime 1x -timeout 30m ./sink | grep -vE '^(goos|goarch|pkg|cpu|Benchmark|PASS)'
 
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
 	@./.ci/fuzz $(FUZZTIME)

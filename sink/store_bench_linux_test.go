@@ -89,7 +89,7 @@ func loadStore(dir string, g *storeData) (seconds float64, err error) {
 		return 0, err
 	}
 	if seconds, err = appendAll(g, l); err == nil {
-		settle(l)
+		err = settle(filepath.Join(dir, "segments"))
 	}
 	return seconds, errors.Join(err, stop())
 }
@@ -125,16 +125,21 @@ func appendAll(g *storeData, l *Log) (seconds float64, err error) {
 	return time.Since(begin).Seconds(), failed
 }
 
-// settle waits until no segment is being written.
-func settle(l *Log) {
-	busy := func() bool {
-		l.mu.RLock()
-		defer l.mu.RUnlock()
-		return l.frozen != nil
+// settle waits until the folder of the segments has been quiet for a while: nothing is being written or merged.
+func settle(dir string) error {
+	const quiet = 2 * time.Second
+	before, since := "", time.Now()
+	for time.Since(since) < quiet {
+		time.Sleep(quiet / 20)
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		if now := fmt.Sprint(entries); now != before || strings.Contains(now, tmpSuffix) {
+			before, since = now, time.Now()
+		}
 	}
-	for busy() {
-		time.Sleep(10 * time.Millisecond)
-	}
+	return nil
 }
 
 func openStore(dir string) (l *Log, stop func() error, err error) {
@@ -228,18 +233,20 @@ func runLoader(b *testing.B, dir string, records int) (said loaded, cpu time.Dur
 // diskUse is what the segments' folder takes for each record in it; the records that are not in segments yet are in the
 // commit log and do not count.
 func diskUse(b *testing.B, dir string) string {
-	l, stop, err := openStore(dir)
+	dir = filepath.Join(dir, "segments")
+	paths, err := filepath.Glob(filepath.Join(dir, "*.parquet"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	var rows int64
-	for _, s := range l.segments {
+	for _, path := range paths {
+		s, err := openSegment(path)
+		if err != nil {
+			b.Fatal(err)
+		}
 		rows += s.rows
 	}
-	if err := stop(); err != nil {
-		b.Fatal(err)
-	}
-	return fmt.Sprintf("%.1f", float64(folderSize(b, filepath.Join(dir, "segments")))/float64(rows))
+	return fmt.Sprintf("%.1f", float64(folderSize(b, dir))/float64(rows))
 }
 
 func folderSize(b *testing.B, dir string) (size int64) {

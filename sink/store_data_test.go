@@ -38,11 +38,11 @@ var storeBegin = time.Date(2026, 11, 21, 2, 0, 0, 0, time.UTC)
 // storeTally is what the records hold, as the generator counted it.
 type storeTally struct {
 	Records, Bytes int
-	Levels         map[logbridge.Level]uint64
-	WindowLevels   map[logbridge.Level]uint64 // with an event time within window
-	Statuses       map[string]uint64          // of the web events' field
-	Rare           int                        // records that hold rareNeedle
-	Lines          []int                      // of each device
+	Levels         [logbridge.LevelDebug + 1]uint64
+	WindowLevels   [logbridge.LevelDebug + 1]uint64 // with an event time within window
+	Statuses       map[string]uint64                // of the web events' field
+	Rare           int                              // records that hold rareNeedle
+	Lines          []int                            // of each device
 }
 
 // storeData makes the batches, one after the other.
@@ -73,10 +73,7 @@ type storeDevice struct {
 
 func newStoreData(records int) *storeData {
 	g := &storeData{rnd: rand.New(rand.NewPCG(storeSeed, 1)), records: records, now: storeBegin, rare: compile(rareLine, "", "", 0)[0]}
-	g.tally = storeTally{
-		Levels: map[logbridge.Level]uint64{}, WindowLevels: map[logbridge.Level]uint64{}, Statuses: map[string]uint64{},
-		Lines: make([]int, storeDevices),
-	}
+	g.tally = storeTally{Statuses: map[string]uint64{}, Lines: make([]int, storeDevices)}
 	for i, kind := range deviceKinds {
 		g.lines[i] = append(compile(sdkLines, "", "", 0), compile(deviceLines, kind[0], kind[1], i)...)
 	}
@@ -217,8 +214,13 @@ func (g *storeData) appendPiece(p *piece, d *storeDevice, at time.Time) {
 	case "n":
 		number(rnd.IntN(p.n))
 	case "x":
-		for range p.n {
-			g.text = append(g.text, "0123456789abcdef"[rnd.IntN(16)])
+		var bits uint64
+		for i := range p.n {
+			if i%16 == 0 {
+				bits = rnd.Uint64()
+			}
+			g.text = append(g.text, "0123456789abcdef"[bits&15])
+			bits >>= 4
 		}
 	case "pid":
 		d.packet = (d.packet + 1) % 65536

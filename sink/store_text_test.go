@@ -13,33 +13,33 @@ import (
 
 // sdkLines are what the Tencent C and Java SDKs write of themselves and what their samples add, as recorded.
 const sdkLines = `
-D 90 mqtt_client_publish.c qcloud_iot_mqtt_publish(341): publish packetID=<pid>|topicName=$thing/up/property/<prod>/<dev>|payload={"method":"report","clientToken":"<prod>-<seq>","timestamp":<ms>,"params":{"power_switch":<n:2>,"temperature":<temp>,"brightness":<n:101>}}
-D 60 mqtt_client_publish.c qcloud_iot_mqtt_publish(341): publish packetID=0|topicName=$sys/operation/<prod>/<dev>|payload={"type": "get", "resource": ["time"]}
-D 40 mqtt_client_subscribe.c qcloud_iot_mqtt_subscribe(142): topicName=$thing/down/property/<prod>/<dev>|packet_id=<pid>
-D 70 data_template_client.c _template_mqtt_message_callback(97): downstream payload: {"method":"report_reply","clientToken":"<prod>-<seq>","code":0,"status":"success"}
-D 40 system_mqtt.c _system_mqtt_message_callback(65): Recv Msg Topic:$sys/operation/result/<prod>/<dev>, payload:{"type":"get","time":<sec>,"ntptime1":<ms>,"ntptime2":<ms>}
-D 25 system_mqtt.c _system_mqtt_sub_event_handler(118): mqtt sys topic subscribe success
-D 45 mqtt_client_yield.c qcloud_iot_mqtt_handle_packet(512): PUBACK packet-id=<pid> rc=0 rtt=<n:180> ms
-D 60 mqtt_client_common.c cycle_for_read(884): read packet type=<n:14> len=<n:400> remain=<n:30>
-D 30 mqtt_client_keepalive.c _handle_keep_alive(61): ping outstanding=<n:2>, next in <n:240> s
+D 95 mqtt_client_publish.c qcloud_iot_mqtt_publish(341): publish packetID=<pid>|topicName=$thing/up/property/<prod>/<dev>|payload={"method":"report","clientToken":"<prod>-<seq>","timestamp":<ms>,"params":{"power":<n:2>,"temperature":<temp>,"voltage":<volt>,"current":<n:9000>,"energy":<n:1000000>,"brightness":<n:101>}}
+D 6 mqtt_client_publish.c qcloud_iot_mqtt_publish(341): publish packetID=0|topicName=$sys/operation/<prod>/<dev>|payload={"type": "get", "resource": ["time"]}
+D 12 mqtt_client_subscribe.c qcloud_iot_mqtt_subscribe(142): topicName=$thing/down/property/<prod>/<dev>|packet_id=<pid>
+D 25 data_template_client.c _template_mqtt_message_callback(97): downstream payload: {"method":"report_reply","clientToken":"<prod>-<seq>","code":0,"status":"success"}
+D 18 system_mqtt.c _system_mqtt_message_callback(65): Recv Msg Topic:$sys/operation/result/<prod>/<dev>, payload:{"type":"get","time":<sec>,"ntptime1":<ms>,"ntptime2":<ms>}
+D 10 system_mqtt.c _system_mqtt_sub_event_handler(118): mqtt sys topic subscribe success
+D 40 mqtt_client_yield.c qcloud_iot_mqtt_handle_packet(512): PUBACK packet-id=<pid> rc=0 rtt=<n:180000> us, in flight <n:20>, head <x:12>
+D 50 mqtt_client_common.c cycle_for_read(884): read packet type=<n:14> len=<n:1400> remain=<n:30>, head <x:24>, waited <n:9000> us
+D 15 mqtt_client_keepalive.c _handle_keep_alive(61): ping outstanding=<n:2>, next in <n:240> s
 D 30 qcloud_iot_device.c _device_state(233): heap free=<heap> min=<heap>, uptime=<up> s, tasks=<n:14>
-D 20 HAL_TLS_mbedtls.c HAL_TLS_Read(402): record type=23 len=<n:1400> session=<x:32>
-D 20 utils_hmac.c utils_hmac_sha1(118): digest <x:40> over <n:512> bytes
+D 35 HAL_TLS_mbedtls.c HAL_TLS_Read(402): record type=23 len=<n:1400> session=<x:32>
+D 30 utils_hmac.c utils_hmac_sha1(118): digest <x:40> over <n:512> bytes
 D 12 HAL_AT_TCP_Client.c at_client_send(297): AT+CIPSEND=<n:4>,<n:900> -> SEND OK, credit=<n:8>
 D 15 ota_mqtt.c _otamqtt_upgrade_cb(155): payload: {"result_code":0,"type":"report_version_rsp","result_msg":"success"}
-D 12 HAL_UDP_linux.c HAL_UDP_Read(140): datagram of <n:1200> bytes from <ip>, crc=<x:8>
-I 80 mqtt_sample.c _mqtt_event_handler(50): publish success, packet-id=<pid>
-I 45 mqtt_sample.c _mqtt_event_handler(46): subscribe success, packet-id=<pid>
-I 60 data_template_sample.c _report_reply(310): rev client token: <prod>-<seq>, code=0, cost <n:260> ms
-I 30 data_template_sample.c OnControlMsgCallback(201): property=power_switch, value=<n:2>, token=clientToken-<x:8>-<x:4>
+D 25 HAL_UDP_linux.c HAL_UDP_Read(140): datagram of <n:1200> bytes from <ip>, crc=<x:8>, head <x:32>
+I 50 mqtt_sample.c _mqtt_event_handler(50): publish success, packet-id=<pid>, <n:700> bytes in <n:90000> us, sum <x:8>
+I 20 mqtt_sample.c _mqtt_event_handler(46): subscribe success, packet-id=<pid>
+I 40 data_template_sample.c _report_reply(310): rev client token: <prod>-<seq>, code=0, cost <n:260000> us, id <x:12>
+I 50 data_template_sample.c OnControlMsgCallback(201): property=power_switch, value=<n:2>, token=clientToken-<x:8>-<x:4>-<x:12>
 I 30 mqtt_client.c IOT_MQTT_Construct(146): mqtt connect with id: <id> success, sessionPresent=0
-I 25 system_mqtt.c IOT_Get_SysTime(340): system time is <sec>
+I 15 system_mqtt.c IOT_Get_SysTime(340): system time is <sec>
 I 20 mqtt_client_connect.c qcloud_iot_mqtt_connect(528): connect to <prod>.iotcloud.tencentdevices.com:1883 (<ip>) took <n:1900> ms
 I 20 HAL_Wifi.c wifi_event(88): got ip <ip>, rssi <rssi> dBm, channel <n:13>
 I 15 ota_client.c IOT_OTA_ReportVersion(411): report version 2.<n:4>.<n:20> success
 I 15 TXMqttConnection publish topic: $thing/up/event/<prod>/<dev> qos 1 id <pid> length <n:700>
 I 15 TXMqttConnection messageArrived:::: $thing/down/service/<prod>/<dev>, {"method":"control","clientToken":"<prod>-<seq>","params":{"brightness":<n:101>}}
-I 10 TXLogImpl upload <n:60> lines, <n:4800> bytes, http 200 in <n:400> ms
+I 15 TXLogImpl upload <n:60> lines, <n:4800> bytes, http 200 in <n:400> ms
 W 14 mqtt_client_yield.c IOT_MQTT_Yield(297): network is reconnecting, attempt <n:9>, wait <n:60000> ms
 W 12 HAL_Wifi.c wifi_event(102): beacon timeout, rssi <rssi> dBm, ap <ap>
 W 10 log_mqtt.c _log_level_sub_cb(88): Upload log level change to: <n:5>
@@ -56,17 +56,17 @@ E 3 ota_fetch.c ofc_fetch(190): ota/<prod>/<x:16>.bin offset <n:900000>: <why>
 // deviceLines are what the programs of one kind of device write; <kind> is its measured quantity. Each kind has its own copy
 // with its own file names and line numbers, so that there are a few hundred templates in all.
 const deviceLines = `
-I 50 _main.c report_cycle(<line>): <kind>=<temp> <unit>, hum=<hum> %, vbat=<volt> V, rssi=<rssi>, seq=<seq>
-I 25 _main.c report_cycle(<line>): window of <n:60> samples: min <temp> max <temp> avg <temp> <unit>
+I 70 _main.c report_cycle(<line>): <kind>=<temp> <unit>, hum=<hum> %, vbat=<volt> V, rssi=<rssi>, seq=<seq>, heap=<heap>, loop=<n:90000> us, acc=[<n:2048>,<n:2048>,<n:2048>], crc <x:8>
+I 25 _main.c report_cycle(<line>): window of <n:60> samples: min <temp> max <temp> avg <temp> <unit>, noise <n:9000>, crc <x:8>
 D 40 _sensor.c read_raw(<line>): <kind> raw=0x<x:4> cal=<temp> <unit> status=0x<x:2> retry=<n:3>
-D 25 _sensor.c i2c_xfer(<line>): addr=0x<x:2> reg=0x<x:2> data=<x:24> t=<n:900> us
-D 20 _modbus.c frame(<line>): tx 01 03 <x:4> <x:4> crc <x:4>, rx <n:40> bytes in <n:80> ms
+D 40 _sensor.c i2c_xfer(<line>): addr=0x<x:2> reg=0x<x:2> data=<x:56> t=<n:900> us
+D 40 _modbus.c frame(<line>): tx 0103<x:8><x:4> rx 0103<x:2><x:36><x:4> in <n:80000> us
 D 15 _queue.c push(<line>): depth=<n:64> bytes=<n:9000> oldest=<n:600> s
-D 15 _json.c encode(<line>): {"id":"<seq>","ts":<sec>,"<kind>":<temp>,"bat":<volt>,"flags":"0x<x:2>"}
+D 30 _json.c encode(<line>): {"id":"<x:16>","ts":<ms>,"<kind>":<temp>,"bat":<volt>,"raw":[<n:4096>,<n:4096>,<n:4096>,<n:4096>],"flags":"0x<x:4>"}
 I 12 _main.c schedule(<line>): next <kind> report in <n:300> s, mode=<mode>, uptime <up> s
-I 10 _rule.c evaluate(<line>): rule <n:40> '<kind> above threshold' value <temp> limit <n:90>.0 -> <mode>
-I 8 _store.c checkpoint(<line>): wrote <n:4096> bytes at 0x<x:6>, erase cycles <n:90000>
-I 6 _gateway.c child(<line>): sub-device <x:12> joined, lqi <n:255>, parent 0x<x:4>
+I 15 _rule.c evaluate(<line>): rule <n:40> '<kind> above threshold' value <temp> limit <n:90>.0 -> <mode>
+I 15 _store.c checkpoint(<line>): wrote <n:4096> bytes at 0x<x:6>, erase cycles <n:90000>
+I 15 _gateway.c child(<line>): sub-device <x:12> joined, lqi <n:255>, parent 0x<x:4>
 W 7 _sensor.c read_raw(<line>): <kind> out of range: <temp> <unit>, sample <seq> ignored
 W 6 _queue.c push(<line>): <n:64> messages wait, link down for <n:3600> s, cause: <why>
 W 4 _power.c brownout(<line>): vbat=<volt> V, mode=<mode>, sleeping <n:1800> s
