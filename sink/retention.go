@@ -20,7 +20,7 @@ func (l *Log) retaining(ctx context.Context) {
 	ticker := time.NewTicker(retentionEvery)
 	defer ticker.Stop()
 	for {
-		l.expire()
+		l.expire(l.cfg.RetentionAge, l.cfg.RetentionBytes)
 		select {
 		case <-ctx.Done():
 			return
@@ -30,22 +30,22 @@ func (l *Log) retaining(ctx context.Context) {
 	}
 }
 
-// expire removes the segments that are beyond the bounds, whole ones, oldest first by sequence.
+// expire removes the segments that are beyond the bounds, of which 0 is none, whole ones, oldest first by sequence.
 //
 // Age counts from the time of receipt, by the clock of this server. The event time would not do: a device with a wrong
 // clock would have its lines removed at once or kept for ever, and an old backlog would go the moment it came. So a
-// record is found for at least RetentionAge, and for up to the span of its segment more (mergeSpan).
+// record is found for at least that age, and for up to the span of its segment more (mergeSpan).
 //
 // The memtables and the commit log are never touched, and neither is the newest segment for the sake of bytes. When its
 // age is over, an empty one takes its place: the end of the segments says where the commit log begins.
-func (l *Log) expire() {
+func (l *Log) expire(age time.Duration, bytes int64) {
 	held := l.held()
 	defer l.letGo(held)
 	var kept []*member
 	total := int64(0)
 	before := int64(math.MinInt64)
-	if l.cfg.RetentionAge > 0 {
-		before = l.cfg.Now().Add(-l.cfg.RetentionAge).UnixNano()
+	if age > 0 {
+		before = l.cfg.Now().Add(-age).UnixNano()
 	}
 	for i, m := range held {
 		old := m.rows > 0 && m.maxObserved < before
@@ -55,7 +55,7 @@ func (l *Log) expire() {
 		}
 		kept, total = append(kept, m), total+m.size
 	}
-	for ; l.cfg.RetentionBytes > 0 && len(kept) > 1 && total > l.cfg.RetentionBytes; kept = kept[1:] {
+	for ; bytes > 0 && len(kept) > 1 && total > bytes; kept = kept[1:] {
 		if l.remove(kept[0], "bytes", &l.expiredByBytes) {
 			total -= kept[0].size
 		}

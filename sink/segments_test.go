@@ -16,7 +16,7 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// fill appends n lines, each of about 1 kB, numbered from first on, and waits until no memtable is being written.
+// fill appends n lines, each of about 1 kB, numbered from first on, and settles.
 func (e *env) fill(first, n int) {
 	e.t.Helper()
 	for i := range n {
@@ -28,13 +28,14 @@ func (e *env) fill(first, n int) {
 	e.settle()
 }
 
-// settle waits until no memtable is being written.
+// settle waits until no memtable is being written or about to be.
 func (e *env) settle() {
 	e.t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for {
 		e.log.mu.RLock()
-		busy := e.log.frozen != nil
+		_, size := e.log.active.size()
+		busy := e.log.frozen != nil || size >= e.log.cfg.MemtableBytes
 		e.log.mu.RUnlock()
 		if !busy {
 			return
