@@ -35,7 +35,8 @@ func logsOperation() *huma.Operation {
 		OperationID: "query-logs", Method: http.MethodGet, Path: "/logs", Summary: "Query or follow records",
 		Description: "application/x-ndjson, one record a line, newest first unless direction=forward. With follow=true: what " +
 			"matches since then in the order in which it came in, and then what arrives, until the client ends. With after: from " +
-			"that position on, in the order of positions. An error in mid-stream ends the answer with a line {\"error\":\"…\"}. " +
+			"that position on, in the order of positions. 503 (unavailable) when too many queries are being answered, 422 (too_large) when " +
+			"one works for too long or reads too much. An error in mid-stream ends the answer with a line {\"error\":\"…\"}. " +
 			"A key that occurs twice among the attributes is called key#2 the second time.",
 		Security: []map[string][]string{{"bearer": {}}},
 		Responses: map[string]*huma.Response{
@@ -107,7 +108,7 @@ func (a *api) stream(c echo.Context, records iter.Seq2[logbridge.Record, error],
 			if errors.Is(err, context.Canceled) {
 				return // the reader is gone, or this server stops
 			}
-			p := a.problem(err)
+			p := a.queryProblem(err)
 			if !w.Committed && len(lines) == 0 {
 				writeProblem(c, p)
 				return
@@ -126,6 +127,17 @@ func (a *api) stream(c echo.Context, records iter.Seq2[logbridge.Record, error],
 		}
 		spare = lines[:0]
 	}
+}
+
+// queryProblem is problem, but that a query over its bounds is no request with too large a body.
+func (a *api) queryProblem(err error) *problem {
+	p := a.problem(err)
+	if p.Status == http.StatusRequestEntityTooLarge {
+		code := p.Code
+		p = newProblem(http.StatusUnprocessableEntity, p.Detail)
+		p.Code = code
+	}
+	return p
 }
 
 func startStream(w *echo.Response) {

@@ -265,6 +265,8 @@ func TestLogsErrors(t *testing.T) {
 	}
 	fault = fmt.Errorf("%w: segment is busy", logbridge.ErrUnavailable)
 	checkProblem(t, "error before any record", ask(), 503, "unavailable")
+	fault = fmt.Errorf("%w: the query has worked for more than 1m0s", logbridge.ErrTooLarge)
+	checkProblem(t, "query over its bounds", ask(), 422, "too_large")
 	fault = errors.New("inner")
 	if a := ask(); a.StatusCode != 500 || strings.Contains(a.body, "inner") {
 		t.Errorf("%d %s", a.StatusCode, a.body)

@@ -3,6 +3,7 @@ package sink
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,18 +17,25 @@ import (
 const maxCounts = 100_000
 
 // Count counts the records that answer q, in groups; q.Order and q.Limit are not looked at. The answer is sorted by time
-// and value. It is ErrTooLarge when there are more than 100 000 groups.
+// and value. It is ErrTooLarge when there are more than 100 000 groups, and else bounded as Query is.
 func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error) {
-	if err := cmp.Or(q.Validate(), by.Validate()); err != nil {
+	err := cmp.Or(q.Validate(), by.Validate())
+	if err == nil {
+		err = l.queries.enter()
+	}
+	if err != nil {
 		return nil, err
 	}
+	defer l.queries.leave()
 	q.Order, q.Limit = logbridge.ByPosition, 0
-	c := &counter{plan: newPlan(ctx, q), by: by, groups: map[countGroup]uint64{}}
-	tables, _ := l.tables(c.plan)
-	for _, t := range tables {
-		if err := t.count(c); err != nil {
-			return nil, err
-		}
+	p := newPlan(ctx, q)
+	p.work = newWork(&l.cfg)
+	c, err := l.countOnce(p, by)
+	for errors.Is(err, errOutdated) {
+		c, err = l.countOnce(p, by)
+	}
+	if err != nil {
+		return nil, err
 	}
 	out := make([]logbridge.Count, 0, len(c.groups))
 	for g, n := range c.groups {
@@ -43,6 +51,44 @@ func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy
 	return out, nil
 }
 
+// countOnce looks at all tables in one turn; errOutdated says that it has to be done again.
+func (l *Log) countOnce(p *plan, by logbridge.CountBy) (*counter, error) {
+	if err := l.queries.lock(p.ctx); err != nil {
+		return nil, err
+	}
+	defer l.queries.unlock()
+	p.work.begin()
+	defer p.work.end()
+	tables, _ := l.tables(p)
+	defer func() {
+		for _, t := range tables {
+			if t.held != nil {
+				l.segments.release(t.held)
+			}
+		}
+	}()
+	total := newCounter(p, by)
+	for _, t := range tables {
+		if err := p.scanned(t.bytes); err != nil {
+			return nil, err
+		}
+		var part *counter // what a failed attempt has counted does not count
+		err := l.attempt(t.held, func() error {
+			part = newCounter(p, by)
+			return t.count(part)
+		})
+		if err != nil {
+			return nil, err
+		}
+		for g, n := range part.groups {
+			if err := total.add(g.at, g.value, n); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return total, nil
+}
+
 // counter collects the groups of one Count. The query is in plan.
 type counter struct {
 	*plan
@@ -53,6 +99,10 @@ type counter struct {
 type countGroup struct {
 	at    int64 // ns
 	value string
+}
+
+func newCounter(p *plan, by logbridge.CountBy) *counter {
+	return &counter{plan: p, by: by, groups: map[countGroup]uint64{}}
 }
 
 func (c *counter) add(at int64, value string, n uint64) error {

@@ -22,7 +22,16 @@
 // Replay keys of uploads (logbridge.Batch.ReplayKey) are decided by the indexer in stream order, in a bounded window
 // that is written beside each segment, so a restart decides as the first run did (window.go).
 //
+// Segments leave the set in three ways: small neighbours are merged (merge.go), the oldest expire (retention.go), and one
+// whose checksum is wrong when it is read twice is set aside under another name, reported and counted, while the queries go
+// on with the rest (reading.go). A query holds what it reads, and a file is removed when the last of its readers is done
+// (segments.go). A start removes files whose sequences lie within another's: the parts of a merge that was interrupted.
+//
 // # Limits
+//
+// Queries read in turn, a page at a time, and are bounded in number, time and bytes (bounds.go). One whose reader is slow
+// lets go of memtables and files, and takes a new look when he comes back. Of the segments, what queries need again and again is kept
+// in a cache that is bounded in bytes and in open files (cache.go).
 //
 // A record is at most MaxRecord bytes; at most maxWaiting bytes of appends wait at a time. The memtables, and with them a
 // restart, are bounded by twice Config.MemtableBytes and what waits; when segments cannot be written, appends wait and

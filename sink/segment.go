@@ -17,18 +17,26 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// segment is an open segment file. It is immutable; queries that use it keep it readable even after its file is
-// removed, since the file stays open until the last of them is gone.
+// segment is an open segment file. It is immutable.
 type segment struct {
 	path             string
 	file             io.ReaderAt
+	closer           io.Closer // of the file, nil when it is somebody else's
 	rows             int64
 	size             int64
 	first, last      uint64 // stream sequences it covers
 	minTime, maxTime int64
-	info             segmentInfo
+	// Times of receipt.
+	minObserved, maxObserved int64
 
+	info  segmentInfo
 	index func() (*segmentIndex, error)
+}
+
+// Close gives file and side index back; what the other fields say stays.
+func (s *segment) Close() error {
+	s.file, s.index = nil, nil
+	return s.closer.Close()
 }
 
 // maxSegmentRows bounds what a footer may claim, and what a merge makes: rows are numbered with 32 bits, and a query takes
@@ -65,8 +73,7 @@ func parseSegmentName(s string) (n segmentName, ok bool) {
 	return n, err == nil && n.first <= n.last && s == n.String()
 }
 
-// openSegment opens a file that loadSegments or writeSegment named. It is closed by the garbage collector when nothing
-// refers to the segment any more (os.File does that).
+// openSegment opens a file that loadSegments found or writeSegment wrote. It reads the footer only.
 func openSegment(path string) (*segment, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -88,8 +95,22 @@ func openSegment(path string) (*segment, error) {
 		f.Close()
 		return nil, fmt.Errorf("segment %s: %w", filepath.Base(path), err)
 	}
-	s.path = path
+	s.path, s.closer = path, f
 	return s, nil
+}
+
+// openIndexed is openSegment with the side index, and gives the memory that both take.
+func openIndexed(path string) (*segment, int64, error) {
+	s, err := openSegment(path)
+	if err != nil || s.rows == 0 {
+		return s, 0, err
+	}
+	x, err := s.index()
+	if err != nil {
+		s.Close()
+		return nil, 0, err
+	}
+	return s, int64(x.size()), nil
 }
 
 // readSegment checks that r is a segment of ours and reads what its footer says. Nothing is believed before its checksum
@@ -126,6 +147,7 @@ func readSegment(r io.ReaderAt, size int64, name segmentName) (*segment, error) 
 		return nil, fmt.Errorf("%d rows, at most %d", s.rows, maxSegmentRows)
 	}
 	s.minTime, s.maxTime = s.info.MinTime, s.info.MaxTime
+	s.minObserved, s.maxObserved = s.info.MinObserved, s.info.MaxObserved
 	s.index = sync.OnceValues(s.loadIndex)
 	return s, nil
 }
@@ -160,40 +182,4 @@ func (s *segment) loadIndex() (*segmentIndex, error) {
 		return nil, fmt.Errorf("segment %016x: %w", s.first, err)
 	}
 	return x, nil
-}
-
-// loadSegments opens all segments of a folder, oldest first, and removes what an interrupted write left behind. A file
-// that cannot be read is set aside under another name and reported: the rest is served. last is the end of what the
-// readable ones hold; what a damaged newest one held is indexed again if the commit log still has it.
-func loadSegments(dir string, log *slog.Logger) (segments []*segment, last uint64, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if strings.HasSuffix(e.Name(), tmpSuffix) {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, 0, err
-			}
-			continue
-		}
-		if _, ok := parseSegmentName(e.Name()); !ok {
-			continue
-		}
-		s, err := openSegment(path)
-		if system := (*fs.PathError)(nil); errors.As(err, &system) && system.Op == "open" {
-			return nil, 0, err // not the file's fault: too many open files, no permission
-		}
-		if err != nil {
-			log.Error("segment set aside: it cannot be read", "err", err)
-			if err := os.Rename(path, path+".damaged"); err != nil {
-				return nil, 0, err
-			}
-			continue
-		}
-		last = max(last, s.last)
-		segments = append(segments, s)
-	}
-	return segments, last, nil
 }

@@ -2,20 +2,15 @@ package sink
 
 import (
 	"context"
-	"fmt"
 	"math"
+
+	"github.com/logbridge/logbridge"
 )
 
-// maxMergeInputs bounds how many segments one merge reads: each takes some buffers.
-const maxMergeInputs = 64
-
-// mergeSegments writes segments that follow each other, oldest first, as one that covers all their sequences. It works
-// column by column, so it holds pages in memory, not rows.
+// mergeSegments writes neighbours, oldest first, as one segment and returns its path. It is there whole, synced and under
+// its final name, or not at all. It works column by column, so it holds pages in memory, not rows.
 func mergeSegments(ctx context.Context, dir string, in []*segment) (path string, err error) {
-	if len(in) < 1 || len(in) > maxMergeInputs {
-		return "", fmt.Errorf("merge of %d segments, 1 to %d", len(in), maxMergeInputs)
-	}
-	f := &mergeFeed{plan: &plan{ctx: ctx, since: math.MinInt64, until: math.MaxInt64}, in: in, column: -1}
+	f := &mergeFeed{plan: newPlan(ctx, logbridge.Query{}), in: in, column: -1}
 	defer f.release()
 	for _, s := range in {
 		x := &segmentIndex{columns: make([]columnIndex, colFields)}

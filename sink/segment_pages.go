@@ -75,7 +75,7 @@ func (r *pageReader) damaged(what string, err error) error {
 // load reads a page, checks and decompresses it into r.raw. Up to the offset until, the bytes behind it will be needed,
 // too.
 func (r *pageReader) load(p page, until int64) error {
-	if err := r.q.ctx.Err(); err != nil {
+	if err := r.q.scanned(int(p.length)); err != nil {
 		return err
 	}
 	end := p.offset + int64(p.length)

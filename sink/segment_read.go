@@ -71,7 +71,7 @@ func (sc *scanner) collect() error {
 // cutByTime drops the rows that a limit leaves out by their time alone, and reports whether it did.
 func (sc *scanner) cutByTime(times []int64) bool {
 	q := sc.q
-	if q.Limit == 0 || q.Order == logbridge.ByPosition || len(times) <= q.Limit {
+	if q.Limit == 0 || q.Order == logbridge.ByPosition || len(times) <= q.Limit || q.bounded() {
 		return false
 	}
 	sorted := append(sc.sorted[:0], times...)

@@ -123,7 +123,7 @@ func compareCounts(t *testing.T, q logbridge.Query, whole memSnapshot, segments 
 	for _, by := range []logbridge.CountBy{{}, {Field: "level"}, {Field: "source"}, {Field: "stream"}, {Field: "product"}, {Field: "field.k0"},
 		{Field: "field.k1"}, {Step: 7e11}, {Field: "level", Step: 7e11}, {Field: "field.k2", Step: 1e12}} {
 		counts := func(count func(*counter) error) map[countGroup]uint64 {
-			c := &counter{plan: newPlan(t.Context(), q), by: by, groups: map[countGroup]uint64{}}
+			c := newCounter(newPlan(t.Context(), q), by)
 			if err := count(c); err != nil {
 				t.Fatal(err)
 			}

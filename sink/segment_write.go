@@ -142,7 +142,7 @@ type segmentWriter struct {
 
 // writeRows writes a segment and returns its path. It is there whole, synced and under its final name, or not at all.
 func writeRows(dir string, feed rowFeed, first, last uint64) (path string, err error) {
-	return replaceFile(dir, "segment", func(f *os.File) (string, error) {
+	return replaceFile(dir, fmt.Sprintf("segment-%016x-%016x", first, last), func(f *os.File) (string, error) {
 		w := &segmentWriter{out: bufio.NewWriterSize(f, 1<<20), zstd: encoders.Get().(*zstd.Encoder)}
 		defer encoders.Put(w.zstd)
 		w.index.streams = *feed.streams()

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
@@ -38,6 +40,9 @@ type Config struct {
 	SealKey        string `yaml:"seal_key" env:"LOGBRIDGE_SEAL_KEY" placeholder:"FILE" help:"File with the key that seals secrets at rest (made once in the user's config folder); the environment variable may also hold the key itself."`
 
 	MemtableBytes int `yaml:"memtable_bytes" env:"LOGBRIDGE_MEMTABLE_BYTES" default:"33554432" placeholder:"N" help:"Bytes of newest records in memory at which a segment is written (${default}); twice as many may be in memory meanwhile."`
+
+	RetentionAge   age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h (for ever)."`
+	RetentionBytes int64 `yaml:"retention_bytes" env:"LOGBRIDGE_RETENTION_BYTES" placeholder:"N" help:"Bytes of segment files above which the oldest are removed (no bound)."`
 
 	NATS         string   `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server (not in this version)."`
 	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again (not in this version)."`
@@ -122,6 +127,34 @@ const (
 	mostMemtable  = 1 << 30
 )
 
+// Retention works on whole segments: below these there would be little that is kept at all.
+const (
+	leastRetentionAge   = age(time.Hour)
+	leastRetentionBytes = 1 << 20
+)
+
+// age is a duration that can be said in days.
+type age time.Duration
+
+// UnmarshalText reads what time.ParseDuration does, and whole days: 30d.
+func (a *age) UnmarshalText(text []byte) error {
+	if days, ok := strings.CutSuffix(string(text), "d"); ok {
+		const most = int64(math.MaxInt64 / (24 * time.Hour))
+		n, err := strconv.ParseInt(days, 10, 64)
+		if err != nil || n < 0 || n > most {
+			return fmt.Errorf("write an age as 30d or 12h, not %q", text)
+		}
+		*a = age(n) * age(24*time.Hour)
+		return nil
+	}
+	d, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("write an age as 30d or 12h, not %q", text)
+	}
+	*a = age(d)
+	return nil
+}
+
 // check returns every rule that is broken.
 func (c *Config) check() error {
 	var faults []error
@@ -155,6 +188,12 @@ func (c *Config) check() error {
 	}
 	if c.MemtableBytes < leastMemtable || c.MemtableBytes > mostMemtable {
 		fault("--memtable-bytes: use a number from %d to %d", leastMemtable, mostMemtable)
+	}
+	if c.RetentionAge != 0 && c.RetentionAge < leastRetentionAge {
+		fault("--retention-age: use at least %s, or 0 to keep for ever", time.Duration(leastRetentionAge))
+	}
+	if c.RetentionBytes != 0 && c.RetentionBytes < leastRetentionBytes {
+		fault("--retention-bytes: use at least %d, or 0 for no bound", leastRetentionBytes)
 	}
 	if c.SealKey != "" && within(c.Data, c.SealKey) {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")

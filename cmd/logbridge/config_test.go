@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -184,5 +185,29 @@ func TestExampleConfigurationHasEveryKey(t *testing.T) {
 	check("", reflect.TypeFor[Config](), present)
 	if p := c.Provision.Products; len(p) != 1 || p[0].Level == nil || *p[0].Level != logbridge.LevelError || p[0].Devices[0].PSK == "" {
 		t.Errorf("the example's products are read as %+v", p)
+	}
+}
+
+// TestRetentionAge: days are durations too, in every place where a setting can stand.
+func TestRetentionAge(t *testing.T) {
+	for text, want := range map[string]time.Duration{"30d": 30 * 24 * time.Hour, "12h": 12 * time.Hour, "1h30m": 90 * time.Minute, "0": 0, "0d": 0} {
+		c, err := parseServe(t, "--retention-age", text)
+		if err != nil || time.Duration(c.RetentionAge) != want {
+			t.Errorf("flag %s: %s, %v", text, time.Duration(c.RetentionAge), err)
+		}
+		c, err = parseServe(t, "--config", writeFile(t, "c.yaml", "retention_age: "+text+"\nretention_bytes: 5000000000\n"))
+		if err != nil || time.Duration(c.RetentionAge) != want || c.RetentionBytes != 5_000_000_000 {
+			t.Errorf("file %s: %s, %d, %v", text, time.Duration(c.RetentionAge), c.RetentionBytes, err)
+		}
+	}
+	for _, text := range []string{"", "d", "-1d", "30 d", "1w", "99999999999d", "1.5d"} {
+		if err := new(age).UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q is taken", text)
+		}
+	}
+	for _, args := range [][]string{{"--retention-age", "59m"}, {"--retention-age=-2h"}, {"--retention-bytes", "1000"}, {"--retention-bytes=-1"}} {
+		if _, err := parseServe(t, args...); err == nil || !strings.Contains(err.Error(), "--retention-") {
+			t.Errorf("%v: %v", args, err)
+		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"net/http"
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -11,6 +12,7 @@ import (
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/bridge"
 	"github.com/logbridge/logbridge/broker"
+	"github.com/logbridge/logbridge/sink"
 )
 
 // emit gives one value of a metric, with its labels' values in the order of the table.
@@ -87,6 +89,19 @@ var metrics = []metric{
 	{"logbridge_sink_memtable_records", "Records in memory that are in no segment yet.", gauge, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().MemtableRows)) }},
 	{"logbridge_sink_oldest_timestamp_seconds", "Event time of the oldest record in a segment; absent without segments.", gauge, nil, readOldest},
+	{"logbridge_sink_oldest_received_timestamp_seconds", "Earliest time of receipt of a record in a segment, what retention by age goes by; absent without segments.", gauge, nil,
+		func(s *server, e emit) { emitTime(e, s.sink.Stats().OldestReceived) }},
+	{"logbridge_sink_expired_records_total", "Records that retention has removed, by what bound.", counter, []string{"bound"}, readExpired},
+	{"logbridge_sink_set_aside_segments_total", "Segments whose checksum was wrong, found since the start: renamed to .damaged and not searched any more.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.SetAside })},
+	{"logbridge_sink_set_aside_records_total", "Records of those.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.SetAsideRecords })},
+	{"logbridge_sink_merges_total", "Segments that were written by merging smaller ones.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.Merges })},
+	{"logbridge_sink_queries", "Queries that are being answered, tails not counted.", gauge, nil,
+		ofSink(func(st sink.Stats) uint64 { return uint64(st.Queries) })},
+	{"logbridge_sink_queries_refused_total", "Queries refused because as many as may be were being answered.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.QueriesRefused })},
 	{"logbridge_sink_forgotten_replay_keys_total", "Replay keys that the bounded window dropped before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
 }
@@ -94,6 +109,11 @@ var metrics = []metric{
 // ofBroker reads one count of the broker.
 func ofBroker(count func(broker.Stats) uint64) func(*server, emit) {
 	return func(s *server, e emit) { e(float64(count(s.broker.Stats()))) }
+}
+
+// ofSink reads one count of the sink.
+func ofSink(count func(sink.Stats) uint64) func(*server, emit) {
+	return func(s *server, e emit) { e(float64(count(s.sink.Stats()))) }
 }
 
 // ofBridge reads one count of the bridge.
@@ -161,10 +181,19 @@ func readOverrides(s *server, e emit) {
 	}
 }
 
-func readOldest(s *server, e emit) {
-	if t := s.sink.Stats().OldestTime; !t.IsZero() {
+func readOldest(s *server, e emit) { emitTime(e, s.sink.Stats().OldestTime) }
+
+// emitTime gives a time in seconds; nothing for the zero time.
+func emitTime(e emit, t time.Time) {
+	if !t.IsZero() {
 		e(float64(t.UnixMilli()) / 1000)
 	}
+}
+
+func readExpired(s *server, e emit) {
+	st := s.sink.Stats()
+	e(float64(st.ExpiredByAge), "age")
+	e(float64(st.ExpiredByBytes), "bytes")
 }
 
 // tableCollector collects the table from the parts at each scrape.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -116,7 +117,10 @@ func (s *server) build(ctx context.Context) (err error) {
 }
 
 func (s *server) sinkConfig() sink.Config {
-	return sink.Config{Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes}
+	return sink.Config{
+		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
+		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes,
+	}
 }
 
 // listen makes the parts that the world talks to.
