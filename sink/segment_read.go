@@ -110,11 +110,11 @@ func (c *segmentCursor) head() (hit, bool) {
 
 func (c *segmentCursor) take() (logbridge.Record, error) {
 	if len(c.ready) == 0 {
-		var err error
-		if c.ready, err = c.s.records(c.q, c.hits[:min(len(c.hits), c.next)]); err != nil {
+		ready, err := c.s.records(c.q, c.hits[:min(len(c.hits), c.next)])
+		if err != nil {
 			return logbridge.Record{}, err
 		}
-		c.next = takeAtOnce
+		c.ready, c.next = ready, takeAtOnce
 	}
 	r := c.ready[0]
 	c.ready, c.hits = c.ready[1:], c.hits[1:]

@@ -17,7 +17,7 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// tableOf is a memtable of these groups of records.
+// tableOf is a memtable of these groups of records; one without records is left out.
 func tableOf(t testing.TB, first uint64, groups ...[]logbridge.Record) memSnapshot {
 	t.Helper()
 	m := newMemtable()

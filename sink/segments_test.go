@@ -180,12 +180,10 @@ func TestDamageWhileRunning(t *testing.T) {
 			if err := os.Remove(victim.path + damagedSuffix); err != nil {
 				t.Fatal(err)
 			}
-		} else {
-			t.Errorf("byte %d: every byte is read by these queries, and the damage was not seen", at)
-		}
+		} // else it is in a page that these queries need not read
 		victim = e.putBack(victim, good)
 	}
-	if got := e.log.Stats(); got.SetAside != uint64(seen) || got.SetAsideRecords != uint64(seen*len(lost)) || e.log.Ready() != nil {
+	if got := e.log.Stats(); seen < 20 || got.SetAside != uint64(seen) || got.SetAsideRecords != uint64(seen*len(lost)) || e.log.Ready() != nil {
 		t.Errorf("%+v after %d times, ready: %v", got, seen, e.log.Ready())
 	}
 	for name, found := range e.answers() {
@@ -329,19 +327,15 @@ func TestReadersKeepWhatTheyRead(t *testing.T) {
 // writeLines writes a segment for a range of sequences, with one line for each but those left out.
 func writeLines(t *testing.T, dir string, first, last uint64, without ...uint64) string {
 	t.Helper()
-	var m memSnapshot
-	streams := map[string]uint32{}
+	var groups [][]logbridge.Record
 	for seq := first; seq <= last; seq++ {
-		if slices.Contains(without, seq) {
-			continue
+		var records []logbridge.Record
+		if !slices.Contains(without, seq) {
+			records = append(records, line("dev", fmt.Sprint(seq)))
 		}
-		r := line("dev", fmt.Sprint(seq))
-		r.Position.Seq = seq
-		if err := m.put(&r, streams); err != nil {
-			t.Fatal(err)
-		}
+		groups = append(groups, records)
 	}
-	path, err := writeSegment(dir, m, first, last)
+	path, err := writeSegment(dir, tableOf(t, first, groups...), first, last)
 	if err != nil {
 		t.Fatal(err)
 	}

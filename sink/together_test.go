@@ -60,7 +60,7 @@ func allTogether(t *testing.T, keep bool) {
 	}
 	busy(func() { e.log.mergeNext(ctx, mergePolicy{rows: 40, bytes: 1 << 40, span: mergeSpan}) })
 	if !keep {
-		busy(func() { e.log.expire(0, 40<<10) })
+		busy(func() { e.log.expire(0, 8<<10) })
 	}
 	busy(func() { e.log.segments.cache.clear() })
 	for _, order := range []logbridge.Order{logbridge.NewestFirst, logbridge.OldestFirst, logbridge.ByPosition} {
