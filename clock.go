@@ -63,7 +63,7 @@ func RepairTimes(records []Record, sent time.Time, raw func(i int) string) {
 		return
 	}
 	b := clockRepair{records: records, received: records[0].ObservedTime.Round(0), raw: raw}
-	if !neverSet(sent) && countable(sent) {
+	if !neverSet(sent) {
 		b.skew, b.sent = b.received.Sub(sent), sent
 	}
 	next := b.received // where the clock after the one at hand begins

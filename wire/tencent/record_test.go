@@ -47,6 +47,15 @@ func TestRecords(t *testing.T) {
 	}
 }
 
+// TestTheZeroTimeIsNoTime: year 1 in UTC, where it would be taken for a line without a time.
+func TestTheZeroTimeIsNoTime(t *testing.T) {
+	const text = "0001-01-01 00:00:00"
+	line := ParseLine("INF|"+text+"|a.c|x", nil)
+	if !line.Time.IsZero() || !reflect.DeepEqual(line.Attrs, []logbridge.Attr{{Key: "time_raw", Value: text}}) {
+		t.Errorf("%+v", line)
+	}
+}
+
 func TestSent(t *testing.T) {
 	for timestamp, want := range map[string]time.Time{
 		"1700000000": time.Unix(1700000000, 0), "-5": time.Unix(-5, 0),
