@@ -172,6 +172,15 @@ func TestNothingIsRepairedByAClockThatWasNeverSet(t *testing.T) {
 	RepairTimes(nil, receipt, nil)
 }
 
+// TestRightTimesCostNothing: an upload's usual case is on the path of every record.
+func TestRightTimesCostNothing(t *testing.T) {
+	records := upload(ago(time.Minute), ago(time.Second), time.Time{}, ago(0))
+	raw := func(int) string { return "" }
+	if n := testing.AllocsPerRun(100, func() { RepairTimes(records, ago(time.Second), raw) }); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 // FuzzRepairTimes: each 8 bytes are a line, an offset in nanoseconds from a time that the lowest bits choose.
 func FuzzRepairTimes(f *testing.F) {
 	f.Add(int64(0), []byte(strings.Repeat("0123456789abcdef", 3)))
