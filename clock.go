@@ -51,7 +51,7 @@ const (
 //     the future by less than clockTolerance.
 //
 // A shifted line has quality TimeShifted and its former time in TimeRawKey, which is the same whenever the line is sent
-// again. A time that cannot be counted in nanoseconds of an int64 (years before 1678 and after 2261), or that would come out
+// again. A time that cannot be counted in nanoseconds of an int64 (until 1677 and from April 2262 on), or that would come out
 // before 2019, tells nothing: the line gets the time of receipt, TimeReceived, and TimeRawKey.
 //
 // After that, no line that says TimeDevice is in the future or from before 2019. Calling it again changes nothing. Records
