@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,13 +31,13 @@ const (
 	asLoader = "LOGBRIDGE_STORE_LOAD"
 	dryRun   = "nothing"
 
-	// storeUploaders append at the same time.
-	storeUploaders = 256
-
 	// Every question is asked in so many rounds, unless it has taken longer than roundsTime altogether.
 	storeRounds = 7
 	roundsTime  = 10 * time.Second
 	storeOpens  = 5
+
+	// lastLines is how many lines of one device are asked for, as a console does.
+	lastLines = 1000
 )
 
 // TestMain lets the benchmark load in a process of its own, whose CPU and memory are then those of loading.
@@ -92,37 +91,6 @@ func loadStore(dir string, g *storeData) (seconds float64, err error) {
 		err = settle(filepath.Join(dir, "segments"))
 	}
 	return seconds, errors.Join(err, stop())
-}
-
-// appendAll appends everything from many goroutines; without a sink it only makes the records.
-func appendAll(g *storeData, l *Log) (seconds float64, err error) {
-	var mu sync.Mutex
-	var failed error
-	var wg sync.WaitGroup
-	begin := time.Now()
-	for range storeUploaders {
-		wg.Go(func() {
-			for {
-				mu.Lock()
-				b, more := g.next()
-				more = more && failed == nil
-				mu.Unlock()
-				if !more {
-					return
-				}
-				if l == nil {
-					continue
-				}
-				if _, err := l.Append(context.Background(), b); err != nil {
-					mu.Lock()
-					failed = err
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return time.Since(begin).Seconds(), failed
 }
 
 // settle waits until the folder of the segments has been quiet for a while: nothing is being written or merged.
@@ -200,7 +168,7 @@ func BenchmarkStore(b *testing.B) {
 		storeRow("peak memory while loading", fmt.Sprintf("%d MB", load.Peak/1e6), "<= 250 MB")
 		storeRow(fmt.Sprintf("open (%.1f MB of commit log to index)", float64(folderSize(b, filepath.Join(dir, "nats")))/1e6),
 			milliseconds(openTime(b, dir)), "<= 1000 ms")
-		askAll(b, dir, storeQuestions(load.Tally))
+		askAll(b, dir, storeQuestions(load.Tally, lastLines))
 	}
 }
 
