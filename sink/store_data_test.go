@@ -53,7 +53,6 @@ type storeData struct {
 	devices []storeDevice
 	lines   [len(deviceKinds)][]template
 	rare    template
-	users   int
 	tally   storeTally
 
 	text []byte // of the batch
