@@ -21,7 +21,7 @@ import (
 const (
 	// textPage is the size at which a page of texts is full, in bytes before compression: a larger one compresses better
 	// and costs more to read one row of.
-	textPage = 64 << 10
+	textPage = 128 << 10
 
 	// textPageRows is how many rows such a page has at most.
 	textPageRows = 16 << 10
