@@ -383,3 +383,30 @@ func TestOverlapsAtStart(t *testing.T) {
 		t.Errorf("%d set aside", got)
 	}
 }
+
+// TestNewestSetAside: what comes after it is written under names that leave its place open, so that a good copy of it can
+// be put back.
+func TestNewestSetAside(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 16 << 10})
+	e.fill(0, 60)
+	newest := e.log.newest()
+	lost := e.linesOf(newest)
+	copied, err := os.ReadFile(newest.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.log.setAside(newest, errDamaged)
+	e.restart()
+	e.fill(60, 60)
+	missing := func(i int) bool { return lost[i] }
+	once(t, "without it", numbers(t, e.query(logbridge.Query{})), 0, 119, missing)
+	e.stop()
+	if err := os.WriteFile(newest.path, copied, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.start()
+	once(t, "put back", numbers(t, e.query(logbridge.Query{})), 0, 119, none)
+	if got := e.log.Stats(); got.SetAside != 0 {
+		t.Errorf("%+v", got)
+	}
+}
