@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -113,14 +114,17 @@ func (s span) length() time.Duration {
 	return math.MaxInt64 // more than can be said
 }
 
-// merging merges what the policy picks, one run at a time, until ctx ends. Queries and the writing of new segments go on
-// meanwhile.
-func (l *Log) merging(ctx context.Context) {
-	policy := newMergePolicy(l.cfg.RetentionAge)
+// merger merges what the policy picks, one run at a time. Queries and the writing of new segments go on meanwhile.
+type merger struct {
+	*Log
+	policy mergePolicy
+	failed uint64 // the last sequence of a run that could not be merged: the others have their turn before it is tried again
+}
+
+// run merges until ctx ends.
+func (l *merger) run(ctx context.Context) {
 	for {
-		again := l.mergeNext(ctx, policy)
-		if again && ctx.Err() == nil {
-			continue
+		for l.next(ctx) {
 		}
 		select {
 		case <-ctx.Done():
@@ -131,12 +135,13 @@ func (l *Log) merging(ctx context.Context) {
 	}
 }
 
-// mergeNext does one merge, and reports whether there may be another to do now.
-func (l *Log) mergeNext(ctx context.Context, policy mergePolicy) bool {
+// next does one merge, and reports whether there may be another to do now.
+func (l *merger) next(ctx context.Context) bool {
 	held := l.held()
 	defer l.letGo(held)
-	run := policy.pick(held)
+	run := l.policy.pick(slices.DeleteFunc(slices.Clone(held), func(m *member) bool { return m.first <= l.failed }))
 	if run == nil || ctx.Err() != nil {
+		l.failed = 0
 		return false
 	}
 	began := time.Now()
@@ -144,12 +149,13 @@ func (l *Log) mergeNext(ctx context.Context, policy mergePolicy) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	if errors.Is(err, errDamaged) {
-		return l.setDamagedAside(ctx, run)
+	if errors.Is(err, errDamaged) && l.setDamagedAside(ctx, run) {
+		return true
 	}
 	if err != nil {
-		l.log.Error("segments not merged, trying again", "in", mergeRetry, "err", err)
-		return false
+		l.log.Error("segments not merged, trying again later", "err", err)
+		l.failed = run[len(run)-1].last
+		return true
 	}
 	if !l.swap(run, out) { // one of them was set aside or has expired
 		l.discard(out)
@@ -161,7 +167,7 @@ func (l *Log) mergeNext(ctx context.Context, policy mergePolicy) bool {
 }
 
 // merge writes a run as one segment, whose name covers all their sequences.
-func (l *Log) merge(ctx context.Context, run []*member) (*member, error) {
+func (l *merger) merge(ctx context.Context, run []*member) (*member, error) {
 	var in []*segment
 	rows := int64(0)
 	for _, m := range run {
@@ -188,7 +194,7 @@ func (l *Log) merge(ctx context.Context, run []*member) (*member, error) {
 }
 
 // setDamagedAside reads the inputs of a merge that found one damaged, and reports whether any was set aside.
-func (l *Log) setDamagedAside(ctx context.Context, run []*member) (found bool) {
+func (l *merger) setDamagedAside(ctx context.Context, run []*member) (found bool) {
 	for _, m := range run {
 		err := l.readWhole(ctx, m)
 		if errors.Is(err, errDamaged) {
@@ -202,7 +208,7 @@ func (l *Log) setDamagedAside(ctx context.Context, run []*member) (found bool) {
 	return found
 }
 
-func (l *Log) readWhole(ctx context.Context, m *member) error {
+func (l *merger) readWhole(ctx context.Context, m *member) error {
 	open, done, err := l.segments.opened(m)
 	if err != nil {
 		return err

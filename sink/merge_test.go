@@ -100,7 +100,8 @@ var eager = mergePolicy{rows: 45, bytes: 1 << 40, span: mergeSpan}
 
 func (e *env) mergeAll(policy mergePolicy) {
 	e.t.Helper()
-	for e.log.mergeNext(e.t.Context(), policy) {
+	m := merger{Log: e.log, policy: policy}
+	for m.next(e.t.Context()) {
 	}
 }
 
@@ -186,7 +187,7 @@ func TestMergeWithDamage(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if e.log.mergeNext(ctx, eager) {
+	if m := (&merger{Log: e.log, policy: eager}); m.next(ctx) {
 		t.Error("merges go on while the sink closes")
 	}
 	if tmp := e.files("*" + tmpSuffix); len(tmp) > 0 {
@@ -201,7 +202,7 @@ func TestMergeOfWhatLeaves(t *testing.T) {
 	held := e.log.held()
 	run := held[:3]
 	gone := e.linesOf(run[0])
-	out, err := e.log.merge(t.Context(), run)
+	out, err := (&merger{Log: e.log}).merge(t.Context(), run)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,5 +225,30 @@ func TestMergeOfWhatLeaves(t *testing.T) {
 	}
 	if files := e.files("*.parquet"); !reflect.DeepEqual(files, paths) {
 		t.Errorf("files %v", fmt.Sprint(files))
+	}
+}
+
+// TestMergeThatFails: the others are merged all the same, and the one that failed when it can be.
+func TestMergeThatFails(t *testing.T) {
+	e := newEnv(t, Config{MemtableBytes: 16 << 10})
+	e.fill(0, 100)
+	list := e.log.segments.list
+	blocked := fmt.Sprintf("%s/segment-%016x-%016x%s", e.cfg.Dir, list[0].first, list[2].last, tmpSuffix)
+	if err := os.Mkdir(blocked, 0o700); err != nil { // in the place of the file that is written
+		t.Fatal(err)
+	}
+	e.mergeAll(eager)
+	if got := e.log.Stats(); got.Merges == 0 || got.SetAside != 0 || !e.log.has(list[0]) {
+		t.Errorf("%+v", got)
+	}
+	if err := os.Remove(blocked); err != nil {
+		t.Fatal(err)
+	}
+	e.mergeAll(eager)
+	if e.log.has(list[0]) {
+		t.Error("what failed once is not merged")
+	}
+	for name, found := range e.answers() {
+		once(t, name, found, 0, 99, none)
 	}
 }

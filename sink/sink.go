@@ -152,7 +152,7 @@ func (l *Log) Run(ctx context.Context) error {
 	wg.Go(func() { err = l.commit.run(ctx) })
 	tending, stop := context.WithCancel(ctx)
 	defer stop()
-	wg.Go(func() { l.merging(tending) })
+	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge)}).run(tending) })
 	wg.Go(func() { l.retaining(tending) })
 	l.index(ctx)
 	stop()

@@ -58,7 +58,8 @@ func allTogether(t *testing.T, keep bool) {
 			}
 		})
 	}
-	busy(func() { e.log.mergeNext(ctx, mergePolicy{rows: 40, bytes: 1 << 40, span: mergeSpan}) })
+	merges := merger{Log: e.log, policy: mergePolicy{rows: 40, bytes: 1 << 40, span: mergeSpan}}
+	busy(func() { merges.next(ctx) })
 	if !keep {
 		busy(func() { e.log.expire(0, 8<<10) })
 	}
