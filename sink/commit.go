@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -31,8 +33,16 @@ const (
 	// publishTries bounds the tries of one group; all carry the same message id, so JetStream stores it once.
 	publishTries = 4
 
-	// handOver is how many committed groups may wait for the indexer. When it falls behind, appends wait.
-	handOver = 4
+	// handOverMost is how many committed groups may wait for the indexer. When it falls behind, appends wait.
+	handOverMost = 4
+
+	// gatherShare and gatherMost bound how long a publish waits for the appends that the one before has answered, once
+	// they are answered: this part of what that one took, and never longer than it takes to run some hundred goroutines.
+	gatherShare = 8
+	gatherMost  = 250 * time.Microsecond
+
+	// gatherBytes is the largest group whose appends are waited for: to index it takes far less than to publish it.
+	gatherBytes = 64 << 10
 )
 
 // waiting is one append on its way: enqueued, committed with its group, indexed, answered.
@@ -48,9 +58,10 @@ type result struct {
 
 // group is what one message of the commit log holds.
 type group struct {
-	seq     uint64
-	raw     []byte
-	members []*waiting
+	seq      uint64
+	raw      []byte
+	members  []*waiting
+	answered chan<- struct{} // told when the members are answered, if not nil; never blocks
 }
 
 func (g *group) fail(err error) {
@@ -66,12 +77,19 @@ type committer struct {
 	ledger *ledger
 	log    *slog.Logger
 
-	wake chan struct{}
+	wake     chan struct{}
+	answered chan struct{}
 
 	mu     sync.Mutex
 	queue  []*waiting
 	bytes  int  // encoded bytes in queue
 	closed bool // no appends any more
+
+	waits atomic.Int64 // appends in queue, for a look without the lock
+}
+
+func newCommitter(js jetstream.JetStream, out chan<- *group, ledger *ledger, log *slog.Logger) *committer {
+	return &committer{js: js, out: out, ledger: ledger, log: log, wake: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
 }
 
 var (
@@ -99,6 +117,7 @@ func (c *committer) enqueue(uploads []upload) ([]*waiting, error) {
 	}
 	c.queue = append(c.queue, members...)
 	c.bytes += size
+	c.waits.Store(int64(len(c.queue)))
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -122,6 +141,7 @@ func (c *committer) take() []*waiting {
 		c.queue = nil
 	}
 	c.bytes -= size - 1
+	c.waits.Store(int64(len(c.queue)))
 	return members
 }
 
@@ -154,9 +174,10 @@ func (c *committer) close() {
 func (c *committer) publishAll() error {
 	for members := c.take(); len(members) > 0; members = c.take() {
 		g := &group{raw: joinGroup(members), members: members}
+		start := time.Now()
 		err := c.publish(g)
 		if err == nil {
-			c.out <- g
+			c.handOver(g, time.Since(start))
 			continue
 		}
 		c.log.Error("group not committed", "records", recordsOf(members), "err", err)
@@ -173,6 +194,24 @@ func (c *committer) publishAll() error {
 		}
 	}
 	return nil
+}
+
+// handOver gives a group to the indexer. If it is small, the next publish waits until its appends are answered and have
+// had the time to come back. Otherwise they would miss the next one, and each would hold half of them: two convoys that
+// share the syncs. took is how long this publish took. A single append waits for none.
+func (c *committer) handOver(g *group, took time.Duration) {
+	want := c.waits.Load() + int64(len(g.members))
+	if want < 2 || len(g.raw) > gatherBytes {
+		c.out <- g
+		return
+	}
+	g.answered = c.answered
+	c.out <- g
+	<-c.answered
+	// The answered appends are ready to run, and yielding lets them go first. A timer would be too coarse.
+	for until := time.Now().Add(min(took/gatherShare, gatherMost)); c.waits.Load() < want && time.Now().Before(until); {
+		runtime.Gosched()
+	}
 }
 
 // failAll answers what waits when nothing can be committed any more.

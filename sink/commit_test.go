@@ -27,8 +27,8 @@ func (m *mute) PublishMsg(_ context.Context, msg *nats.Msg, _ ...jetstream.Publi
 // an error that ends the program.
 func TestCommitLogThatDoesNotAnswer(t *testing.T) {
 	js := &mute{}
-	out := make(chan *group, handOver)
-	c := &committer{js: js, out: out, ledger: newLedger(), log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1)}
+	out := make(chan *group, handOverMost)
+	c := newCommitter(js, out, newLedger(), slog.New(slog.DiscardHandler))
 	var all []*waiting
 	for range 3 { // each fills a group of its own
 		uploads, err := encodeBatch(logbridge.Batch{Records: []logbridge.Record{line("dev", string(make([]byte, maxGroup/2+1)))}})

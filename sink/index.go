@@ -23,6 +23,9 @@ func (l *Log) index(ctx context.Context) {
 				return
 			}
 			l.takeCommitted(g)
+			if g.answered != nil {
+				g.answered <- struct{}{}
+			}
 		case <-ticker.C:
 		}
 		l.rotate(ctx)

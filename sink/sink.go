@@ -89,7 +89,7 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	}
 	l := &Log{
 		cfg: cfg, log: log, ledger: newLedger(),
-		groups: make(chan *group, handOver), active: newMemtable(), changed: make(chan struct{}),
+		groups: make(chan *group, handOverMost), active: newMemtable(), changed: make(chan struct{}),
 		written: make(chan struct{}),
 	}
 	close(l.written)
@@ -105,7 +105,7 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	if l.stream, err = openStream(ctx, node.JetStream(), last, cfg.CommitLogBytes); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	l.commit = &committer{js: node.JetStream(), out: l.groups, ledger: l.ledger, log: log, wake: make(chan struct{}, 1)}
+	l.commit = newCommitter(node.JetStream(), l.groups, l.ledger, log)
 	if err := l.recover(ctx, last); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
