@@ -36,6 +36,11 @@ const (
 	// handOverMost is how many committed groups may wait for the indexer. When it falls behind, appends wait.
 	handOverMost = 4
 
+	// A committed group that the indexer did not get from the committer is read back, and again after gapPause while that
+	// fails, gapTries times in all: longer than a disk stalls. After that only a new start can help.
+	gapTries = 50
+	gapPause = 100 * time.Millisecond
+
 	// gatherShare and gatherMost bound how long a publish waits for the appends that the one before has answered, once
 	// they are answered: this part of what that one took, and never longer than it takes to run some hundred goroutines.
 	gatherShare = 8
@@ -70,9 +75,23 @@ func (g *group) fail(err error) {
 	}
 }
 
+// settle tells the committer, if it waits, that the members are answered.
+func (g *group) settle() {
+	if g.answered != nil {
+		g.answered <- struct{}{}
+	}
+}
+
+// publisher brings a message to disk. nil means that it is there; an *jetstream.APIError that it was refused; any other
+// error that the outcome is unknown. The same message id is stored once.
+type publisher interface {
+	PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error)
+}
+
 // committer collects appends into groups and publishes one group at a time.
 type committer struct {
-	js     jetstream.JetStream
+	js     publisher
+	room   *room
 	out    chan<- *group
 	ledger *ledger
 	log    *slog.Logger
@@ -88,8 +107,8 @@ type committer struct {
 	waits atomic.Int64 // appends in queue, for a look without the lock
 }
 
-func newCommitter(js jetstream.JetStream, out chan<- *group, ledger *ledger, log *slog.Logger) *committer {
-	return &committer{js: js, out: out, ledger: ledger, log: log, wake: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
+func newCommitter(js publisher, room *room, out chan<- *group, ledger *ledger, log *slog.Logger) *committer {
+	return &committer{js: js, room: room, out: out, ledger: ledger, log: log, wake: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
 }
 
 var (
@@ -174,6 +193,11 @@ func (c *committer) close() {
 func (c *committer) publishAll() error {
 	for members := c.take(); len(members) > 0; members = c.take() {
 		g := &group{raw: joinGroup(members), members: members}
+		if err := c.room.check(0); err != nil { // nothing was tried: an outcome that is known
+			c.ledger.refuseGroup(g)
+			g.fail(err)
+			continue
+		}
 		start := time.Now()
 		err := c.publish(g)
 		if err == nil {
@@ -290,8 +314,13 @@ func openStream(ctx context.Context, js jetstream.JetStream, lastIndexed uint64,
 	return s, nil
 }
 
+// groupReader reads messages back; one that is not there is jetstream.ErrMsgNotFound.
+type groupReader interface {
+	GetMsg(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error)
+}
+
 // readGroup fetches a group from the commit log; nil when that sequence holds nothing.
-func readGroup(ctx context.Context, s jetstream.Stream, seq uint64) (*group, error) {
+func readGroup(ctx context.Context, s groupReader, seq uint64) (*group, error) {
 	msg, err := s.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
