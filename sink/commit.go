@@ -96,6 +96,8 @@ type committer struct {
 	ledger *ledger
 	log    *slog.Logger
 
+	packed []byte // room for a compressed group; the NATS client copies it before a publish returns
+
 	wake     chan struct{}
 	answered chan struct{}
 
@@ -269,7 +271,8 @@ func joinGroup(members []*waiting) []byte {
 // message id; a refusal ends it.
 func (c *committer) publish(g *group) error {
 	msg := nats.NewMsg(subject)
-	msg.Data = s2.Encode(nil, g.raw)
+	c.packed = s2.Encode(c.packed[:cap(c.packed)], g.raw)
+	msg.Data = c.packed
 	id := rand.Text()
 	var err error
 	for range publishTries {
