@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -107,7 +108,7 @@ func (u *uploads) send(text string) {
 	_, err := u.e.log.Append(u.e.t.Context(), b)
 	if errors.Is(err, logbridge.ErrUnavailable) {
 		u.refused.Add(1)
-		time.Sleep(time.Millisecond) // as a sender does before it tries again
+		runtime.Gosched()
 		return
 	}
 	if err != nil {
@@ -125,7 +126,7 @@ func (u *uploads) send(text string) {
 // until polls, since what it waits for is a count.
 func (u *uploads) until(enough func() bool) {
 	u.e.t.Helper()
-	for deadline := time.Now().Add(2 * time.Minute); !enough(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !enough(); runtime.Gosched() {
 		if time.Now().After(deadline) {
 			u.e.t.Fatalf("%d stored and %d refused after two minutes", u.stored.Load(), u.refused.Load())
 		}
