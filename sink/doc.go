@@ -36,6 +36,11 @@
 // A record is at most MaxRecord bytes; at most maxWaiting bytes of appends wait at a time. The memtables, and with them a
 // restart, are bounded by twice Config.MemtableBytes and what waits; when segments cannot be written, appends wait and
 // time out as unavailable once both memtables are full, while reads go on; when they can be written again, so do appends.
-// Config.CommitLogBytes is a last bound on the disk. When the commit log does not answer any more, Run ends with an error,
-// for JetStream keeps the first write error of a stream for ever: a new start goes on from what is on disk.
+// Config.CommitLogBytes is a last bound on the disk.
+//
+// A disk that gets full is noticed before JetStream meets its end, for that keeps the first write error of a stream for
+// ever: uploads are refused as unavailable while less is free than a flush may need (room.go), reads go on, a memtable
+// still becomes a segment, and uploads are taken again as soon as there is room. When the commit log does not answer in
+// spite of this (the disk fails, or another process takes the reserve at the same moment), Run ends with an error: a new
+// start goes on from what is on disk.
 package sink

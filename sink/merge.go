@@ -169,7 +169,7 @@ func (l *merger) next(ctx context.Context) bool {
 // merge writes a run as one segment, whose name covers all their sequences.
 func (l *merger) merge(ctx context.Context, run []*member) (*member, error) {
 	var in []*segment
-	rows := int64(0)
+	rows, size := int64(0), int64(0)
 	for _, m := range run {
 		open, done, err := l.segments.opened(m)
 		if err != nil {
@@ -177,7 +177,10 @@ func (l *merger) merge(ctx context.Context, run []*member) (*member, error) {
 		}
 		defer done()
 		in = append(in, open)
-		rows += m.rows
+		rows, size = rows+m.rows, size+m.size
+	}
+	if err := l.room.check(uint64(size)); err != nil { // a merge is never what fills the disk
+		return nil, err
 	}
 	path, err := mergeSegments(ctx, l.cfg.Dir, in)
 	if err != nil {
