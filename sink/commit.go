@@ -31,14 +31,22 @@ const (
 	// publishTries bounds the tries of one group; all carry the same message id, so JetStream stores it once.
 	publishTries = 4
 
+	// reportAge is how long a refusal waits for an append whose group takes it along. A crash loses those that waited.
+	reportAge = time.Second
+
+	// lastReports bounds the groups of reports at the end.
+	lastReports = 64
+
 	// handOver is how many committed groups may wait for the indexer. When it falls behind, appends wait.
 	handOver = 4
 )
 
-// waiting is one append on its way: enqueued, committed with its group, indexed, answered.
+// waiting is one append on its way: enqueued, committed with its group, indexed, answered. Or it is a report of the ledger,
+// the last in its group, whose answer nobody waits for.
 type waiting struct {
 	upload
-	done chan result // buffered: the committer and the indexer never wait for a caller that gave up
+	done   chan result // buffered: the committer and the indexer never wait for a caller that gave up
+	report *report     // nil for an append
 }
 
 type result struct {
@@ -106,8 +114,8 @@ func (c *committer) enqueue(uploads []upload) ([]*waiting, error) {
 	return members, nil
 }
 
-// take removes the next group from the queue.
-func (c *committer) take() []*waiting {
+// take removes the next group from the queue and adds what the ledger has to report; alone also when no append waits.
+func (c *committer) take(alone bool) []*waiting {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, size := 0, 1
@@ -122,6 +130,11 @@ func (c *committer) take() []*waiting {
 		c.queue = nil
 	}
 	c.bytes -= size - 1
+	if n > 0 || alone {
+		if w := c.ledger.report(maxGroup - size); w != nil {
+			members = append(members, w)
+		}
+	}
 	return members
 }
 
@@ -131,17 +144,29 @@ func (c *committer) take() []*waiting {
 func (c *committer) run(ctx context.Context) error {
 	defer close(c.out)
 	defer context.AfterFunc(ctx, c.close)()
+	report := time.NewTicker(reportAge)
+	defer report.Stop()
 	for ctx.Err() == nil {
+		var err error
 		select {
 		case <-ctx.Done():
 		case <-c.wake:
-			if err := c.publishAll(); err != nil {
-				return err
-			}
+			err = c.publishAll(false)
+		case <-report.C:
+			err = c.publishAll(true)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	c.close()
-	return c.publishAll()
+	err := c.publishAll(true)
+	for range lastReports {
+		if err == nil && c.ledger.owes() {
+			err = c.publishAll(true)
+		}
+	}
+	return err
 }
 
 // close ends the taking of appends.
@@ -151,8 +176,9 @@ func (c *committer) close() {
 	c.closed = true
 }
 
-func (c *committer) publishAll() error {
-	for members := c.take(); len(members) > 0; members = c.take() {
+// publishAll publishes what waits; report says whether a report of the ledger is worth a group of its own.
+func (c *committer) publishAll(report bool) error {
+	for members := c.take(report); len(members) > 0; members = c.take(false) {
 		g := &group{raw: joinGroup(members), members: members}
 		err := c.publish(g)
 		if err == nil {
@@ -163,7 +189,7 @@ func (c *committer) publishAll() error {
 		refused := (*jetstream.APIError)(nil)
 		known := errors.As(err, &refused)
 		if known { // counted before the senders are told
-			c.ledger.refuseGroup(g)
+			c.ledger.refuseGroup(members)
 		}
 		g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
 		if !known {
@@ -177,7 +203,8 @@ func (c *committer) publishAll() error {
 
 // failAll answers what waits when nothing can be committed any more.
 func (c *committer) failAll(err error) {
-	for members := c.take(); len(members) > 0; members = c.take() {
+	for members := c.take(false); len(members) > 0; members = c.take(false) {
+		c.ledger.refuseGroup(members)
 		(&group{members: members}).fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
 	}
 }

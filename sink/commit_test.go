@@ -28,7 +28,7 @@ func (m *mute) PublishMsg(_ context.Context, msg *nats.Msg, _ ...jetstream.Publi
 func TestCommitLogThatDoesNotAnswer(t *testing.T) {
 	js := &mute{}
 	out := make(chan *group, handOver)
-	c := &committer{js: js, out: out, ledger: newLedger(), log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1)}
+	c := &committer{js: js, out: out, ledger: newLedger(maxLedgerStreams), log: slog.New(slog.DiscardHandler), wake: make(chan struct{}, 1)}
 	var all []*waiting
 	for range 3 { // each fills a group of its own
 		uploads, err := encodeBatch(logbridge.Batch{Records: []logbridge.Record{line("dev", string(make([]byte, maxGroup/2+1)))}})

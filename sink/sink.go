@@ -21,7 +21,7 @@ import (
 type Config struct {
 	// Dir is the folder of the segments.
 	Dir string
-	// MemtableBytes is the size at which the memtable becomes a segment; default 32 MiB. Twice as much may be in memory
+	// MemtableBytes is the size at which the memtable becomes a segment; default 32 MiB, at most 512 MiB. Twice as much may be in memory
 	// while a segment is being written.
 	MemtableBytes int
 	// MemtableAge is the age at which it becomes one although it is small; default 10 minutes.
@@ -30,6 +30,10 @@ type Config struct {
 	// this, unless old sequences cannot be dropped.
 	CommitLogBytes int64
 }
+
+// maxMemtableBytes bounds Config.MemtableBytes: the smallest record takes 23 bytes of its group and a rowRef of 32, so a
+// memtable stays below maxSegmentRows, also when it grows by a group beyond its size.
+const maxMemtableBytes = 512 << 20
 
 func (c *Config) setDefaults() {
 	if c.MemtableBytes == 0 {
@@ -54,9 +58,10 @@ type Log struct {
 	stuck  atomic.Pointer[error] // why the latest segment is not written yet, nil when nothing failed
 
 	// The indexer's own.
-	window  *window
-	began   time.Time     // when active got its first group
-	written chan struct{} // closed when no segment is being written
+	duplicates *duplicates
+	parsed     parsed
+	began      time.Time     // when active got its first group
+	written    chan struct{} // closed when no segment is being written
 
 	mu       sync.RWMutex
 	active   *memtable
@@ -71,7 +76,8 @@ type Log struct {
 type frozen struct {
 	table       *memtable
 	first, last uint64
-	window      []byte // the replay window at that point
+	window      frozenWindow // what tells repetitions, at that point
+	ledger      ledgerState
 }
 
 // New opens the folder, indexes what the commit log holds beyond the segments, and makes the sink ready for Append, which
@@ -81,6 +87,9 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	if cfg.Dir == "" {
 		return nil, errors.New("sink: no folder given")
 	}
+	if cfg.MemtableBytes > maxMemtableBytes {
+		return nil, fmt.Errorf("sink: %w: a memtable of %d bytes, at most %d", logbridge.ErrInvalid, cfg.MemtableBytes, maxMemtableBytes)
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
@@ -88,7 +97,7 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	l := &Log{
-		cfg: cfg, log: log, ledger: newLedger(),
+		cfg: cfg, log: log,
 		groups: make(chan *group, handOver), active: newMemtable(), changed: make(chan struct{}),
 		written: make(chan struct{}),
 	}
@@ -98,17 +107,13 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	if l.segments, last, err = loadSegments(cfg.Dir, log); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	if l.window, err = loadWindow(cfg.Dir, last); err != nil {
-		log.Error("replays of uploads from before the restart will be stored again", "err", err)
-		l.window = newWindow()
-	}
 	if l.stream, err = openStream(ctx, node.JetStream(), last, cfg.CommitLogBytes); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	l.commit = &committer{js: node.JetStream(), out: l.groups, ledger: l.ledger, log: log, wake: make(chan struct{}, 1)}
 	if err := l.recover(ctx, last); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
+	l.commit = &committer{js: node.JetStream(), out: l.groups, ledger: l.ledger, log: log, wake: make(chan struct{}, 1)}
 	return l, nil
 }
 
@@ -171,7 +176,8 @@ type Stats struct {
 	MemtableRows  int
 	// OldestTime is the event time of the oldest record in a segment; zero without segments.
 	OldestTime time.Time
-	// ForgottenKeys counts replay keys that the bounded window dropped before their time.
+	// ForgottenKeys counts uploads, messages and lines that the bounded windows forgot before their time: a repetition of one
+	// would be stored again.
 	ForgottenKeys uint64
 }
 
@@ -179,7 +185,7 @@ type Stats struct {
 func (l *Log) Stats() Stats {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	s := Stats{Segments: len(l.segments), ForgottenKeys: l.window.overflow.Load()}
+	s := Stats{Segments: len(l.segments), ForgottenKeys: l.duplicates.forgotten()}
 	for _, seg := range l.segments {
 		s.SegmentBytes += seg.size
 		if seg.rows == 0 {
