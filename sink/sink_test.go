@@ -38,6 +38,12 @@ func newEnv(t testing.TB, cfg Config) *env {
 
 func (e *env) start() {
 	e.t.Helper()
+	e.run(e.open())
+}
+
+// open opens the folder and runs nothing yet.
+func (e *env) open() *natsd.Node {
+	e.t.Helper()
 	quiet := slog.New(slog.NewTextHandler(testWriter{e.t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	node, err := natsd.New(natsd.Config{Dir: filepath.Join(e.dir, "nats")}, quiet)
 	if err != nil {
@@ -48,6 +54,10 @@ func (e *env) start() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	return node
+}
+
+func (e *env) run(node *natsd.Node) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -58,6 +68,16 @@ func (e *env) start() {
 		node.Run(ctx)
 	}()
 	e.stop = sync.OnceFunc(func() { cancel(); <-done })
+}
+
+// segments waits until that many segments are written.
+func (e *env) segments(n int) {
+	e.t.Helper()
+	for deadline := time.Now().Add(time.Minute); e.log.Stats().Segments < n; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			e.t.Fatalf("%d segments, want %d", e.log.Stats().Segments, n)
+		}
+	}
 }
 
 func (e *env) restart() {
