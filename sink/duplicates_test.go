@@ -277,6 +277,44 @@ func TestDamagedWindowIsReported(t *testing.T) {
 	}
 }
 
+// TestWindowAgainstMap compares the table with a map while it is full and its places are crowded.
+func TestWindowAgainstMap(t *testing.T) {
+	const bound = 1 << 12
+	w, model := newWindow(0, bound), map[hash]uint64{}
+	var order []hash
+	rnd := rand.New(rand.NewPCG(11, 12))
+	for n := range uint64(10 * bound) {
+		h := hash{uint64(rnd.IntN(8)) * 1000, uint32(rnd.IntN(256))} // long runs of cells that are not at home
+		if rnd.IntN(4) > 0 {
+			h = hash{rnd.Uint64N(4 * bound), 1}
+		}
+		number, ok := w.find(h, 0)
+		want, known := model[h]
+		if known = known && want+bound >= n; known && want+bound == n {
+			known = w.tail <= want
+		}
+		if ok != known || ok && number != want {
+			t.Fatalf("step %d: %d %v, want %d %v", n, number, ok, want, known)
+		}
+		w.put(h, 0)
+		model[h] = n
+		order = append(order, h)
+	}
+	used := 0
+	for _, c := range w.table {
+		if c != 0 {
+			used++
+		}
+	}
+	newest := map[hash]bool{}
+	for _, h := range order[len(order)-bound:] {
+		newest[h] = true
+	}
+	if used != len(newest) {
+		t.Errorf("%d places for %d hashes", used, len(newest))
+	}
+}
+
 // BenchmarkJudge measures what the windows cost for each line, with a full window: 100 lines of one device an upload, of
 // about 190 bytes a record.
 func BenchmarkJudge(b *testing.B) {

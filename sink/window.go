@@ -47,10 +47,32 @@ type window struct {
 	age   int64 // in seconds; entries older than this are forgotten. 0: only the bound forgets
 	bound int
 	ring  []windowEntry // a power of two long
-	table []uint32      // index in ring + 1, or 0; twice as long as ring
+	table []cell        // twice as long as ring
 	// Entries are numbered from 0 on and never again; those from tail up to next are remembered.
 	tail, next uint64
 	overflow   atomic.Uint64 // entries forgotten before their time
+}
+
+// cell is a place in the table: 21 bits of index in the ring + 1, 0 when it is free; 5 bits of its distance from where its
+// hash belongs; 6 bits of the hash. The latter two save looks into the ring, each of which would miss the caches.
+type cell uint32
+
+const (
+	indexBits, distanceBits = 21, 5
+	indexMask               = 1<<indexBits - 1
+	farthest                = 1<<distanceBits - 1 // this far, or farther
+	tagShift                = indexBits + distanceBits
+)
+
+// makeCell is a cell for the ring's index, without its distance.
+func makeCell(index uint64, h hash) cell { return cell(index+1) | cell(h.low)<<tagShift }
+
+func (c cell) index() uint64    { return uint64(c&indexMask) - 1 }
+func (c cell) distance() uint64 { return uint64(c >> indexBits & farthest) }
+
+// at is the cell at this distance.
+func (c cell) at(distance uint64) cell {
+	return c&^(farthest<<indexBits) | cell(min(distance, farthest))<<indexBits
 }
 
 func newWindow(age time.Duration, bound int) *window {
@@ -65,22 +87,21 @@ func (w *window) find(h hash, now int64) (number uint64, ok bool) {
 	if len(w.ring) == 0 {
 		return 0, false
 	}
-	slot := w.table[w.lookup(h)]
-	if slot == 0 {
+	c := w.table[w.lookup(h)]
+	if c == 0 {
 		return 0, false
 	}
-	e := w.ring[slot-1]
 	mask := uint64(len(w.ring) - 1)
-	return w.tail + (uint64(slot-1)-w.tail)&mask, w.age == 0 || now-int64(e.at) < w.age
+	return w.tail + (c.index()-w.tail)&mask, w.age == 0 || now-int64(w.ring[c.index()].at) < w.age
 }
 
 // lookup gives the place in the table where h is, or where it would go.
 func (w *window) lookup(h hash) uint64 {
-	mask := uint64(len(w.table) - 1)
+	mask, tag := uint64(len(w.table)-1), cell(h.low)<<tagShift
 	i := h.high & mask
 	for {
-		slot := w.table[i]
-		if slot == 0 || w.ring[slot-1].hash() == h {
+		c := w.table[i]
+		if c == 0 || c&^(1<<tagShift-1) == tag && w.ring[c.index()].hash() == h {
 			return i
 		}
 		i = (i + 1) & mask
@@ -113,27 +134,35 @@ func (w *window) push(e windowEntry) {
 	}
 	i := w.next & uint64(len(w.ring)-1)
 	w.ring[i] = e
-	w.table[w.lookup(e.hash())] = uint32(i) + 1
+	w.point(e.hash(), i)
 	w.next++
+}
+
+// point lets the table find an entry of the ring by its hash.
+func (w *window) point(h hash, index uint64) {
+	at := w.lookup(h)
+	w.table[at] = makeCell(index, h).at((at - h.high) & uint64(len(w.table)-1))
 }
 
 func (w *window) grow() {
 	old := w.ring
 	size := max(2*len(old), leastEntries)
-	w.ring, w.table = make([]windowEntry, size), make([]uint32, 2*size)
+	w.ring, w.table = make([]windowEntry, size), make([]cell, 2*size)
 	for n := w.tail; n < w.next; n++ {
 		i := n & uint64(size-1)
 		w.ring[i] = old[n&uint64(len(old)-1)]
-		w.table[w.lookup(w.ring[i].hash())] = uint32(i) + 1
+		w.point(w.ring[i].hash(), i)
 	}
 }
 
 // drop forgets the oldest entry.
 func (w *window) drop() {
-	i := w.tail & uint64(len(w.ring)-1)
-	at := w.lookup(w.ring[i].hash())
-	if w.table[at] == uint32(i)+1 { // else the hash came again
-		w.free(at)
+	index, mask := w.tail&uint64(len(w.ring)-1), uint64(len(w.table)-1)
+	for at := w.ring[index].high & mask; w.table[at] != 0; at = (at + 1) & mask {
+		if w.table[at].index() == index { // else the hash came again
+			w.free(at)
+			break
+		}
 	}
 	w.tail++
 }
@@ -143,9 +172,13 @@ func (w *window) free(hole uint64) {
 	mask := uint64(len(w.table) - 1)
 	w.table[hole] = 0
 	for i := (hole + 1) & mask; w.table[i] != 0; i = (i + 1) & mask {
-		home := w.ring[w.table[i]-1].high & mask
-		if (i-home)&mask >= (i-hole)&mask {
-			w.table[hole], w.table[i] = w.table[i], 0
+		c := w.table[i]
+		distance := c.distance()
+		if distance == farthest {
+			distance = (i - w.ring[c.index()].high) & mask
+		}
+		if gap := (i - hole) & mask; distance >= gap {
+			w.table[hole], w.table[i] = c.at(distance-gap), 0
 			hole = i
 		}
 	}
