@@ -87,7 +87,7 @@ var metrics = []metric{
 	{"logbridge_sink_memtable_records", "Records in memory that are in no segment yet.", gauge, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().MemtableRows)) }},
 	{"logbridge_sink_oldest_timestamp_seconds", "Event time of the oldest record in a segment; absent without segments.", gauge, nil, readOldest},
-	{"logbridge_sink_forgotten_replay_keys_total", "Replay keys that the bounded window dropped before their time.", counter, nil,
+	{"logbridge_sink_forgotten_keys_total", "Uploads, messages and lines that the bounded windows of duplicates forgot before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
 }
 
@@ -104,7 +104,7 @@ func ofBridge(count func(bridge.Stats) uint64) func(*server, emit) {
 // eachSource reads one count of each source.
 func eachSource(count func(logbridge.Counts) float64) func(*server, emit) {
 	return func(s *server, e emit) {
-		sources := s.sink.Ledger().Sources
+		sources := s.sink.LedgerSources()
 		for _, source := range logbridge.Sources {
 			e(count(sources[source]), string(source))
 		}
@@ -112,7 +112,7 @@ func eachSource(count func(logbridge.Counts) float64) func(*server, emit) {
 }
 
 func readDiscarded(s *server, e emit) {
-	for source, c := range s.sink.Ledger().Sources {
+	for source, c := range s.sink.LedgerSources() {
 		sum := map[string]uint64{}
 		for _, reasons := range []map[string]uint64{c.Refused, c.Dropped} {
 			for reason, n := range reasons {
