@@ -20,7 +20,7 @@ func sent(at time.Time, texts ...string) logbridge.Batch {
 	for _, text := range texts {
 		own, body, _ := strings.Cut(text, " ")
 		r := line("dev_01", body)
-		r.ObservedTime = at
+		r.ObservedTime, r.TimeQuality = at, logbridge.TimeDevice
 		var s int
 		_, _ = fmt.Sscan(own, &s)
 		r.Time = epoch.Add(time.Duration(s) * time.Second)
@@ -324,7 +324,7 @@ func BenchmarkJudge(b *testing.B) {
 		var batch logbridge.Batch
 		for i := range size {
 			r := line(fmt.Sprint("dev_", g), fmt.Sprintf("tick %d: temperature 21.%d, humidity 40, voltage 3.31, free heap %d, uptime %d and all is well here", g*size+i, i, i*7%100000, i))
-			r.Attributes = []logbridge.Attr{{Key: "tag", Value: "sensor.c"}}
+			r.TimeQuality, r.Attributes = logbridge.TimeDevice, []logbridge.Attr{{Key: "tag", Value: "sensor.c"}}
 			batch.Records = append(batch.Records, r)
 		}
 		uploads, err := encodeBatch(batch)

@@ -221,10 +221,12 @@ func hitOf(r logbridge.Record) hit {
 	return hit{time: r.Time.UnixNano(), seq: r.Position.Seq, index: r.Position.Index}
 }
 
+// line is a line without a time of its own, so that equal ones are no duplicates; sent makes such.
 func line(device, text string) logbridge.Record {
 	id := logbridge.DeviceID{Product: "ABCDE12345", Device: device}
 	return logbridge.Record{
-		Time: epoch, ObservedTime: epoch, Source: logbridge.SourceReportLog, Stream: id.Stream(), Severity: logbridge.LevelInfo, Body: text,
+		Time: epoch, ObservedTime: epoch, TimeQuality: logbridge.TimeReceived,
+		Source: logbridge.SourceReportLog, Stream: id.Stream(), Severity: logbridge.LevelInfo, Body: text,
 	}
 }
 
@@ -268,7 +270,6 @@ func TestRedeliveryIsStoredOnce(t *testing.T) {
 		at = at.Add(after)
 		r := line("dev_01", "heartbeat"+strings.Repeat(".", 3000))
 		r.ObservedTime = at
-		r.TimeQuality = logbridge.TimeReceived // so that only the message tells
 		delivery := logbridge.FirstDelivery
 		if dup {
 			delivery = logbridge.Redelivery

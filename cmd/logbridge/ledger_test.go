@@ -325,14 +325,7 @@ func wantLedgerCommand(t *testing.T, s *process, l logbridge.Ledger) {
 	if text := s.run("ledger", "-o", "json"); !strings.HasPrefix(text, `{"since":`) || !strings.Contains(text, `"streams":[`) {
 		t.Errorf("as JSON:\n%s", text)
 	}
-	req, err := http.NewRequest(http.MethodGet, s.url()+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	metrics, err := call(&http.Client{Timeout: patience}, req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	metrics := s.metrics()
 	for source, c := range l.Sources {
 		for _, reasons := range []map[string]uint64{c.Refused, c.Dropped} {
 			for reason, n := range reasons {
