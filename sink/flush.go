@@ -40,7 +40,9 @@ func (l *Log) writeFrozen(fr *frozen) (*segment, error) {
 	if err := saveWindow(l.cfg.Dir, &fr.window); err != nil {
 		return nil, err
 	}
-	if err := saveLedger(l.cfg.Dir, fr.last, fr.ledger); err != nil {
+	var encoded []byte
+	encoded, l.ledgerOrder = fr.ledger.encode(l.ledgerOrder)
+	if err := saveLedger(l.cfg.Dir, fr.last, encoded); err != nil {
 		return nil, err
 	}
 	path, err := writeSegment(l.cfg.Dir, fr.table.snapshot(), fr.first, fr.last)

@@ -42,11 +42,11 @@ func parseLedgerName(s string) (last uint64, ok bool) {
 	return last, err == nil && s == ledgerName(last)
 }
 
-func (s ledgerState) encode() []byte {
-	slices.SortFunc(s.entries, func(a, b ledgerEntry) int {
-		return cmp.Or(cmp.Compare(a.stream, b.stream), cmp.Compare(a.source, b.source))
-	})
-	b := append(make([]byte, 0, 1<<10+16*len(s.entries)), ledgerMagic...)
+// encode makes a checkpoint. sorted is what it returned for an earlier state of the ledger, or nil: streams only come, so
+// their order need not be found each time.
+func (s ledgerState) encode(sorted []uint32) (b []byte, order []uint32) {
+	order = s.order(sorted)
+	b = append(make([]byte, 0, 1<<10+16*len(s.entries)), ledgerMagic...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.since))
 	reasons, number := s.reasons()
 	b = binary.AppendUvarint(b, uint64(len(reasons)))
@@ -55,7 +55,7 @@ func (s ledgerState) encode() []byte {
 	}
 	b = binary.AppendUvarint(b, uint64(len(s.entries)))
 	before := ""
-	for i := range s.entries {
+	for _, i := range order {
 		e := &s.entries[i]
 		shared := 0
 		for shared < min(len(before), len(e.stream)) && before[shared] == e.stream[shared] {
@@ -75,7 +75,22 @@ func (s ledgerState) encode() []byte {
 		}
 		before = e.stream
 	}
-	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.LittleEndian.AppendUint32(b, crc32.Checksum(b, castagnoli)), order
+}
+
+// order gives the places of the entries by stream and source.
+func (s ledgerState) order(sorted []uint32) []uint32 {
+	if len(sorted) == len(s.entries) {
+		return sorted
+	}
+	for i := len(sorted); i < len(s.entries); i++ {
+		sorted = append(sorted, uint32(i))
+	}
+	slices.SortFunc(sorted, func(a, b uint32) int {
+		x, y := &s.entries[a], &s.entries[b]
+		return cmp.Or(cmp.Compare(x.stream, y.stream), cmp.Compare(x.source, y.source))
+	})
+	return sorted
 }
 
 // reasons lists all reasons, and gives each its number.
@@ -193,9 +208,10 @@ func (l *ledger) restore(s ledgerState) {
 	}
 }
 
-func saveLedger(dir string, last uint64, s ledgerState) error {
+// saveLedger writes a checkpoint as encode made it.
+func saveLedger(dir string, last uint64, encoded []byte) error {
 	_, err := replaceFile(dir, "ledger", func(f *os.File) (string, error) {
-		_, err := f.Write(s.encode())
+		_, err := f.Write(encoded)
 		return ledgerName(last), err
 	})
 	return err

@@ -63,6 +63,9 @@ type Log struct {
 	began      time.Time     // when active got its first group
 	written    chan struct{} // closed when no segment is being written
 
+	// Of whoever writes a segment, one at a time.
+	ledgerOrder []uint32 // of the last checkpoint
+
 	mu       sync.RWMutex
 	active   *memtable
 	first    uint64  // sequence after the last one of frozen or segments

@@ -93,7 +93,7 @@ func TestCrashAtEachPointOfAFlush(t *testing.T) {
 			func() error { return os.WriteFile(filepath.Join(dir, "window"+tmpSuffix), []byte("half"), 0o600) },
 			func() error { return saveWindow(dir, &fr.window) },
 			func() error { return os.WriteFile(filepath.Join(dir, "ledger"+tmpSuffix), []byte("half"), 0o600) },
-			func() error { return saveLedger(dir, fr.last, fr.ledger) },
+			func() error { return saveLedger(dir, fr.last, encoded(fr.ledger)) },
 			func() error {
 				path, err := writeSegment(dir, fr.table.snapshot(), fr.first, fr.last)
 				if err != nil {
