@@ -15,6 +15,7 @@ type duplicates struct {
 	lines     *window // lines with their device's own time
 	again     map[hash]uint32
 	scratch   []byte
+	hashes    []hash // of the lines of an upload
 
 	// saved is the end of what the files of the windows hold (window_file.go).
 	saved      uint64
@@ -82,12 +83,20 @@ func (d *duplicates) repeats(u *uploadHead) bool {
 func (d *duplicates) judgeLines(u *uploadHead, rows []parsedRow) {
 	now, begin := seconds(u.received), d.lines.next
 	clear(d.again)
+	d.hashes = d.hashes[:0]
 	for i := range rows {
-		r := &rows[i]
+		h := hash{}
+		if rows[i].ownTime() {
+			h = d.lineHash(u, &rows[i].row)
+		}
+		d.hashes = append(d.hashes, h)
+	}
+	d.lines.touch(d.hashes)
+	for i := range rows {
+		r, h := &rows[i], d.hashes[i]
 		if !r.ownTime() {
 			continue
 		}
-		h := d.lineHash(u, &r.row)
 		number, known := d.lines.find(h, now)
 		if known {
 			// The first occurrence in this upload was either stored by it, or is a duplicate and noted in again.

@@ -51,6 +51,7 @@ type window struct {
 	// Entries are numbered from 0 on and never again; those from tail up to next are remembered.
 	tail, next uint64
 	overflow   atomic.Uint64 // entries forgotten before their time
+	touched    cell          // means nothing; it keeps the loads of touch
 }
 
 // cell is a place in the table: 21 bits of index in the ring + 1, 0 when it is free; 5 bits of its distance from where its
@@ -93,6 +94,19 @@ func (w *window) find(h hash, now int64) (number uint64, ok bool) {
 	}
 	mask := uint64(len(w.ring) - 1)
 	return w.tail + (c.index()-w.tail)&mask, w.age == 0 || now-int64(w.ring[c.index()].at) < w.age
+}
+
+// touch loads what the next puts of these hashes will look at: places far apart, which the processor fetches side by side
+// here and one after the other later.
+func (w *window) touch(hashes []hash) {
+	if len(w.table) == 0 {
+		return
+	}
+	mask := uint64(len(w.table) - 1)
+	for i, h := range hashes {
+		oldest := w.ring[(w.tail+uint64(i))&uint64(len(w.ring)-1)]
+		w.touched ^= w.table[h.high&mask] ^ w.table[oldest.high&mask]
+	}
 }
 
 // lookup gives the place in the table where h is, or where it would go.
