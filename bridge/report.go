@@ -29,7 +29,9 @@ func (b *Bridge) report(ctx context.Context, id logbridge.DeviceID, m logbridge.
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.AppendTimeout)
 	defer cancel()
-	batch := logbridge.Batch{Records: records(id, lines, received)}
+	batch := logbridge.Batch{ // a message does not say when it was sent
+		Records: tencent.Records(lines, logbridge.SourceMQTT, id.Stream(), received, time.Time{}),
+	}
 	if m.QoS > 0 {
 		batch.ReplayKey, batch.Delivery = replayKey(id, m.Payload), logbridge.FirstDelivery
 		if m.Dup {
@@ -77,15 +79,6 @@ func (b *Bridge) drop(id logbridge.DeviceID, err error, lines int) {
 	case errors.Is(err, logbridge.ErrInvalid):
 		b.counter.Drop(logbridge.SourceMQTT, id.Stream(), reasonInvalid, lines)
 	}
-}
-
-func records(id logbridge.DeviceID, lines []tencent.Line, received time.Time) []logbridge.Record {
-	stream := id.Stream()
-	records := make([]logbridge.Record, len(lines))
-	for i, line := range lines {
-		records[i] = line.Record(logbridge.SourceMQTT, stream, received)
-	}
-	return records
 }
 
 func mostVerbose(lines []tencent.Line) (level logbridge.Level) {

@@ -21,7 +21,7 @@ func TestReportIsAppended(t *testing.T) {
 	p := newParts(t, Config{})
 	s := newSession(dev1)
 	began := time.Now()
-	payload := []byte("INF|2026-11-21 10:55:44|main.c|started\nDBG|no time\nWRNplain\n")
+	payload := []byte("INF|2024-11-21 10:55:44|main.c|started\nDBG|no time\nWRNplain\n")
 	m := logbridge.Message{Topic: tencent.ReportTopic(dev1), Payload: payload, QoS: 1}
 	if err := p.Handle(context.Background(), s, m); err != nil {
 		t.Fatal(err)
@@ -39,7 +39,7 @@ func TestReportIsAppended(t *testing.T) {
 			Stream: dev1.Stream(), Severity: level, Body: body, Attributes: attrs}
 	}
 	want := []logbridge.Record{
-		record(time.Date(2026, 11, 21, 2, 55, 44, 0, time.UTC), logbridge.TimeDevice, logbridge.LevelInfo, "started",
+		record(time.Date(2024, 11, 21, 2, 55, 44, 0, time.UTC), logbridge.TimeDevice, logbridge.LevelInfo, "started",
 			logbridge.Attr{Key: "tag", Value: "main.c"}),
 		record(received, logbridge.TimeReceived, logbridge.LevelDebug, "no time"),
 		record(received, logbridge.TimeReceived, logbridge.LevelWarn, "plain"),
@@ -59,6 +59,38 @@ func TestReportIsAppended(t *testing.T) {
 	p.levels.expect(t, dev1, logbridge.LineSeen, logbridge.LevelDebug)
 	if len(p.levels.observed) > 0 {
 		t.Error("more than one line seen for a message")
+	}
+}
+
+// TestReportTimes: a message is judged by the time of its receipt alone.
+func TestReportTimes(t *testing.T) {
+	p := newParts(t, Config{})
+	shanghai := products{}.Location(dev1.Product)
+	future := time.Now().Add(3 * time.Hour).Truncate(time.Second)
+	text := future.In(shanghai).Format("2006-01-02 15:04:05")
+	number := fmt.Sprintf(`{"time":%d,"message":"later"}`, future.Add(time.Minute).UnixMilli())
+	if err := p.Handle(context.Background(), newSession(dev1), report(`["INF|`+text+`|a.c|first",`+number+`]`, false)); err != nil {
+		t.Fatal(err)
+	}
+	got := receive(t, "batch", p.log.batches).Records
+	if len(got) != 2 || !got[1].Time.Equal(got[1].ObservedTime) || !got[0].Time.Equal(got[1].Time.Add(-time.Minute)) {
+		t.Fatalf("records %+v", got)
+	}
+	for i, want := range [][]logbridge.Attr{
+		{{Key: "tag", Value: "a.c"}, {Key: "time_raw", Value: text}},
+		{{Key: "time_raw", Value: future.Add(time.Minute).UTC().Format(time.RFC3339)}},
+	} {
+		if got[i].TimeQuality != logbridge.TimeShifted || !reflect.DeepEqual(got[i].Attributes, want) {
+			t.Errorf("line %d: %+v, want attributes %v", i, got[i], want)
+		}
+	}
+	backlog := time.Now().Add(-1000 * time.Hour).Truncate(time.Second)
+	line := "INF|" + backlog.In(shanghai).Format("2006-01-02 15:04:05") + "|a.c|old"
+	if err := p.Handle(context.Background(), newSession(dev1), report(line, false)); err != nil {
+		t.Fatal(err)
+	}
+	if r := receive(t, "batch", p.log.batches).Records[0]; r.TimeQuality != logbridge.TimeDevice || !r.Time.Equal(backlog) || len(r.Attributes) != 1 {
+		t.Errorf("backlog: %+v", r)
 	}
 }
 

@@ -73,7 +73,8 @@ func (b *Broker) noteLogin(result loginResult, id logbridge.DeviceID, remote str
 		return
 	}
 	last := b.counters.refusedLogged.Load()
-	if now.UnixNano()-last < int64(refusedLogPause) || !b.counters.refusedLogged.CompareAndSwap(last, now.UnixNano()) {
+	pause := time.Duration(now.UnixNano() - last) // negative when the clock was set back: then nothing is held back
+	if pause >= 0 && pause < refusedLogPause || !b.counters.refusedLogged.CompareAndSwap(last, now.UnixNano()) {
 		return
 	}
 	b.log.Info("mqtt: login refused", "device", id.String(), "reason", result.String(), "remote", remote,

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -96,6 +97,21 @@ func TestLogin(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// Refused logins are logged once in a pause, and at once again when the clock was set back.
+func TestRefusedLoginsAreLoggedInMeasure(t *testing.T) {
+	b := bound(t, Config{}, newRecorder())
+	defer run(t, b)()
+	var out strings.Builder
+	b.log = slog.New(slog.NewTextHandler(&out, nil))
+	now := time.Now()
+	for _, at := range []time.Duration{0, time.Millisecond, refusedLogPause, -time.Hour, -time.Hour + time.Millisecond} {
+		b.noteLogin(loginWrongPassword, dev1, "peer", now.Add(at))
+	}
+	if n := strings.Count(out.String(), "login refused"); n != 3 {
+		t.Errorf("%d lines, want 3:\n%s", n, out.String())
 	}
 }
 

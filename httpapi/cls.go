@@ -133,7 +133,10 @@ func (s *Server) clsQuery(c echo.Context, headers ...[2]string) error {
 	return s.appendCLS(c, group, stream, received)
 }
 
+// appendCLS stores the logs of a request. Their times are of the clock of a browser; the request does not say when it was
+// sent.
 func (s *Server) appendCLS(c echo.Context, g cls.Group, stream logbridge.Stream, received time.Time) error {
 	records := cls.Records(g, stream, received, clientIP(c.Request()))
+	logbridge.RepairTimes(records, time.Time{}, nil)
 	return s.append(c.Request().Context(), logbridge.Batch{Records: records}, stream)
 }

@@ -22,8 +22,6 @@ const (
 	maxDeviceBody = 4 << 20
 	// maxHeaderField bounds a signature header; an RSA signature of a 4096-bit key is 684 characters.
 	maxHeaderField = 1024
-	// noClock is what the C SDK sends when it was built without the system time (tencent-iot.md 4.4).
-	noClock = 1609430400
 )
 
 // tencentGateways are the hosts that the SDKs sign whatever address they were told to use (tencent-iot.md 4, 4.3).
@@ -183,7 +181,7 @@ func (s *Server) verifyUpload(r *http.Request, sig tencent.Signature, u tencent.
 	case err != nil:
 		return "", refuse(badAuth, stream, len(u.Messages), err)
 	}
-	if err := s.checkSkew(sig.Timestamp, now); err != nil {
+	if err := s.checkSkew(sig, now); err != nil {
 		return "", refuse(expired, stream, len(u.Messages), err)
 	}
 	return stream, nil
@@ -191,15 +189,12 @@ func (s *Server) verifyUpload(r *http.Request, sig tencent.Signature, u tencent.
 
 // checkSkew is off by default. Devices without a clock send 0 or a constant; they are always let through
 // (tencent-iot.md 4.4).
-func (s *Server) checkSkew(timestamp string, now time.Time) error {
+func (s *Server) checkSkew(sig tencent.Signature, now time.Time) error {
 	if s.cfg.DeviceSkew == 0 {
 		return nil
 	}
-	sent, err := strconv.ParseInt(timestamp, 10, 64)
-	if err == nil && (sent == 0 || sent == noClock) {
-		return nil
-	}
-	if err == nil && now.Sub(time.Unix(sent, 0)).Abs() <= s.cfg.DeviceSkew {
+	sent, err := sig.Sent()
+	if err == nil && (sent.IsZero() || now.Sub(sent).Abs() <= s.cfg.DeviceSkew) {
 		return nil
 	}
 	return fmt.Errorf("the timestamp is more than %s from the server's time %d", s.cfg.DeviceSkew, now.Unix())
@@ -211,15 +206,16 @@ func (s *Server) storeUpload(c echo.Context, sig tencent.Signature, u tencent.Up
 		return nil
 	}
 	loc := s.deps.Products.Location(u.Device.Product)
-	batch := logbridge.Batch{
-		Records:   make([]logbridge.Record, 0, len(u.Messages)),
-		ReplayKey: "reportlog " + u.Device.String() + " " + sig.Nonce + " " + sig.Signature,
-	}
+	lines := make([]tencent.Line, len(u.Messages))
 	verbose := logbridge.LevelOff
-	for _, message := range u.Messages {
-		line := tencent.ParseLine(message, loc)
-		verbose = max(verbose, line.Level)
-		batch.Records = append(batch.Records, line.Record(logbridge.SourceReportLog, stream, received))
+	for i, message := range u.Messages {
+		lines[i] = tencent.ParseLine(message, loc)
+		verbose = max(verbose, lines[i].Level)
+	}
+	sent, _ := sig.Sent() // zero if it is no time
+	batch := logbridge.Batch{
+		Records:   tencent.Records(lines, logbridge.SourceReportLog, stream, received, sent),
+		ReplayKey: "reportlog " + u.Device.String() + " " + sig.Nonce + " " + sig.Signature,
 	}
 	if err := s.append(c.Request().Context(), batch, stream); err != nil {
 		return err

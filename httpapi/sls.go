@@ -214,7 +214,10 @@ func (s *Server) slsQuery(c echo.Context, headers ...[2]string) error {
 	return s.appendSLS(c, sls.Records(group, to.stream, received, clientIP(r)), to)
 }
 
+// appendSLS stores records. Their times are of the clock of a browser, and are repaired by the time of receipt alone: the Date
+// of a signed request is within minutes of it or the request is refused, and may be of another host's clock than the events.
 func (s *Server) appendSLS(c echo.Context, records []logbridge.Record, to slsStore) error {
+	logbridge.RepairTimes(records, time.Time{}, nil)
 	return s.append(c.Request().Context(), logbridge.Batch{Records: records}, to.stream)
 }
 

@@ -54,6 +54,26 @@ func TestRaiseEndsByItself(t *testing.T) {
 	}
 }
 
+// TestEndAfterTheClockWasSet: an end is a time of day. The level is that of the new time at once, the rule goes within
+// lookAgain, and set back means longer.
+func TestEndAfterTheClockWasSet(t *testing.T) {
+	c := newClock()
+	r := open(t, start(t, t.TempDir()), c, Config{})
+	r.run(t)
+	r.set(t, id, debugFor(30*time.Minute))
+	recv(t, r.changes)
+	c.step(-time.Hour)
+	c.advance(time.Hour)
+	r.want(t, id, logbridge.LevelDebug)
+	c.armed()
+	c.step(time.Hour)
+	r.want(t, id, logbridge.LevelError)
+	c.advance(lookAgain)
+	if got := recv(t, r.changes); got.Device != id.Device || r.stored(t, id) {
+		t.Errorf("told of %v, still in the bucket: %v", got, r.stored(t, id))
+	}
+}
+
 func TestEndSurvivesARestart(t *testing.T) {
 	dir := t.TempDir()
 	c := newClock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -62,6 +63,25 @@ func (c *fakeClock) advance(d time.Duration) {
 			ch <- c.t
 			delete(c.alarms, ch)
 		}
+	}
+}
+
+// step sets the clock, as an operator or NTP does: no time passes, and an alarm waits as long as before.
+func (c *fakeClock) step(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+	for ch, t := range c.alarms {
+		c.alarms[ch] = t.Add(d)
+	}
+}
+
+// armed waits until someone waits for an alarm.
+func (c *fakeClock) armed() {
+	for waiting := 0; waiting == 0; runtime.Gosched() {
+		c.mu.Lock()
+		waiting = len(c.alarms)
+		c.mu.Unlock()
 	}
 }
 

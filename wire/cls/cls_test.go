@@ -31,6 +31,8 @@ func TestDecodeJSON(t *testing.T) {
 			Source: "127.0.0.1", Logs: []Log{{Time: at, Fields: attrs("a", "b")}}},
 		`{"logs":[{"time":1700000000000,"contents":{}},{"time":"1700000000000000","contents":{"x":1}},{"contents":{"y":null},"time":null}]}`: {
 			Logs: []Log{{Time: at, Fields: attrs()}, {Time: at, Fields: attrs("x", "1")}, {Fields: attrs("y", "null")}}},
+		`{"logs":[{"time":0,"contents":{}},{"contents":{"a":"b"},"time":"today"},{"time":-7,"contents":{}}]}`: {
+			Logs: []Log{{Fields: attrs()}, {Fields: attrs("a", "b", "time_raw", "today")}, {Fields: attrs("time_raw", "-7")}}},
 		`{"source":null,"filename":"app.js","contextflow":"c","logs":[{"length":3,"contents":{"o":{"a":[true]}}}],"logTags":[]}`: {
 			Filename: "app.js", Logs: []Log{{Fields: attrs("o", `{"a":[true]}`)}}},
 		"{\"logs\":[{\"contents\":{\"e\":\"\xed\xa0\xbd\xed\xb8\x80\",\"bad\":\"\xff\"}}],\"source\":\"null\"}": {

@@ -3,6 +3,7 @@ package cls
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/loose"
@@ -39,8 +40,9 @@ type Log = loose.Event
 
 // DecodeJSON reads the body of POST /tracklog (5.1, 5.3): an object with logs, an array of objects with contents and time,
 // and optionally source and filename; other members are ignored at both levels. Values that are no strings become text:
-// numbers as sent, null as "null", objects and arrays as their JSON. time is a Unix time of any unit (loose.UnixTime). Errors
-// are *Error: MissingContent, InvalidContent, or LogSizeExceed beyond a limit.
+// numbers as sent, null as "null", objects and arrays as their JSON. time is a Unix time of any unit (loose.UnixTime); what
+// cannot be read as one becomes the field logbridge.TimeRawKey. Errors are *Error: MissingContent, InvalidContent, or
+// LogSizeExceed beyond a limit.
 func DecodeJSON(body []byte) (Group, error) {
 	switch {
 	case len(body) == 0:
@@ -109,7 +111,7 @@ func (d *decoder) readLog() {
 			hasContents = true
 			d.readContents()
 		case "time":
-			log.Time, _ = loose.UnixTime(d.in.Text())
+			log.Time = d.readTime()
 		default:
 			d.in.Raw()
 		}
@@ -121,19 +123,32 @@ func (d *decoder) readLog() {
 	d.group.Logs = append(d.group.Logs, log)
 }
 
+// readTime reads a time; zero for null and 0, which say that there is none, and for what is no time, which is kept as a field.
+func (d *decoder) readTime() time.Time {
+	text := d.in.Text()
+	t, ok := loose.UnixTime(text)
+	if !ok && text != "" && text != "0" && text != "null" {
+		d.appendField(logbridge.TimeRawKey, text)
+	}
+	return t
+}
+
 func (d *decoder) readContents() {
 	for d.in.Enter('{'); d.in.Next(); {
 		key := d.in.Key()
-		value := d.in.Text()
-		if len(key) > MaxValue || len(value) > MaxValue {
-			d.in.Fail(LogSizeExceed("a key or value is over %d bytes", MaxValue))
-		}
-		if len(d.fields) == maxFields {
-			d.in.Fail(LogSizeExceed("more than %d fields", maxFields))
-			continue
-		}
-		d.fields = append(d.fields, logbridge.Attr{Key: key, Value: value})
+		d.appendField(key, d.in.Text())
 	}
+}
+
+func (d *decoder) appendField(key, value string) {
+	if len(key) > MaxValue || len(value) > MaxValue {
+		d.in.Fail(LogSizeExceed("a key or value is over %d bytes", MaxValue))
+	}
+	if len(d.fields) == maxFields {
+		d.in.Fail(LogSizeExceed("more than %d fields", maxFields))
+		return
+	}
+	d.fields = append(d.fields, logbridge.Attr{Key: key, Value: value})
 }
 
 // checkSpread bounds source and filename, and what they cost once they stand in each record: as much as a body may be, so

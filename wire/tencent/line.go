@@ -10,22 +10,22 @@ import (
 // lineTime is the time in a line: the device's local time, without a zone (4.1).
 const lineTime = "2006-01-02 15:04:05"
 
-// attrTimeRaw keeps the text of a time that could not be read.
-const attrTimeRaw = "time_raw"
-
 // lineEnd ends each line in Java's one array element, in cached text and in the old frame (4.1, 5).
 const lineEnd = "\n\f"
 
 // Line is one log line of a device.
 type Line struct {
 	Level logbridge.Level
-	// Time is zero when the line has none or one that could not be read; in the latter case Attrs has its text as time_raw.
+	// Time is zero when the line has none or one that could not be read; in the latter case Attrs has its text as
+	// logbridge.TimeRawKey.
 	Time time.Time
 	// Tag is the source file or the tag.
 	Tag  string
 	Text string
 	// Attrs are what a structured report says beside the above (ParseReport).
 	Attrs []logbridge.Attr
+	// timeText is what Time was read from, empty if that was a number.
+	timeText string
 }
 
 // ParseLine reads LEVEL|TIME|FILE or TAG|REST, where REST may hold any further '|' (4.1); LEVEL|TIME|REST, as ESP writes it
@@ -65,10 +65,10 @@ func (l *Line) setTime(text string, loc *time.Location) {
 	}
 	t, err := time.ParseInLocation(lineTime, text, loc)
 	switch {
-	case err == nil:
-		l.Time = t
+	case err == nil && !t.IsZero():
+		l.Time, l.timeText = t, text
 	case text != "":
-		l.Attrs = append(l.Attrs, logbridge.Attr{Key: attrTimeRaw, Value: text})
+		l.Attrs = append(l.Attrs, logbridge.Attr{Key: logbridge.TimeRawKey, Value: text})
 	}
 }
 
@@ -128,7 +128,7 @@ func FormatLine(l Line) string {
 	when := ""
 	if !l.Time.IsZero() {
 		when = l.Time.Format(lineTime)
-	} else if len(l.Attrs) > 0 && l.Attrs[0].Key == attrTimeRaw && looksLikeTime(l.Attrs[0].Value) {
+	} else if len(l.Attrs) > 0 && l.Attrs[0].Key == logbridge.TimeRawKey && looksLikeTime(l.Attrs[0].Value) {
 		when = l.Attrs[0].Value
 	}
 	if when == "" && l.Tag == "" && !strings.HasPrefix(l.Text, "|") && !isWord(letters+l.Text) {

@@ -97,8 +97,8 @@ func (l *Line) setReportTime(text string, loc *time.Location) {
 		l.Time = t
 		return
 	}
-	if t, err := time.Parse(time.RFC3339Nano, text); err == nil {
-		l.Time = t
+	if t, err := time.Parse(time.RFC3339Nano, text); err == nil && !t.IsZero() {
+		l.Time, l.timeText = t, text
 		return
 	}
 	l.setTime(text, loc)

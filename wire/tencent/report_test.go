@@ -99,7 +99,7 @@ func FuzzParseReport(f *testing.F) {
 				}
 			}
 		}
-		if most := 3*len(payload) + len(attrTimeRaw)*len(lines); size > most {
+		if most := 3*len(payload) + len(logbridge.TimeRawKey)*len(lines); size > most {
 			t.Fatalf("%d bytes of text from %d", size, len(payload))
 		}
 	})

@@ -13,7 +13,9 @@ import (
 	"fmt"
 	"hash"
 	"net"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/logbridge/logbridge"
 )
@@ -23,6 +25,22 @@ const shortKey = 24
 
 // Signature holds the four X-TC headers of a signed request as received (4.2).
 type Signature struct{ Algorithm, Timestamp, Nonce, Signature string }
+
+// noClock is the timestamp of a C SDK that was built without the system time (4.4).
+const noClock = 1609430400
+
+// Sent is the timestamp: the time of sending by the device's clock or, with the C SDK, as learned from $sys. It is zero for
+// what devices without a clock send, 0 or a constant (4.4). ErrInvalid if it is no number.
+func (s Signature) Sent() (time.Time, error) {
+	seconds, err := strconv.ParseInt(s.Timestamp, 10, 64)
+	switch {
+	case err != nil:
+		return time.Time{}, fmt.Errorf("%w: timestamp is no number of seconds", logbridge.ErrInvalid)
+	case seconds == 0, seconds == noClock:
+		return time.Time{}, nil
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}
 
 // Keys are what a signature may be made with. The one that the algorithm does not use may be empty.
 type Keys struct {
