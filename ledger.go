@@ -1,5 +1,7 @@
 package logbridge
 
+import "time"
+
 // Counts is one line of the ledger, in log lines; an undecodable request counts as one line. Received is always the sum
 // of the rest.
 type Counts struct {
@@ -11,8 +13,10 @@ type Counts struct {
 }
 
 // Ledger says what became of everything that came in: in all, by source, and by stream. Streams that do not exist count
-// as "unknown".
+// as "unknown", and streams beyond the number that the ledger can keep apart as "other".
 type Ledger struct {
+	// Since is when the first line was counted, nil before.
+	Since   *time.Time        `json:"since,omitempty"`
 	Total   Counts            `json:"total"`
 	Sources map[Source]Counts `json:"sources"`
 	Streams []StreamCounts    `json:"streams"`
@@ -24,5 +28,10 @@ type StreamCounts struct {
 	Counts
 }
 
-// UnknownStream is where the ledger counts what names no existing stream.
-const UnknownStream Stream = "unknown"
+// The streams of the ledger that are none.
+const (
+	// UnknownStream is where the ledger counts what names no existing stream.
+	UnknownStream Stream = "unknown"
+	// OtherStreams is where it counts streams beyond the number that it can keep apart.
+	OtherStreams Stream = "other"
+)

@@ -155,9 +155,7 @@ func (d *device) write(now time.Time, elapsed time.Duration) {
 // announce writes what the C SDK itself says after a change to warn or above (tencent-iot.md 3.2).
 func (d *device) announce(now time.Time, level logbridge.Level) {
 	if level != d.announced && level >= logbridge.LevelWarn {
-		const file, text = "log_mqtt.c", "Upload log level change to: "
-		// The number ends the line, so this one has no id.
-		d.add(tencent.Line{Level: logbridge.LevelWarn, Time: now, Tag: file, Text: text + string('0'+rune(level))})
+		d.add(d.story.announcement(now, level))
 	}
 	d.announced = level
 }

@@ -102,6 +102,14 @@ func (s *story) line(now time.Time, level logbridge.Level, file, text string) te
 	return tencent.Line{Level: level, Time: now, Tag: file, Text: fmt.Sprintf("%s #%s-%d", text, s.boot, s.n)}
 }
 
+// announcement is what the C SDK says after a change of level. The number of the level ends it, so the line's id comes
+// first: without one, the same change twice within a second would be the same line.
+func (s *story) announcement(now time.Time, level logbridge.Level) tencent.Line {
+	s.n++
+	text := fmt.Sprintf("#%s-%d Upload log level change to: %d", s.boot, s.n, level)
+	return tencent.Line{Level: logbridge.LevelWarn, Time: now, Tag: "log_mqtt.c", Text: text}
+}
+
 // fill gives each verb of a text a number.
 func (s *story) fill(text string) string {
 	var args []any

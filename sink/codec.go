@@ -11,10 +11,8 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// A group is what one message of the commit log holds, before compression:
+// An encoded record, as it lies in an upload of a group (group.go):
 //
-//	group   version(1) upload…
-//	upload  text key  byte delivery  int64 time of receipt  uvarint records  record…
 //	record  uvarint length of the rest
 //	        int64 time  int64 observed time (little endian, ns since 1970)
 //	        byte severity | quality<<3   byte source
@@ -22,8 +20,6 @@ import (
 //	text    uvarint length, bytes
 //
 // The indexer keeps the bytes as they are and refers to records by offset.
-
-const groupVersion = 1
 
 // MaxRecord bounds one encoded record in bytes: a group must fit into a message of 1 MiB, which an outside NATS takes by
 // default.
@@ -60,10 +56,10 @@ func encodeBatch(b logbridge.Batch) ([]upload, error) {
 		if key != "" && len(done) > 0 {
 			key = fmt.Sprintf("%s#%d", key, len(done))
 		}
-		head := appendText(make([]byte, 0, len(key)+20), key)
-		head = append(head, byte(b.Delivery))
-		head = binary.LittleEndian.AppendUint64(head, uint64(b.Records[0].ObservedTime.UnixNano()))
-		head = binary.AppendUvarint(head, uint64(n))
+		head := uploadHead{
+			key: []byte(key), delivery: b.Delivery, received: b.Records[0].ObservedTime.UnixNano(),
+			part: uint32(len(done)), records: n,
+		}.encode()
 		done = append(done, upload{head: head, body: body, records: n})
 		body, n = nil, 0
 	}
@@ -175,6 +171,7 @@ type row struct {
 	source         uint8
 	stream, body   []byte
 	attrs          []byte // the encoded attributes, count first
+	texts          []byte // stream, body and attributes, as they are encoded
 }
 
 // decodeRow reads and checks the record whose length prefix is at the start of b and returns what follows it.
@@ -205,7 +202,8 @@ func readRow(b []byte) (row, []byte, error) {
 		return row{}, nil, errCorrupt
 	}
 	var ok bool
-	if r.stream, b, ok = cutText(b[recordHead:]); !ok {
+	r.texts = b[recordHead:]
+	if r.stream, b, ok = cutText(r.texts); !ok {
 		return row{}, nil, errCorrupt
 	}
 	if r.body, b, ok = cutText(b); !ok {
@@ -275,47 +273,4 @@ func (r *row) record(at logbridge.Position) logbridge.Record {
 		})
 	}
 	return rec
-}
-
-// uploadHead is what a group says of an upload before its records.
-type uploadHead struct {
-	key      []byte
-	delivery logbridge.Delivery
-	received int64
-	records  int
-}
-
-// decodeGroup walks a group: begin is called for each upload, each for its records, with the offset of the record and its
-// index in the group. Duplicates have an index as well, so a position never depends on what was one.
-func decodeGroup(raw []byte, begin func(uploadHead), each func(offset int, index uint32, r row)) error {
-	if len(raw) == 0 || raw[0] != groupVersion {
-		return errCorrupt
-	}
-	b, index := raw[1:], uint32(0)
-	for len(b) > 0 {
-		key, rest, ok := cutText(b)
-		const fixed = 1 + 8
-		if !ok || len(rest) < fixed || logbridge.Delivery(rest[0]) > logbridge.Redelivery {
-			return errCorrupt
-		}
-		delivery, received := logbridge.Delivery(rest[0]), int64(binary.LittleEndian.Uint64(rest[1:]))
-		rest = rest[fixed:]
-		count, n := binary.Uvarint(rest)
-		if n <= 0 || count > uint64(len(rest)) {
-			return errCorrupt
-		}
-		b = rest[n:]
-		begin(uploadHead{key, delivery, received, int(count)})
-		for range count {
-			offset := len(raw) - len(b)
-			var r row
-			var err error
-			if r, b, err = decodeRow(b); err != nil {
-				return err
-			}
-			each(offset, index, r)
-			index++
-		}
-	}
-	return nil
 }

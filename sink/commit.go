@@ -48,12 +48,20 @@ const (
 
 	// gatherBytes is the largest group whose appends are waited for: to index it takes far less than to publish it.
 	gatherBytes = 64 << 10
+
+	// reportAge is how long a refusal waits for an append whose group takes it along. A crash loses those that waited.
+	reportAge = time.Second
+
+	// lastReports bounds the groups of reports at the end.
+	lastReports = 64
 )
 
-// waiting is one append on its way: enqueued, committed with its group, indexed, answered.
+// waiting is one append on its way: enqueued, committed with its group, indexed, answered. Or it is a report of the ledger,
+// the last in its group, whose answer nobody waits for.
 type waiting struct {
 	upload
-	done chan result // buffered: the committer and the indexer never wait for a caller that gave up
+	done   chan result // buffered: the committer and the indexer never wait for a caller that gave up
+	report *report     // nil for an append
 }
 
 type result struct {
@@ -146,8 +154,8 @@ func (c *committer) enqueue(uploads []upload) ([]*waiting, error) {
 	return members, nil
 }
 
-// take removes the next group from the queue.
-func (c *committer) take() []*waiting {
+// take removes the next group from the queue and adds what the ledger has to report; alone also when no append waits.
+func (c *committer) take(alone bool) []*waiting {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, size := 0, 1
@@ -163,6 +171,11 @@ func (c *committer) take() []*waiting {
 	}
 	c.bytes -= size - 1
 	c.waits.Store(int64(len(c.queue)))
+	if n > 0 || alone {
+		if w := c.ledger.report(maxGroup - size); w != nil {
+			members = append(members, w)
+		}
+	}
 	return members
 }
 
@@ -172,17 +185,29 @@ func (c *committer) take() []*waiting {
 func (c *committer) run(ctx context.Context) error {
 	defer close(c.out)
 	defer context.AfterFunc(ctx, c.close)()
+	report := time.NewTicker(reportAge)
+	defer report.Stop()
 	for ctx.Err() == nil {
+		var err error
 		select {
 		case <-ctx.Done():
 		case <-c.wake:
-			if err := c.publishAll(); err != nil {
-				return err
-			}
+			err = c.publishAll(false)
+		case <-report.C:
+			err = c.publishAll(true)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	c.close()
-	return c.publishAll()
+	err := c.publishAll(true)
+	for range lastReports {
+		if err == nil && c.ledger.owes() {
+			err = c.publishAll(true)
+		}
+	}
+	return err
 }
 
 // close ends the taking of appends.
@@ -192,11 +217,12 @@ func (c *committer) close() {
 	c.closed = true
 }
 
-func (c *committer) publishAll() error {
-	for members := c.take(); len(members) > 0; members = c.take() {
+// publishAll publishes what waits; report says whether a report of the ledger is worth a group of its own.
+func (c *committer) publishAll(report bool) error {
+	for members := c.take(report); len(members) > 0; members = c.take(false) {
 		g := &group{raw: joinGroup(members), members: members}
 		if err := c.room.check(0); err != nil { // nothing was tried: an outcome that is known
-			c.ledger.refuseGroup(g)
+			c.ledger.refuseGroup(members)
 			g.fail(err)
 			continue
 		}
@@ -210,7 +236,7 @@ func (c *committer) publishAll() error {
 		refused := (*jetstream.APIError)(nil)
 		known := errors.As(err, &refused)
 		if known { // counted before the senders are told
-			c.ledger.refuseGroup(g)
+			c.ledger.refuseGroup(members)
 		}
 		g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
 		if !known {
@@ -242,7 +268,8 @@ func (c *committer) handOver(g *group, took time.Duration) {
 
 // failAll answers what waits when nothing can be committed any more.
 func (c *committer) failAll(err error) {
-	for members := c.take(); len(members) > 0; members = c.take() {
+	for members := c.take(false); len(members) > 0; members = c.take(false) {
+		c.ledger.refuseGroup(members)
 		(&group{members: members}).fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
 	}
 }

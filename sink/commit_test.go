@@ -31,7 +31,7 @@ func (m *mute) PublishMsg(_ context.Context, msg *nats.Msg, _ ...jetstream.Publi
 func TestCommitLogThatDoesNotAnswer(t *testing.T) {
 	js := &mute{}
 	out := make(chan *group, handOverMost)
-	c := newCommitter(js, boundless(), out, newLedger(), slog.New(slog.DiscardHandler))
+	c := newCommitter(js, boundless(), out, newLedger(maxLedgerStreams), slog.New(slog.DiscardHandler))
 	var all []*waiting
 	for range 3 { // each fills a group of its own
 		uploads, err := encodeBatch(logbridge.Batch{Records: []logbridge.Record{line("dev", string(make([]byte, maxGroup/2+1)))}})

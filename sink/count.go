@@ -125,15 +125,15 @@ func floor(t, step int64) int64 {
 	return t - ((t%step)+step)%step
 }
 
-// tally counts codes in intervals of time. Rows of a stream come in order of time, so the interval seldom changes.
-type tally struct {
+// histogram counts codes in intervals of time. Rows of a stream come in order of time, so the interval seldom changes.
+type histogram struct {
 	step    int64
 	counts  map[int64][]uint64
 	at      int64
 	current []uint64
 }
 
-func (t *tally) add(time int64, code int32) {
+func (t *histogram) add(time int64, code int32) {
 	if at := floor(time, t.step); t.current == nil || at != t.at {
 		if t.counts == nil {
 			t.counts = map[int64][]uint64{}
@@ -148,7 +148,7 @@ func (t *tally) add(time int64, code int32) {
 }
 
 // each gives all counts that are not zero.
-func (t *tally) each(fn func(at int64, code int, n uint64) error) error {
+func (t *histogram) each(fn func(at int64, code int, n uint64) error) error {
 	if t.current != nil {
 		t.counts[t.at] = t.current
 	}
@@ -188,7 +188,7 @@ func (v *values) of(name []byte) int32 {
 func (s memSnapshot) count(c *counter) error {
 	var v values
 	code, name := s.valuesOf(c.by, &v)
-	t := tally{step: int64(c.by.Step)}
+	t := histogram{step: int64(c.by.Step)}
 	err := s.matching(c.plan, func(i int) error {
 		t.add(s.rows[i].time, code(&s.rows[i]))
 		if len(v.names) > maxCounts {

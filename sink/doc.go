@@ -19,8 +19,20 @@
 // sequences. A restart reads the last sequence of the newest segment and indexes the stream from the next one on:
 // nothing has to be reconciled, and nothing is stored twice.
 //
-// Replay keys of uploads (logbridge.Batch.ReplayKey) are decided by the indexer in stream order, in a bounded window
-// that is written beside each segment, so a restart decides as the first run did (window.go).
+// What is a duplicate is decided by the indexer in stream order, from nothing but the groups, so that every run over them
+// decides alike: replay keys of uploads (logbridge.Batch.ReplayKey), and lines that carry their device's own time, of which
+// the n-th occurrence in an upload is stored unless an n-th one was within ten minutes (duplicates.go). The windows that
+// remember them are bounded; what they took in since the segment before is written beside each segment (window.go,
+// window_file.go).
+//
+// The ledger is a function of the commit log as well: stored and duplicate are counted as groups are indexed, live or at a
+// restart; what was refused and dropped, which is in no upload, rides as a report in the next group, or after a second in one
+// of its own (ledger.go). A checkpoint beside each segment holds the counts up to its end (ledger_file.go). A crash loses the
+// refusals of the last second, which then were never received; the sums stay exact.
+//
+// At a flush the files of the windows and the ledger are written first, then the segment, then the commit log is
+// shortened, then older files are removed. A restart takes the files for the sequence before the first one that it has to
+// index, and indexes the rest on top; neither merging nor retention of segments touches them.
 //
 // Segments leave the set in three ways: small neighbours are merged (merge.go), the oldest expire (retention.go), and one
 // whose checksum is wrong when it is read twice is set aside under another name, reported and counted, while the queries go

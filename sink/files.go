@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,7 @@ import (
 
 // tmpSuffix marks files that are still being written; a restart removes them.
 const tmpSuffix = ".tmp"
+
 
 // replaceFile writes a file whole or not at all: under a temporary name, synced, renamed to the name that write gives,
 // and the folder synced.
@@ -42,4 +44,21 @@ func syncDir(dir string) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// readBounded reads a file of at most most bytes.
+func readBounded(path string, most int64) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > most {
+		return nil, setAside(path, fmt.Errorf("%w: %d bytes", errCorrupt, info.Size()))
+	}
+	return os.ReadFile(path)
+}
+
+// setAside renames a file that is damaged, as err says, and returns the error with the file's name.
+func setAside(path string, err error) error {
+	return errors.Join(fmt.Errorf("%s: %w", filepath.Base(path), err), os.Rename(path, path+damagedSuffix))
 }

@@ -23,7 +23,8 @@ func (l *Log) writeSegment(ctx context.Context, fr *frozen) {
 		if err == nil {
 			l.stuck.Store(nil)
 			l.install(s)
-			l.dropCommitted(ctx, fr.last)
+			l.duplicates.wrote(&fr.window)
+			l.dropCommitted(ctx, fr)
 			return
 		}
 		l.stuck.Store(&err)
@@ -36,9 +37,15 @@ func (l *Log) writeSegment(ctx context.Context, fr *frozen) {
 	}
 }
 
-// writeFrozen writes window and segment, in this order, and opens the segment.
+// writeFrozen writes windows, ledger and segment, in this order, and opens the segment: a segment that is there says that
+// all before its end is dealt with.
 func (l *Log) writeFrozen(fr *frozen) (*segment, error) {
-	if err := saveWindow(l.cfg.Dir, fr.last, fr.window); err != nil {
+	if err := saveWindow(l.cfg.Dir, &fr.window); err != nil {
+		return nil, err
+	}
+	var encoded []byte
+	encoded, l.ledgerOrder = fr.ledger.encode(l.ledgerOrder)
+	if err := saveLedger(l.cfg.Dir, fr.last, encoded); err != nil {
 		return nil, err
 	}
 	if fr.path == "" {
@@ -71,17 +78,19 @@ func (l *Log) install(s *segment) {
 	}
 }
 
-// dropCommitted lets the commit log forget what is in segments. When it fails, the next segment does it again.
-func (l *Log) dropCommitted(ctx context.Context, last uint64) {
+// dropCommitted lets the commit log forget what is in segments, and then removes the files of windows and ledger that a
+// restart could need only together with what was dropped. When it fails, the next segment does it again.
+func (l *Log) dropCommitted(ctx context.Context, fr *frozen) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
 	// The purge may write a block anew, and JetStream must not meet a full disk.
 	if err := l.room.free(natsd.Reserve / 2); err != nil {
 		l.log.Warn("commit log not shortened", "err", err)
-	} else if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(last+1)); err != nil {
+	} else if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(fr.last+1)); err != nil {
 		l.log.Warn("commit log not shortened", "err", err)
+		return
 	}
-	if err := removeOldWindows(l.cfg.Dir, last); err != nil {
-		l.log.Warn("old replay windows not removed", "err", err)
+	if err := errors.Join(l.duplicates.removeOld(l.cfg.Dir, &fr.window), removeOldLedgers(l.cfg.Dir, fr.last)); err != nil {
+		l.log.Warn("old files not removed", "err", err)
 	}
 }

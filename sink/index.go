@@ -12,7 +12,7 @@ import (
 )
 
 // index takes the committed groups in stream order until the committer has closed the hand-over, and then waits for the
-// segment that is being written. It alone writes to the active memtable and to the window. It ends with an error when a
+// segment that is being written. It alone writes to the active memtable and to the windows. It ends with an error when a
 // committed group cannot be read: what comes behind it must not be answered as if it were there.
 func (l *Log) index(ctx context.Context) error {
 	ticker := time.NewTicker(l.cfg.MemtableAge / 10)
@@ -76,21 +76,18 @@ func (l *Log) next() uint64 {
 	return max(l.last.Seq+1, l.first)
 }
 
-// indexGroup puts a group into the memtable, answers its appends and wakes the tails.
+// indexGroup judges a group, puts it into the memtable, counts it, answers its appends and wakes the tails. A group that
+// cannot be read leaves no trace.
 func (l *Log) indexGroup(g *group) {
-	receipts := make([]logbridge.Receipt, 0, len(g.members))
-	keep := func(u uploadHead) bool {
-		if len(u.key) > 0 && l.window.repeats(u.key, g.seq, u.received, u.delivery) {
-			receipts = append(receipts, logbridge.Receipt{Duplicate: u.records})
-			return false
-		}
-		receipts = append(receipts, logbridge.Receipt{Stored: u.records})
-		return true
-	}
-	err := l.active.add(g, keep, l.ledger.counter(len(g.members) > 0))
+	p := &l.parsed
+	err := p.parse(g.raw)
 	if err != nil {
 		// The bytes are ours and were synced: only a damaged disk or a defect gets here.
 		l.log.Error("a committed group cannot be indexed and is passed over", "seq", g.seq, "err", err)
+	} else {
+		l.duplicates.judge(p)
+		l.active.add(g, p)
+		l.ledger.take(p)
 	}
 	if l.began.IsZero() {
 		l.began = time.Now()
@@ -104,8 +101,25 @@ func (l *Log) indexGroup(g *group) {
 		g.fail(err)
 		return
 	}
-	for i, w := range g.members {
-		w.done <- result{receipt: receipts[i]}
+	g.answer(p)
+}
+
+// answer tells the appends of a group what became of them. They stand in it in their order, and reports behind them.
+func (g *group) answer(p *parsed) {
+	rows := p.rows
+	for i, u := range p.uploads {
+		if i == len(g.members) {
+			return // a group that this process did not commit
+		}
+		var r logbridge.Receipt
+		for _, row := range rows[:u.records] {
+			if row.kept {
+				r.Stored++
+			}
+		}
+		r.Duplicate = u.records - r.Stored
+		rows = rows[u.records:]
+		g.members[i].done <- result{receipt: r}
 	}
 }
 
@@ -142,9 +156,11 @@ func (l *Log) rotate(ctx context.Context) {
 }
 
 func (l *Log) freeze() *frozen {
+	last := l.next() - 1
+	fr := &frozen{table: l.active, last: last, window: l.duplicates.freeze(last), ledger: l.ledger.state()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fr := &frozen{table: l.active, first: l.first, last: l.last.Seq, window: l.window.encode()}
+	fr.first = l.first
 	l.frozen = fr
 	l.active, l.began = newMemtable(), time.Time{}
 	l.first = fr.last + 1
@@ -171,6 +187,13 @@ func (l *Log) recover(ctx context.Context, last uint64) error {
 		l.last = logbridge.Position{}
 	}
 	from := max(last+1, info.State.FirstSeq)
+	// What is before that is in segments, or was in one that is damaged now: it was counted and remembered all the same.
+	if l.duplicates, err = loadDuplicates(l.cfg.Dir, from-1, windowEntries, l.log); err != nil {
+		return err
+	}
+	if l.ledger, err = loadLedger(l.cfg.Dir, from-1, maxLedgerStreams, l.log); err != nil {
+		return err
+	}
 	for seq := from; seq <= info.State.LastSeq; seq++ {
 		g, err := readGroup(ctx, l.stream, seq)
 		if err != nil {

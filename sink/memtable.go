@@ -40,31 +40,22 @@ type rowRef struct {
 
 func newMemtable() *memtable { return &memtable{streamID: map[string]uint32{}} }
 
-// add indexes a group. keep says for each upload whether its records are new; counted is told of every record.
-func (m *memtable) add(g *group, keep func(uploadHead) bool, counted func(r *row, kept bool)) error {
+// add indexes the records of a group that are kept; p is the group taken apart.
+func (m *memtable) add(g *group, p *parsed) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	at := uint32(len(m.groups))
-	before := len(m.rows)
-	kept := false
-	err := decodeGroup(g.raw, func(head uploadHead) {
-		kept = keep(head)
-	}, func(offset int, index uint32, r row) {
-		counted(&r, kept)
-		if kept {
+	at, before := uint32(len(m.groups)), len(m.rows)
+	for i := range p.rows {
+		r := &p.rows[i]
+		if r.kept {
 			m.rows = append(m.rows, rowRef{
-				time: r.time, group: at, offset: uint32(offset), index: index,
-				stream: m.stream(r.stream), severity: r.severity, source: r.source, attrs: attrsAt(g.raw, &r),
+				time: r.time, group: at, offset: r.offset, index: uint32(i),
+				stream: m.stream(r.stream), severity: r.severity, source: r.source, attrs: attrsAt(g.raw, &r.row),
 			})
 		}
-	})
-	if err != nil {
-		m.rows = m.rows[:before]
-		return err
 	}
 	m.groups = append(m.groups, memGroup{g.seq, g.raw})
 	m.bytes += len(g.raw) + (len(m.rows)-before)*int(unsafe.Sizeof(rowRef{}))
-	return nil
 }
 
 // attrsAt is where the attributes of a record of raw are; 0 when it has none.

@@ -10,7 +10,7 @@ import (
 const (
 	// stateRoom is what a flush may write beside the segment's records: the replay window at its bound, and the rest of
 	// the state, the footer and what a group adds to a memtable that is almost full, generously.
-	stateRoom = windowEntries*windowRowSize + 8<<20
+	stateRoom = uint64(maxWindowFile) + 8<<20
 
 	// resumeRoom is what must be free beyond the reserve before a disk that was full takes appends again, so that it does
 	// not change its mind with every group.

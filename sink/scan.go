@@ -53,7 +53,7 @@ type scanner struct {
 	found  []bool
 
 	hits    []hit  // of a query
-	counts  tally  // of a count,
+	counts  histogram  // of a count,
 	counted values // whose codes these are
 }
 

@@ -28,9 +28,11 @@ func benchMemtable(tb testing.TB) memSnapshot {
 				raw = append(append(raw, u.head...), u.body...)
 			}
 		}
-		if err := m.add(&group{seq: seq, raw: raw}, func(uploadHead) bool { return true }, func(*row, bool) {}); err != nil {
+		var p parsed
+		if err := p.parse(raw); err != nil {
 			tb.Fatal(err)
 		}
+		m.add(&group{seq: seq, raw: raw}, &p)
 	}
 	return m.snapshot()
 }

@@ -31,9 +31,11 @@ func tableOf(t testing.TB, first uint64, groups ...[]logbridge.Record) memSnapsh
 			members = append(members, &waiting{upload: u})
 		}
 		g := &group{seq: first + uint64(i), raw: joinGroup(members)}
-		if err := m.add(g, func(uploadHead) bool { return true }, func(*row, bool) {}); err != nil {
+		var p parsed
+		if err := p.parse(g.raw); err != nil {
 			t.Fatal(err)
 		}
+		m.add(g, &p)
 	}
 	return m.snapshot()
 }

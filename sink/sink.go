@@ -22,7 +22,7 @@ import (
 type Config struct {
 	// Dir is the folder of the segments.
 	Dir string
-	// MemtableBytes is the size at which the memtable becomes a segment; default 32 MiB. Twice as much may be in memory
+	// MemtableBytes is the size at which the memtable becomes a segment; default 32 MiB, at most 512 MiB. Twice as much may be in memory
 	// while a segment is being written.
 	MemtableBytes int
 	// MemtableAge is the age at which it becomes one although it is small; default 10 minutes.
@@ -46,6 +46,10 @@ type Config struct {
 	// Now is the clock that RetentionAge goes by; default time.Now.
 	Now func() time.Time
 }
+
+// maxMemtableBytes bounds Config.MemtableBytes: the smallest record takes 23 bytes of its group and a rowRef of 32, so a
+// memtable stays below maxSegmentRows, also when it grows by a group beyond its size.
+const maxMemtableBytes = 512 << 20
 
 func (c *Config) setDefaults() {
 	if c.MemtableBytes == 0 {
@@ -85,9 +89,13 @@ type Log struct {
 	expiredByBytes           atomic.Uint64
 
 	// The indexer's own.
-	window  *window
-	began   time.Time     // when active got its first group
-	written chan struct{} // closed when no segment is being written
+	duplicates *duplicates
+	parsed     parsed
+	began      time.Time     // when active got its first group
+	written    chan struct{} // closed when no segment is being written
+
+	// Of whoever writes a segment, one at a time.
+	ledgerOrder []uint32 // of the last checkpoint
 
 	mu       sync.RWMutex
 	active   *memtable
@@ -102,7 +110,8 @@ type Log struct {
 type frozen struct {
 	table       *memtable
 	first, last uint64
-	window      []byte // the replay window at that point
+	window      frozenWindow // what tells repetitions, at that point
+	ledger      ledgerState
 	path        string // of its file, once written
 }
 
@@ -113,6 +122,9 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	if cfg.Dir == "" {
 		return nil, errors.New("sink: no folder given")
 	}
+	if cfg.MemtableBytes > maxMemtableBytes {
+		return nil, fmt.Errorf("sink: %w: a memtable of %d bytes, at most %d", logbridge.ErrInvalid, cfg.MemtableBytes, maxMemtableBytes)
+	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
@@ -120,7 +132,7 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	l := &Log{
-		cfg: cfg, log: log, room: newRoom(cfg, node.Room, log), ledger: newLedger(),
+		cfg: cfg, log: log, room: newRoom(cfg, node.Room, log),
 		groups: make(chan *group, handOverMost), active: newMemtable(), changed: make(chan struct{}),
 		written: make(chan struct{}), wakeMerge: make(chan struct{}, 1), wakeRetention: make(chan struct{}, 1),
 		queries: newGate(cfg.MaxQueries, cfg.MaxQueriesWaiting), tails: newGate(maxTailsReading, -1),
@@ -131,17 +143,13 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	if l.segments, last, err = loadSegments(cfg.Dir, log); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	if l.window, err = loadWindow(cfg.Dir, last); err != nil {
-		log.Error("replays of uploads from before the restart will be stored again", "err", err)
-		l.window = newWindow()
-	}
 	if l.stream, err = openStream(ctx, node.JetStream(), last, cfg.CommitLogBytes); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	l.commit = newCommitter(node.JetStream(), l.room, l.groups, l.ledger, log)
 	if err := l.recover(ctx, last); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
+	l.commit = newCommitter(node.JetStream(), l.room, l.groups, l.ledger, log)
 	return l, nil
 }
 
@@ -231,7 +239,8 @@ type Stats struct {
 	// Queries are being answered now, tails not counted. QueriesRefused counts those that were too many.
 	Queries        int
 	QueriesRefused uint64
-	// ForgottenKeys counts replay keys that the bounded window dropped before their time.
+	// ForgottenKeys counts uploads, messages and lines that the bounded windows forgot before their time: a repetition of one
+	// would be stored again.
 	ForgottenKeys uint64
 }
 
@@ -240,7 +249,7 @@ func (l *Log) Stats() Stats {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	s := Stats{
-		Segments: len(l.segments.list), ForgottenKeys: l.window.overflow.Load(),
+		Segments: len(l.segments.list), ForgottenKeys: l.duplicates.forgotten(),
 		SetAside: l.segments.aside.Load(), SetAsideRecords: l.segments.asideRows.Load(),
 		ExpiredByAge: l.expiredByAge.Load(), ExpiredByBytes: l.expiredByBytes.Load(), Merges: l.merges.Load(),
 		Queries: int(l.queries.there.Load()), QueriesRefused: uint64(l.queries.refused.Load()),

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"github.com/logbridge/logbridge"
@@ -14,11 +15,14 @@ func BenchmarkAppend(b *testing.B) {
 			e := newEnv(b, Config{})
 			b.SetParallelism(32)
 			b.ReportAllocs()
+			var writers atomic.Int64
 			b.RunParallel(func(pb *testing.PB) {
+				writer := writers.Add(1) // so that no line is like another
 				for i := 0; pb.Next(); i++ {
 					batch := logbridge.Batch{Records: make([]logbridge.Record, size)}
 					for n := range batch.Records {
-						batch.Records[n] = line(fmt.Sprint("dev_", i%1000), fmt.Sprintf("tick %d: temperature 21.%d, humidity 40, voltage 3.31, free heap %d, uptime %d, rssi -%d dBm and all is well here", i, n, i*7%100000, i, i%90))
+						batch.Records[n] = line(fmt.Sprint("dev_", i%1000), fmt.Sprintf("tick %d.%d: temperature 21.%d, humidity 40, voltage 3.31, free heap %d, uptime %d, rssi -%d dBm and all is well", writer, i, n, i*7%100000, i, i%90))
+						batch.Records[n].TimeQuality = logbridge.TimeDevice
 					}
 					if _, err := e.log.Append(b.Context(), batch); err != nil {
 						b.Error(err)

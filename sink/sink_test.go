@@ -38,6 +38,12 @@ func newEnv(t testing.TB, cfg Config) *env {
 
 func (e *env) start() {
 	e.t.Helper()
+	e.run(e.open())
+}
+
+// open opens the folder and runs nothing yet.
+func (e *env) open() *natsd.Node {
+	e.t.Helper()
 	quiet := slog.New(slog.NewTextHandler(testWriter{e.t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	node, err := natsd.New(natsd.Config{Dir: filepath.Join(e.dir, "nats")}, quiet)
 	if err != nil {
@@ -48,6 +54,10 @@ func (e *env) start() {
 	if err != nil {
 		e.t.Fatal(err)
 	}
+	return node
+}
+
+func (e *env) run(node *natsd.Node) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -58,6 +68,16 @@ func (e *env) start() {
 		node.Run(ctx)
 	}()
 	e.stop = sync.OnceFunc(func() { cancel(); <-done })
+}
+
+// segments waits until that many segments are written.
+func (e *env) segments(n int) {
+	e.t.Helper()
+	for deadline := time.Now().Add(time.Minute); e.log.Stats().Segments < n; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			e.t.Fatalf("%d segments, want %d", e.log.Stats().Segments, n)
+		}
+	}
 }
 
 func (e *env) restart() {
@@ -201,10 +221,12 @@ func hitOf(r logbridge.Record) hit {
 	return hit{time: r.Time.UnixNano(), seq: r.Position.Seq, index: r.Position.Index}
 }
 
+// line is a line without a time of its own, so that equal ones are no duplicates; sent makes such.
 func line(device, text string) logbridge.Record {
 	id := logbridge.DeviceID{Product: "ABCDE12345", Device: device}
 	return logbridge.Record{
-		Time: epoch, ObservedTime: epoch, Source: logbridge.SourceReportLog, Stream: id.Stream(), Severity: logbridge.LevelInfo, Body: text,
+		Time: epoch, ObservedTime: epoch, TimeQuality: logbridge.TimeReceived,
+		Source: logbridge.SourceReportLog, Stream: id.Stream(), Severity: logbridge.LevelInfo, Body: text,
 	}
 }
 
@@ -441,7 +463,7 @@ func TestAppendWithoutRoomOrAfterClose(t *testing.T) {
 	if got := e.log.Ledger().Total; got.Received != 1 || got.Refused[reasonUnavailable] != 1 {
 		t.Errorf("ledger %+v", got)
 	}
-	c := &committer{wake: make(chan struct{}, 1)}
+	c := &committer{ledger: newLedger(maxLedgerStreams), wake: make(chan struct{}, 1)}
 	u := upload{body: make([]byte, maxGroup), records: 1}
 	for range maxWaiting / maxGroup {
 		if _, err := c.enqueue([]upload{u}); err != nil {
@@ -451,7 +473,7 @@ func TestAppendWithoutRoomOrAfterClose(t *testing.T) {
 	if _, err := c.enqueue([]upload{u, u}); !errors.Is(err, logbridge.ErrUnavailable) {
 		t.Errorf("append beyond the bound: %v", err)
 	}
-	if got := len(c.take()); got != 1 {
+	if got := len(c.take(true)); got != 1 {
 		t.Errorf("group of %d uploads that fill one each", got)
 	}
 }

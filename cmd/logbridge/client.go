@@ -31,8 +31,8 @@ const usualTokenFile = "data/admin-token"
 // callTimeout bounds a call that is no stream.
 const callTimeout = 30 * time.Second
 
-// mostAnswer bounds an answer that is read whole; the largest is a page of devices.
-const mostAnswer = 16 << 20
+// mostAnswer bounds an answer that is read whole; the largest is the ledger of 100 000 streams.
+const mostAnswer = 64 << 20
 
 // api is a connection to the operator API.
 type api struct {

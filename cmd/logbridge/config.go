@@ -124,7 +124,7 @@ const leastToken = 16
 // The memtable's size: a segment of less than a few pages is all overhead, and a restart indexes a whole memtable.
 const (
 	leastMemtable = 64 << 10
-	mostMemtable  = 1 << 30
+	mostMemtable  = 512 << 20
 )
 
 // Retention works on whole segments: below these there would be little that is kept at all.

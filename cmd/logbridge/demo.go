@@ -140,6 +140,8 @@ func (d *demo) tell(web, admin, mqtt string) error {
   %[5]s level set %[6]s/dev-01 debug --for 5m --reason demo
   %[5]s logs -f -p %[6]s -d dev-01 --since 10s
   %[5]s level ls
+  # what became of every line
+  %[5]s ledger
   # be a device yourself, with the stock MQTT tools
   %[5]s device add %[6]s/my-own
   %[5]s device login %[6]s/my-own

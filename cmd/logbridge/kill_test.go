@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/tencent"
 )
 
@@ -178,9 +179,15 @@ func TestKillLosesNothing(t *testing.T) {
 func (w *witness) check(t *testing.T, s *process) map[string]int {
 	t.Helper()
 	stored := map[string]int{}
-	for _, source := range []string{"mqtt", "reportlog", "sls", "cls"} {
-		for _, line := range bodies(s.records("source=" + source)) {
+	ledger := s.ledger()
+	wantLedgerSum(t, ledger)
+	for _, source := range []logbridge.Source{"mqtt", "reportlog", "sls", "cls"} {
+		lines := bodies(s.records("source=" + string(source)))
+		for _, line := range lines {
 			stored[line]++
+		}
+		if n := ledger.Sources[source].Stored; n != uint64(len(lines)) {
+			t.Errorf("the ledger says that %d lines of %s are stored, and there are %d", n, source, len(lines))
 		}
 	}
 	w.mu.Lock()

@@ -31,6 +31,7 @@ type commands struct {
 	Serve   serveCmd   `cmd:"" help:"Run the server."`
 	Level   levelCmd   `cmd:"" help:"Say how much a device or a product logs."`
 	Logs    logsCmd    `cmd:"" help:"Read what was logged, or follow it."`
+	Ledger  ledgerCmd  `cmd:"" help:"Say what became of everything that came in."`
 	Device  deviceCmd  `cmd:"" help:"Register and look at devices."`
 	Sim     simCmd     `cmd:"" help:"Simulate a fleet of devices against a running server."`
 	Version versionCmd `cmd:"" help:"Print the version."`

@@ -102,7 +102,7 @@ var metrics = []metric{
 		ofSink(func(st sink.Stats) uint64 { return uint64(st.Queries) })},
 	{"logbridge_sink_queries_refused_total", "Queries refused because as many as may be were being answered.", counter, nil,
 		ofSink(func(st sink.Stats) uint64 { return st.QueriesRefused })},
-	{"logbridge_sink_forgotten_replay_keys_total", "Replay keys that the bounded window dropped before their time.", counter, nil,
+	{"logbridge_sink_forgotten_keys_total", "Uploads, messages and lines that the bounded windows of duplicates forgot before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
 }
 
@@ -124,7 +124,7 @@ func ofBridge(count func(bridge.Stats) uint64) func(*server, emit) {
 // eachSource reads one count of each source.
 func eachSource(count func(logbridge.Counts) float64) func(*server, emit) {
 	return func(s *server, e emit) {
-		sources := s.sink.Ledger().Sources
+		sources := s.sink.LedgerSources()
 		for _, source := range logbridge.Sources {
 			e(count(sources[source]), string(source))
 		}
@@ -132,7 +132,7 @@ func eachSource(count func(logbridge.Counts) float64) func(*server, emit) {
 }
 
 func readDiscarded(s *server, e emit) {
-	for source, c := range s.sink.Ledger().Sources {
+	for source, c := range s.sink.LedgerSources() {
 		sum := map[string]uint64{}
 		for _, reasons := range []map[string]uint64{c.Refused, c.Dropped} {
 			for reason, n := range reasons {

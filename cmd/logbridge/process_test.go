@@ -240,3 +240,17 @@ func (s *process) records(query string) []found {
 	}
 	return list
 }
+
+// metrics is what the server serves to Prometheus.
+func (s *process) metrics() string {
+	s.place.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, s.url()+"/metrics", nil)
+	if err != nil {
+		s.place.t.Fatal(err)
+	}
+	text, err := call(&http.Client{Timeout: patience}, req)
+	if err != nil {
+		s.place.t.Fatal(err)
+	}
+	return text
+}

@@ -98,14 +98,7 @@ func TestMetricsNameNoDevice(t *testing.T) {
 	dev.report("INFone", "INFtwo")
 	s.knock(t)
 	s.run("level", "set", "ABCDE12345/dev_01", "debug", "--for", "5m", "--reason", "metrics")
-	req, err := http.NewRequest(http.MethodGet, s.url()+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	text, err := call(&http.Client{Timeout: patience}, req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := s.metrics()
 	for _, want := range []string{
 		`logbridge_stored_lines_total{source="mqtt"} 2`, `logbridge_level_overrides{level="debug"} 1`, "logbridge_mqtt_sessions 1",
 		`logbridge_mqtt_connects_total{result="accepted"} 1`, `logbridge_level_push_total{result="sent"} 1`, "logbridge_mqtt_reports_total 1", "logbridge_mqtt_no_connect_total 1", "go_goroutines",

@@ -1,0 +1,101 @@
+package sink
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// Refuse counts lines that were refused before Append: the sender was told. stream is empty when it names none that
+// exists. What Append itself refuses as unavailable is counted by Append, when its outcome is known.
+func (l *Log) Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
+	l.ledger.lose(false, source, stream, reason, lines)
+}
+
+// Drop counts lines that were acknowledged and not stored, since their sender would repeat them for ever.
+func (l *Log) Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
+	l.ledger.lose(true, source, stream, reason, lines)
+}
+
+// Ledger gives all counts: in all, by source and by stream.
+func (l *Log) Ledger() logbridge.Ledger { return l.ledger.answer() }
+
+// answer copies under the lock and sums without it: there may be many streams.
+func (l *ledger) answer() logbridge.Ledger {
+	l.mu.Lock()
+	entries, sources := slices.Clone(l.entries), slices.Clone(l.sources)
+	unreported, since := l.unreported(), l.since
+	l.mu.Unlock()
+	var out logbridge.Ledger
+	if since != 0 {
+		at := time.Unix(0, since).UTC()
+		out.Since = &at
+	}
+	out.Sources, out.Total = sumSources(sources, unreported)
+	out.Streams = sumStreams(entries, unreported)
+	return out
+}
+
+// LedgerSources gives the counts by source, which costs the same however many streams there are.
+func (l *Log) LedgerSources() map[logbridge.Source]logbridge.Counts {
+	l.ledger.mu.Lock()
+	sources, unreported := slices.Clone(l.ledger.sources), l.ledger.unreported()
+	l.ledger.mu.Unlock()
+	out, _ := sumSources(sources, unreported)
+	return out
+}
+
+// sumSources gives the counts of each source that has any, and of all.
+func sumSources(sources []tally, unreported []lost) (map[logbridge.Source]logbridge.Counts, logbridge.Counts) {
+	for _, c := range unreported {
+		sources[c.source].lose(c.lostKey, c.lines)
+	}
+	out, total := map[logbridge.Source]logbridge.Counts{}, newCounts()
+	for i, t := range sources {
+		c := newCounts()
+		t.addTo(&c)
+		t.addTo(&total)
+		if c.Received > 0 {
+			out[logbridge.Sources[i]] = c
+		}
+	}
+	return out, total
+}
+
+// sumStreams gives the counts of each stream, sorted by name.
+func sumStreams(entries []ledgerEntry, unreported []lost) []logbridge.StreamCounts {
+	for _, c := range unreported {
+		e := ledgerEntry{stream: string(c.stream)}
+		e.lose(c.lostKey, c.lines)
+		entries = append(entries, e)
+	}
+	slices.SortFunc(entries, func(a, b ledgerEntry) int { return cmp.Compare(a.stream, b.stream) })
+	out := []logbridge.StreamCounts{}
+	for i, e := range entries {
+		if i == 0 || entries[i-1].stream != e.stream {
+			out = append(out, logbridge.StreamCounts{Stream: logbridge.Stream(e.stream), Counts: newCounts()})
+		}
+		e.addTo(&out[len(out)-1].Counts)
+	}
+	return out
+}
+
+func newCounts() logbridge.Counts {
+	return logbridge.Counts{Refused: map[string]uint64{}, Dropped: map[string]uint64{}}
+}
+
+func (t *tally) addTo(c *logbridge.Counts) {
+	c.Stored += t.stored
+	c.Duplicate += t.duplicate
+	c.Received += t.stored + t.duplicate
+	for _, l := range t.lost {
+		to := c.Refused
+		if l.dropped {
+			to = c.Dropped
+		}
+		to[l.reason] += l.lines
+		c.Received += l.lines
+	}
+}
