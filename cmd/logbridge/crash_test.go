@@ -1,0 +1,87 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// The scenarios of "make crash" are the tests that are named TestCrash…: each breaks the running program in one way and
+// counts what became of the lines that it had acknowledged. Here they run a few rounds each; "make crash" runs them for
+// some minutes and prints a table.
+
+// longRun, in the environment, asks for the long scenarios and the table.
+const longRun = "LOGBRIDGE_TEST_CRASH"
+
+// crashConfig has small memtables, so that segments are written, renamed and dropped from the commit log all the time.
+const crashConfig = e2eConfig + "memtable_bytes: 65536\n"
+
+// rounds chooses how many a scenario has.
+func rounds(short, long int) int {
+	if os.Getenv(longRun) != "" {
+		return long
+	}
+	return short
+}
+
+// crashTable is what "make crash" prints, a row as soon as it is known.
+type crashTable struct {
+	mu      sync.Mutex
+	rows    int
+	skipped int
+	bad     int
+}
+
+var crashes crashTable
+
+const crashRow = "%-34s %6s %12s %7s %6s   %s\n"
+
+// row enters the result of a scenario, and fails its test when a line was lost or is there twice.
+func (c *crashTable) row(t testing.TB, scenario string, rounds int, sum tally, note string) {
+	t.Helper()
+	what := sum.bad()
+	if sum.acked == 0 {
+		what = "nothing was acknowledged: this proves nothing"
+	}
+	if what != "" {
+		t.Error(what)
+	}
+	c.print(fmt.Sprintf(crashRow, scenario, fmt.Sprint(rounds), fmt.Sprint(sum.acked), fmt.Sprint(sum.found), fmt.Sprint(sum.twice), note))
+	t.Logf("%d rounds, %d acknowledged, %d found, %d twice; %s", rounds, sum.acked, sum.found, sum.twice, note)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.rows++
+	if t.Failed() {
+		c.bad++
+	}
+}
+
+// skip ends the test of a scenario that cannot run here.
+func (c *crashTable) skip(t testing.TB, scenario, reason string) {
+	t.Helper()
+	c.print(fmt.Sprintf(crashRow, scenario, "-", "-", "-", "-", "SKIPPED: "+reason))
+	c.mu.Lock()
+	c.skipped++
+	c.mu.Unlock()
+	t.Skip("SKIPPED: " + reason)
+}
+
+func (c *crashTable) print(line string) {
+	if os.Getenv(longRun) == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	fmt.Print(line)
+}
+
+// head and foot are what stands above and below the rows.
+func (c *crashTable) head() {
+	c.print(fmt.Sprintf(crashRow, "scenario", "rounds", "acknowledged", "found", "twice", "note") + strings.Repeat("-", 100) + "\n")
+}
+
+func (c *crashTable) foot(code int) {
+	c.print(fmt.Sprintf("%d scenarios, %d of them bad, %d skipped; exit code %d\n", c.rows+c.skipped, c.bad, c.skipped, code))
+}
