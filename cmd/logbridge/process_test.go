@@ -73,6 +73,18 @@ func newPlace(t testing.TB, config string) *place {
 
 func (p *place) tokenFile() string { return filepath.Join(p.dir, "data", "admin-token") }
 
+// copyFile takes a file over from another folder.
+func (p *place) copyFile(name, from string) {
+	p.t.Helper()
+	b, err := os.ReadFile(filepath.Join(from, name))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, name), b, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // program makes a command that runs main.
 func (p *place) program(as string, args ...string) *exec.Cmd {
 	self, err := os.Executable()
@@ -104,7 +116,7 @@ func (p *place) launch(as string, args ...string) *process {
 	return s
 }
 
-// try is launch for a server that may end before it is ready: that is an error then.
+// try is launch for a server that may end before it is ready: that is an error then, and s has ended.
 func (p *place) try(as string, args ...string) (*process, error) {
 	p.t.Helper()
 	s := &process{place: p, cmd: p.program(as, args...), addrs: map[string]string{}, ended: make(chan struct{})}
@@ -130,7 +142,7 @@ func (p *place) try(as string, args ...string) (*process, error) {
 	case ok := <-ready:
 		if !ok {
 			<-s.ended
-			return nil, fmt.Errorf("the server did not start:\n%s", s.output())
+			return s, fmt.Errorf("the server did not start:\n%s", s.output())
 		}
 	case <-time.After(patience):
 		return nil, fmt.Errorf("the server is not ready:\n%s", s.output())

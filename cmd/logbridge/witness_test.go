@@ -172,7 +172,8 @@ type load struct {
 
 // load begins; the lines' names begin with the round's.
 func (w *witness) load(s *process, round string, answers int) *load {
-	l := &load{left: answers, enough: make(chan struct{})}
+	l := &load{}
+	l.more(answers)
 	for name, send := range w.surfaces(s) {
 		who := name + "-" + round
 		l.all.Go(func() {
@@ -189,6 +190,13 @@ func (w *witness) load(s *process, round string, answers int) *load {
 	return l
 }
 
+// more makes wait return after so many more answers.
+func (l *load) more(answers int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left, l.enough = answers, make(chan struct{})
+}
+
 func (l *load) answered() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -200,8 +208,11 @@ func (l *load) answered() {
 // wait returns when enough answers have come or the server has ended; true for the former.
 func (l *load) wait(t testing.TB, s *process) bool {
 	t.Helper()
+	l.mu.Lock()
+	enough := l.enough
+	l.mu.Unlock()
 	select {
-	case <-l.enough:
+	case <-enough:
 		return true
 	case <-s.ended:
 		return false

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// attack is a kind of system call; the server is killed, or stopped, at one of them. strace does it, so nothing in the
+// program knows.
+type attack struct {
+	calls string   // as strace names them
+	paths []string // below the data folder; none is every path
+	most  int      // the call is the n-th of its thread, n from 1 to most, chosen at random
+}
+
+// The files that a server writes, below its data folder.
+const (
+	segmentTemporary = "segments/segment.tmp"
+	windowTemporary  = "segments/window.tmp"
+	commitLog        = "nats/jetstream/$G/streams/logbridge/msgs"
+)
+
+// attacks are what a crash may tear apart. A segment's life is: state files beside it, the segment itself (each created,
+// written, synced, renamed, the folder synced), then the purge of the commit log, then the removal of old state files.
+var attacks = []attack{
+	{"openat", []string{segmentTemporary}, 2},
+	{"write,pwrite64", []string{segmentTemporary}, 2},
+	{"fsync", []string{segmentTemporary}, 2},
+	{"renameat", []string{segmentTemporary}, 2},
+	{"fsync", []string{"segments"}, 3},
+	{"write", []string{windowTemporary}, 2},
+	{"renameat", []string{windowTemporary}, 2},
+	{"renameat", nil, 4},
+	{"unlinkat", nil, 14},
+	{"openat,write", []string{commitLog + "/index.db"}, 4},
+	{"unlinkat", []string{commitLog + "/index.db"}, 2},
+	{"pwrite64", nil, 60},
+	{"fsync", nil, 60},
+	{"write", nil, 80},
+}
+
+// command is strace with that attack, which becomes the server. what is the effect, in strace's words.
+func (a attack) command(home *place, random *rand.Rand, trace, what, step string) []string {
+	args := []string{
+		"strace", "-D", "-f", "-y", "-s", "0", "-e", "signal=none", "-o", trace,
+		"-e", "trace=" + a.calls, "-e", fmt.Sprintf("inject=%s:%s:when=%d%s", a.calls, what, 1+random.IntN(a.most), step),
+	}
+	for _, p := range a.paths {
+		args = append(args, "-P", filepath.Join(home.dir, "data", p))
+	}
+	return args
+}
+
+var (
+	tracedCall = regexp.MustCompile(`^\d+ +(\w+)\((.*)`)
+	tracedPath = regexp.MustCompile(`[<"](/[^>"]*)[>"]`)
+	numbers    = regexp.MustCompile(`[0-9a-f]{8,}|[0-9]+`)
+)
+
+// latest names the last system call of a trace, like "renameat segments/segment.tmp"; numbers in names are left out. A call
+// that never returned goes before those of other threads.
+func latest(trace, dir string) string {
+	text, err := os.ReadFile(trace)
+	if err != nil {
+		return err.Error()
+	}
+	name := "none"
+	for line := range strings.Lines(string(text)) {
+		if call := tracedCall.FindStringSubmatch(line); call != nil {
+			name = call[1] + " " + tracedName(call[2], dir)
+			if strings.HasSuffix(line, "= ?\n") {
+				break
+			}
+		}
+	}
+	return name
+}
+
+// tracedName is the first file below the data folder that the arguments of a call name.
+func tracedName(arguments, dir string) string {
+	for _, path := range tracedPath.FindAllStringSubmatch(arguments, -1) {
+		if name, within := strings.CutPrefix(path[1], filepath.Join(dir, "data")+"/"); within {
+			name = strings.TrimPrefix(strings.TrimPrefix(name, "nats/jetstream/"), "$G/streams/")
+			return numbers.ReplaceAllString(name, "…")
+		}
+	}
+	return "no file"
+}
+
+// hits counts what was hit.
+type hits map[string]int
+
+func (h hits) String() string {
+	var list []string
+	for name := range h {
+		list = append(list, name)
+	}
+	slices.SortFunc(list, func(a, b string) int { return cmp.Or(h[b]-h[a], strings.Compare(a, b)) })
+	for i, name := range list {
+		list[i] = fmt.Sprintf("%s %d", name, h[name])
+	}
+	return strings.Join(list, ", ")
+}
+
+// strace skips the test where it is missing.
+func needStrace(t testing.TB, scenario string) {
+	t.Helper()
+	if _, err := exec.LookPath("strace"); err != nil {
+		crashes.skip(t, scenario, "strace is not installed (Debian: strace)")
+	}
+	if out, err := exec.Command("strace", "-D", "-f", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		crashes.skip(t, scenario, "strace does not work here: "+strings.TrimSpace(string(out)))
+	}
+}
+
+// TestCrashAtSystemCalls kills the server just before a system call that makes, writes, syncs, renames or removes one of
+// its files, while every surface uploads; some of the calls come while it is starting. After each kill a server without
+// strace is started and every acknowledged line must be there exactly once.
+func TestCrashAtSystemCalls(t *testing.T) {
+	const scenario = "kill -9 at system calls on files"
+	needStrace(t, scenario)
+	home, w, random := newPlace(t, crashConfig), newWitness(), newRandom(t)
+	n, points, missed := rounds(5, 4*len(attacks)), hits{}, 0
+	first := 0
+	if n < len(attacks) {
+		first = random.IntN(len(attacks))
+	}
+	for round := range n {
+		a := attacks[(first+round)%len(attacks)]
+		if point := killAt(t, home, w, a, random, fmt.Sprint(round)); point != "" {
+			points[point]++
+		} else {
+			missed++
+		}
+		home.under = nil
+		s := home.start(anyone, anyone)
+		w.check(t, s)
+		w.replay(t, s)
+		s.stop(syscall.SIGKILL)
+	}
+	sum := w.check(t, home.start(anyone, anyone))
+	if missed > n/2 {
+		t.Errorf("in %d rounds of %d the system call did not come", missed, n)
+	}
+	crashes.row(t, scenario, n, sum, fmt.Sprintf("killed before: %s; at another moment %d", points, missed))
+}
+
+// killAt runs the server under load until the attack kills it, and names the call; "" when it did not come, and the
+// server was killed at that moment.
+func killAt(t *testing.T, home *place, w *witness, a attack, random *rand.Rand, round string) string {
+	t.Helper()
+	trace := filepath.Join(home.dir, "trace-"+round)
+	home.under = a.command(home, random, trace, "signal=SIGKILL", "")
+	s, err := home.try("logbridge", append(home.args[:len(home.args):len(home.args)], "--http", anyone, "--mqtt", anyone)...)
+	if err == nil {
+		l := w.load(s, round, leastAnswers+random.IntN(moreAnswers)+500)
+		hit := !l.wait(t, s)
+		_ = s.cmd.Process.Kill() // no error matters: it may be dead
+		<-s.ended
+		l.all.Wait()
+		if !hit {
+			return ""
+		}
+	} else if s == nil || !s.killed() {
+		t.Fatal(err)
+	}
+	return latest(trace, home.dir)
+}
+
+// killed reports whether a signal ended the server.
+func (s *process) killed() bool {
+	status, ok := s.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
+}
