@@ -3,6 +3,7 @@ package sink
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
@@ -101,12 +102,14 @@ func (b *blockReader) ReadAt(p []byte, offset int64) (n int, err error) {
 }
 
 func (b *blockReader) readBlock(block []byte, start int64) error {
-	if _, err := b.r.ReadAt(block, start); err != nil {
+	if _, err := b.r.ReadAt(block, start); errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: the file ends before byte %d", errDamaged, start+int64(len(block)))
+	} else if err != nil {
 		return err
 	}
 	at := start / blockSize * 4
 	if at+4 > int64(len(b.sums)) || crc32.Checksum(block, castagnoli) != binary.LittleEndian.Uint32(b.sums[at:]) {
-		return fmt.Errorf("damaged: checksum of the block at byte %d is wrong", start)
+		return fmt.Errorf("%w: checksum of the block at byte %d is wrong", errDamaged, start)
 	}
 	return nil
 }

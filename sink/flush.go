@@ -2,7 +2,9 @@ package sink
 
 import (
 	"context"
-	"slices"
+	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -15,7 +17,7 @@ const flushRetry = 2 * time.Second
 // at the next start.
 func (l *Log) writeSegment(ctx context.Context, fr *frozen) {
 	for {
-		s, err := l.writeFrozen(fr)
+		s, err := l.writeFrozen(fr) // a merge may be writing too, but never the same sequences
 		if err == nil {
 			l.stuck.Store(nil)
 			l.install(s)
@@ -37,19 +39,34 @@ func (l *Log) writeFrozen(fr *frozen) (*segment, error) {
 	if err := saveWindow(l.cfg.Dir, fr.last, fr.window); err != nil {
 		return nil, err
 	}
-	path, err := writeSegment(l.cfg.Dir, fr.table.snapshot(), fr.first, fr.last)
-	if err != nil {
-		return nil, err
+	if fr.path == "" {
+		path, err := writeSegment(l.cfg.Dir, fr.table.snapshot(), fr.first, fr.last)
+		if err != nil {
+			return nil, err
+		}
+		fr.path = path
 	}
-	return openSegment(path)
+	s, err := openSegment(fr.path)
+	if errors.Is(err, errDamaged) || errors.Is(err, fs.ErrNotExist) { // else it is there, and only to be opened
+		err = errors.Join(err, os.Remove(fr.path))
+		fr.path = ""
+	}
+	return s, err
 }
 
 // install puts the segment in the place of the frozen memtable; a query sees the one or the other.
 func (l *Log) install(s *segment) {
+	m := newMember(s)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.segments = append(slices.Clip(l.segments), s)
+	l.segments.replace(nil, m)
 	l.frozen = nil
+	l.mu.Unlock()
+	for _, wake := range []chan struct{}{l.wakeMerge, l.wakeRetention} {
+		select {
+		case wake <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // dropCommitted lets the commit log forget what is in segments. When it fails, the next segment does it again.

@@ -140,7 +140,8 @@ func (l *Log) recover(ctx context.Context, last uint64) error {
 			return err
 		}
 	}
-	l.first = last + 1
+	// What is in neither has left the segments, set aside or expired: no segment may be named as if it held it.
+	l.first = max(last+1, info.State.FirstSeq)
 	l.last = logbridge.Position{Seq: last, Index: math.MaxUint32}
 	if last == 0 {
 		l.last = logbridge.Position{}
@@ -159,37 +160,4 @@ func (l *Log) recover(ctx context.Context, last uint64) error {
 		l.log.Info("indexed the commit log", "records", n, "from", from, "to", info.State.LastSeq)
 	}
 	return nil
-}
-
-// tables gives what a query must look at, and the position that it reaches to.
-func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	var all []table
-	memtables := []*memtable{l.active}
-	if l.frozen != nil {
-		memtables = append(memtables, l.frozen.table)
-	}
-	for _, m := range memtables {
-		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), open: m.snapshot().open})
-	}
-	for _, s := range l.segments {
-		if s.rows == 0 || s.last < p.After.Seq || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
-			continue
-		}
-		all = append(all, table{bound: p.bestOf(s.minTime, s.maxTime, s.first), open: s.open})
-	}
-	return all, l.last
-}
-
-// bestOf is a bound for hits whose time and sequence begin or end there.
-func (p *plan) bestOf(low, high int64, first uint64) hit {
-	switch p.Order {
-	case logbridge.ByPosition:
-		return hit{seq: first}
-	case logbridge.OldestFirst:
-		return hit{time: low}
-	default:
-		return hit{time: high, seq: math.MaxUint64, index: math.MaxUint32}
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"iter"
 	"math"
 	"slices"
 
@@ -19,10 +18,14 @@ type plan struct {
 	content      bool  // body or attributes must be looked at
 	needle       []byte
 	ctx          context.Context
+	work         *work // nil: not bounded
+
+	newest uint64 // no group behind it
+	after  *hit   // no hit up to it; nil is no bound
 }
 
 func newPlan(ctx context.Context, q logbridge.Query) *plan {
-	p := &plan{Query: q, since: math.MinInt64, until: math.MaxInt64, source: -1, ctx: ctx}
+	p := &plan{Query: q, since: math.MinInt64, until: math.MaxInt64, source: -1, ctx: ctx, newest: math.MaxUint64}
 	if !q.Since.IsZero() && q.Since.After(minTime) {
 		p.since = math.MaxInt64
 		if q.Since.Before(maxTime) {
@@ -100,8 +103,34 @@ func (p *plan) compare(a, b hit) int {
 	}
 }
 
-// best sorts the hits and keeps as many as can be wanted.
+// behind is the plan for what is left when sent hits were given and last is the last of them.
+func (p *plan) behind(last hit, sent int) *plan {
+	rest := *p
+	rest.after = &last
+	if rest.Limit > 0 {
+		rest.Limit -= sent
+	}
+	switch p.Order {
+	case logbridge.ByPosition:
+		rest.After = logbridge.Position{Seq: last.seq, Index: last.index}
+	case logbridge.OldestFirst:
+		rest.since = max(rest.since, last.time)
+	default:
+		if last.time < math.MaxInt64 {
+			rest.until = min(rest.until, last.time+1)
+		}
+	}
+	return &rest
+}
+
+// best sorts the hits and keeps as many as can be wanted. What newest and after exclude must be gone before the limit
+// counts.
 func (p *plan) best(hits []hit) []hit {
+	if p.after != nil || p.newest != math.MaxUint64 {
+		hits = slices.DeleteFunc(hits, func(h hit) bool {
+			return h.seq > p.newest || p.after != nil && p.compare(h, *p.after) <= 0
+		})
+	}
 	slices.SortFunc(hits, p.compare)
 	if p.Limit > 0 && len(hits) > p.Limit {
 		hits = hits[:p.Limit:p.Limit]
@@ -109,80 +138,9 @@ func (p *plan) best(hits []hit) []hit {
 	return hits
 }
 
-// cursor gives the matching records of one table, best first.
+// cursor gives the matching records of one table, best first. A take that fails changes nothing: it may be tried again.
+// Errors that are errDamaged say that the table's bytes are wrong.
 type cursor interface {
 	head() (hit, bool)
 	take() (logbridge.Record, error)
-}
-
-// table is something that can be searched: a memtable or a segment. bound is what no hit of it can be better than.
-type table struct {
-	bound hit
-	open  func(*plan) (cursor, error)
-}
-
-// Query gives the records that answer q, in its order. It sees everything that was acknowledged before it began. It
-// reads on only as far as the caller does, and ends with ctx, whose error is then the last thing it gives.
-func (l *Log) Query(ctx context.Context, q logbridge.Query) iter.Seq2[logbridge.Record, error] {
-	return func(yield func(logbridge.Record, error) bool) {
-		if err := q.Validate(); err != nil {
-			yield(logbridge.Record{}, err)
-			return
-		}
-		p := newPlan(ctx, q)
-		tables, _ := l.tables(p)
-		if err := merge(p, tables, func(r logbridge.Record) bool { return yield(r, nil) }); err != nil {
-			yield(logbridge.Record{}, err)
-		}
-	}
-}
-
-// merge walks all tables in the plan's order, opening each only when its bound is reached.
-func merge(p *plan, tables []table, yield func(logbridge.Record) bool) error {
-	slices.SortFunc(tables, func(a, b table) int { return p.compare(a.bound, b.bound) })
-	var open []cursor
-	for sent := 0; p.Limit == 0 || sent < p.Limit; sent++ {
-		if err := p.ctx.Err(); err != nil {
-			return err
-		}
-		best := bestCursor(p, open)
-		for len(tables) > 0 && (best == nil || reaches(p, tables[0], best)) {
-			c, err := tables[0].open(p)
-			if err != nil {
-				return err
-			}
-			tables, open = tables[1:], append(open, c)
-			best = bestCursor(p, open)
-		}
-		if best == nil {
-			return nil
-		}
-		r, err := best.take()
-		if err != nil {
-			return err
-		}
-		if _, more := best.head(); !more { // its memory is not held until the end
-			open = slices.DeleteFunc(open, func(c cursor) bool { return c == best })
-		}
-		if !yield(r) {
-			return nil
-		}
-	}
-	return nil
-}
-
-func reaches(p *plan, t table, c cursor) bool {
-	h, _ := c.head()
-	return p.compare(t.bound, h) <= 0
-}
-
-func bestCursor(p *plan, open []cursor) cursor {
-	var best cursor
-	var bestHit hit
-	for _, c := range open {
-		if h, ok := c.head(); ok && (best == nil || p.compare(h, bestHit) < 0) {
-			best, bestHit = c, h
-		}
-	}
-	return best
 }

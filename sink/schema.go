@@ -38,7 +38,11 @@ const (
 	metaLastSeq  = "logbridge.last_seq"
 	metaMinTime  = "logbridge.min_time"
 	metaMaxTime  = "logbridge.max_time"
-	metaBlocks   = "logbridge.block_crc32c"
+
+	metaMinObserved = "logbridge.min_observed_time"
+	metaMaxObserved = "logbridge.max_observed_time"
+
+	metaBlocks = "logbridge.block_crc32c"
 
 	segmentFormat = "1"
 )

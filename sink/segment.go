@@ -6,7 +6,6 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,18 +17,35 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// segment is an open segment file. It is immutable; queries that use it keep it readable even after its file is
-// removed, since the file stays open until the last of them is gone.
+// errDamaged marks errors that say that the bytes of a segment are not what was written, as against errors of the system,
+// which may pass.
+var errDamaged = errors.New("damaged")
+
+// segment is an open segment file. It is immutable.
 type segment struct {
 	path             string
 	file             *parquet.File
+	closer           io.Closer // of the file below, nil once closed
 	rows             int64
 	size             int64
 	first, last      uint64 // stream sequences it covers
 	minTime, maxTime int64
-	leaf             map[string]int
-	streamPages      []pageRange // by page of the stream column
+	// Times of receipt.
+	minObserved, maxObserved int64
+
+	tail        int64 // bytes of page index and footer
+	leaf        map[string]int
+	streamPages []pageRange // by page of the stream column
 }
+
+// Close gives the file back; what the fields say stays.
+func (s *segment) Close() error {
+	s.file, s.leaf, s.streamPages = nil, nil, nil
+	return s.closer.Close()
+}
+
+// footprint estimates the memory that an open segment takes: the decoded footer is some times as large as the encoded.
+func (s *segment) footprint() int64 { return 4*s.tail + 16<<10 }
 
 // maxSegmentRows bounds what a footer may claim: a query takes four bytes for each row.
 const maxSegmentRows = 16 << 20
@@ -59,8 +75,7 @@ func parseSegmentName(s string) (n segmentName, ok bool) {
 	return n, err == nil && n.first <= n.last && s == n.String()
 }
 
-// openSegment opens a file that loadSegments or writeSegment named. It is closed by the garbage collector when nothing
-// refers to the segment any more (os.File does that).
+// openSegment opens a file that loadSegments found or writeSegment wrote.
 func openSegment(path string) (*segment, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -82,7 +97,7 @@ func openSegment(path string) (*segment, error) {
 		f.Close()
 		return nil, fmt.Errorf("segment %s: %w", filepath.Base(path), err)
 	}
-	s.path = path
+	s.path, s.closer = path, f
 	return s, nil
 }
 
@@ -90,18 +105,18 @@ func openSegment(path string) (*segment, error) {
 // the checksum was seen to be right.
 func readSegment(r io.ReaderAt, size int64, name segmentName) (s *segment, err error) {
 	if int64(name.tail) > size {
-		return nil, errors.New("shorter than its tail")
+		return nil, fmt.Errorf("%w: shorter than its tail", errDamaged)
 	}
 	tail := make([]byte, name.tail)
 	if _, err := r.ReadAt(tail, size-int64(name.tail)); err != nil {
 		return nil, err
 	}
 	if crc32.Checksum(tail, castagnoli) != name.sum {
-		return nil, errors.New("checksum of the footer is wrong")
+		return nil, fmt.Errorf("%w: checksum of the footer is wrong", errDamaged)
 	}
 	defer func() {
 		if p := recover(); p != nil {
-			s, err = nil, fmt.Errorf("damaged: %v", p)
+			s, err = nil, fmt.Errorf("%w: %v", errDamaged, p)
 		}
 	}()
 	pages := &blockReader{r: r, end: size - int64(name.tail)}
@@ -113,7 +128,7 @@ func readSegment(r io.ReaderAt, size int64, name segmentName) (s *segment, err e
 	if err := pages.setSums(sums); err != nil {
 		return nil, err
 	}
-	s = &segment{file: file, rows: file.NumRows(), size: size, first: name.first, last: name.last}
+	s = &segment{file: file, rows: file.NumRows(), size: size, first: name.first, last: name.last, tail: int64(name.tail)}
 	if v, _ := file.Lookup(metaFormat); v != segmentFormat {
 		return nil, fmt.Errorf("format %q, this version reads %s", v, segmentFormat)
 	}
@@ -124,7 +139,9 @@ func readSegment(r io.ReaderAt, size int64, name segmentName) (s *segment, err e
 	if s.leaf, ok = leafIndex(file.Schema()); !ok || len(file.RowGroups()) != 1 || s.rows > maxSegmentRows {
 		return nil, errors.New("not the schema of a segment")
 	}
-	for key, to := range map[string]*int64{metaMinTime: &s.minTime, metaMaxTime: &s.maxTime} {
+	for key, to := range map[string]*int64{
+		metaMinTime: &s.minTime, metaMaxTime: &s.maxTime, metaMinObserved: &s.minObserved, metaMaxObserved: &s.maxObserved,
+	} {
 		v, _ := file.Lookup(key)
 		if *to, err = strconv.ParseInt(v, 10, 64); err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
@@ -205,40 +222,4 @@ func streamBounds(q *logbridge.Query) (low, high string) {
 		return "", ""
 	}
 	return prefix, prefix[:len(prefix)-1] + "0" // "0" is the character after "/"
-}
-
-// loadSegments opens all segments of a folder, oldest first, and removes what an interrupted write left behind. A file
-// that cannot be read is set aside under another name and reported: the rest is served. last is the end of what the
-// readable ones hold; what a damaged newest one held is indexed again if the commit log still has it.
-func loadSegments(dir string, log *slog.Logger) (segments []*segment, last uint64, err error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, e := range entries {
-		path := filepath.Join(dir, e.Name())
-		if strings.HasSuffix(e.Name(), tmpSuffix) {
-			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return nil, 0, err
-			}
-			continue
-		}
-		if _, ok := parseSegmentName(e.Name()); !ok {
-			continue
-		}
-		s, err := openSegment(path)
-		if system := (*fs.PathError)(nil); errors.As(err, &system) && system.Op == "open" {
-			return nil, 0, err // not the file's fault: too many open files, no permission
-		}
-		if err != nil {
-			log.Error("segment set aside: it cannot be read", "err", err)
-			if err := os.Rename(path, path+".damaged"); err != nil {
-				return nil, 0, err
-			}
-			continue
-		}
-		last = max(last, s.last)
-		segments = append(segments, s)
-	}
-	return segments, last, nil
 }

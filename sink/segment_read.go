@@ -46,7 +46,7 @@ func (s *segment) open(q *plan) (c cursor, err error) {
 // recoverDamage turns a panic of the library over damaged pages into an error.
 func recoverDamage(s *segment, err *error) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("segment %016x: damaged: %v", s.first, p)
+		*err = fmt.Errorf("segment %016x: %w: %v", s.first, errDamaged, p)
 	}
 }
 
@@ -186,7 +186,7 @@ func (s *segment) attributes(q *plan, rows []int32) ([][]logbridge.Attr, error) 
 		}
 	})
 	if bad {
-		err = errors.Join(err, errors.New("damaged: attributes without values"))
+		err = errors.Join(err, fmt.Errorf("%w: attributes without values", errDamaged))
 	}
 	return all, err
 }
@@ -227,6 +227,9 @@ func (s *segment) each(q *plan, column string, rows []int32, fn func(i int, valu
 				return fmt.Errorf("column %s at row %d: %w", column, row, err)
 			}
 			page, start, end = p, row, row+p.NumRows()
+			if err := q.scanned(int(p.Size())); err != nil { // decoded: this library does not tell what it read
+				return err
+			}
 		}
 		run := 1
 		for i+run < len(rows) && int64(rows[i+run]) == row+int64(run) && row+int64(run) < end {
@@ -266,7 +269,7 @@ func splitRows(values []parquet.Value, rows, first int, fn func(int, []parquet.V
 			n++
 		}
 		if n > len(values) {
-			return errors.New("damaged: fewer values than rows")
+			return fmt.Errorf("%w: fewer values than rows", errDamaged)
 		}
 		fn(first+i, values[:n:n])
 		values = values[n:]

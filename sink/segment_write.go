@@ -19,7 +19,7 @@ const writeBatch = 256
 // name, or not at all.
 func writeSegment(dir string, m memSnapshot, first, last uint64) (path string, err error) {
 	order := sortedRows(m)
-	return replaceFile(dir, "segment", func(f *os.File) (string, error) {
+	return replaceFile(dir, fmt.Sprintf("segment-%016x-%016x", first, last), func(f *os.File) (string, error) {
 		buffered := bufio.NewWriterSize(f, 1<<20)
 		out := &blockSums{w: buffered}
 		w := parquet.NewGenericWriter[any](out, writerConfig(segmentMeta(m, first, last))...)
@@ -40,13 +40,29 @@ func writeSegment(dir string, m memSnapshot, first, last uint64) (path string, e
 
 func segmentMeta(m memSnapshot, first, last uint64) map[string]string {
 	low, high := timeRange(m.rows)
+	firstSeen, lastSeen := m.observedRange()
 	return map[string]string{
 		metaFormat:   segmentFormat,
 		metaFirstSeq: strconv.FormatUint(first, 10),
 		metaLastSeq:  strconv.FormatUint(last, 10),
 		metaMinTime:  strconv.FormatInt(low, 10),
 		metaMaxTime:  strconv.FormatInt(high, 10),
+
+		metaMinObserved: strconv.FormatInt(firstSeen, 10),
+		metaMaxObserved: strconv.FormatInt(lastSeen, 10),
 	}
+}
+
+// observedRange is the range of the times of receipt.
+func (s memSnapshot) observedRange() (low, high int64) {
+	for i := range s.rows {
+		at := s.decode(&s.rows[i]).observed
+		if i == 0 {
+			low, high = at, at
+		}
+		low, high = min(low, at), max(high, at)
+	}
+	return low, high
 }
 
 func timeRange(rows []rowRef) (low, high int64) {

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,21 @@ type Config struct {
 	// CommitLogBytes bounds the commit log on disk; default 4 GiB. It holds what is in the memtables, and far less than
 	// this, unless old sequences cannot be dropped.
 	CommitLogBytes int64
+
+	// RetentionAge is how long records are kept after they were received; RetentionBytes how many bytes of segments. What
+	// is beyond goes, whole segments, oldest first. 0 keeps for ever.
+	RetentionAge   time.Duration
+	RetentionBytes int64
+
+	// MaxQueries is how many queries read at a time; default 8. MaxQueriesWaiting is how many more wait for their turn or
+	// for their readers; default 64. Any beyond is told to come later.
+	MaxQueries, MaxQueriesWaiting int
+	// QueryTime and QueryBytes bound what one query may work and read; defaults 60 s and 64 GiB. Waiting does not count.
+	QueryTime  time.Duration
+	QueryBytes int64
+
+	// Now is the clock that RetentionAge goes by; default time.Now.
+	Now func() time.Time
 }
 
 func (c *Config) setDefaults() {
@@ -40,6 +56,13 @@ func (c *Config) setDefaults() {
 	}
 	if c.CommitLogBytes == 0 {
 		c.CommitLogBytes = 4 << 30
+	}
+	c.MaxQueries = cmp.Or(c.MaxQueries, 8)
+	c.MaxQueriesWaiting = cmp.Or(c.MaxQueriesWaiting, 64)
+	c.QueryTime = cmp.Or(c.QueryTime, time.Minute)
+	c.QueryBytes = cmp.Or(c.QueryBytes, 64<<30)
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 }
 
@@ -53,6 +76,13 @@ type Log struct {
 	ledger *ledger
 	stuck  atomic.Pointer[error] // why the latest segment is not written yet, nil when nothing failed
 
+	queries, tails *gate
+
+	wakeMerge, wakeRetention chan struct{} // after each new segment
+	merges                   atomic.Uint64
+	expiredByAge             atomic.Uint64 // records
+	expiredByBytes           atomic.Uint64
+
 	// The indexer's own.
 	window  *window
 	began   time.Time     // when active got its first group
@@ -60,9 +90,9 @@ type Log struct {
 
 	mu       sync.RWMutex
 	active   *memtable
-	first    uint64  // sequence after the last one of frozen or segments
-	frozen   *frozen // being written as a segment, or nil
-	segments []*segment
+	first    uint64      // sequence after the last one of frozen or segments
+	frozen   *frozen     // being written as a segment, or nil
+	segments *segmentSet // its list
 	last     logbridge.Position
 	changed  chan struct{} // closed and replaced after each group
 }
@@ -72,6 +102,7 @@ type frozen struct {
 	table       *memtable
 	first, last uint64
 	window      []byte // the replay window at that point
+	path        string // of its file, once written
 }
 
 // New opens the folder, indexes what the commit log holds beyond the segments, and makes the sink ready for Append, which
@@ -90,7 +121,8 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	l := &Log{
 		cfg: cfg, log: log, ledger: newLedger(),
 		groups: make(chan *group, handOver), active: newMemtable(), changed: make(chan struct{}),
-		written: make(chan struct{}),
+		written: make(chan struct{}), wakeMerge: make(chan struct{}, 1), wakeRetention: make(chan struct{}, 1),
+		queries: newGate(cfg.MaxQueries, cfg.MaxQueriesWaiting), tails: newGate(maxTailsReading, -1),
 	}
 	close(l.written)
 	var err error
@@ -112,14 +144,20 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	return l, nil
 }
 
-// Run commits, indexes and writes segments until ctx ends; then it finishes what was appended before and returns. The
-// memtable needs no writing then: the commit log has it. An error means that nothing can be committed any more.
+// Run commits, indexes, writes, merges and expires segments until ctx ends; then it finishes what was appended before and
+// returns. The memtable needs no writing then: the commit log has it. An error means that nothing can be committed any more.
 func (l *Log) Run(ctx context.Context) error {
 	var err error
 	var wg sync.WaitGroup
 	wg.Go(func() { err = l.commit.run(ctx) })
+	tending, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() { l.merging(tending) })
+	wg.Go(func() { l.retaining(tending) })
 	l.index(ctx)
+	stop()
 	wg.Wait()
+	l.segments.cache.clear()
 	return err
 }
 
@@ -169,8 +207,19 @@ type Stats struct {
 	SegmentBytes  int64
 	MemtableBytes int
 	MemtableRows  int
-	// OldestTime is the event time of the oldest record in a segment; zero without segments.
-	OldestTime time.Time
+	// OldestTime is the event time of the oldest record in a segment, OldestReceived the earliest time of receipt; zero
+	// without segments.
+	OldestTime, OldestReceived time.Time
+	// SetAside and SetAsideRecords count the segments that were found damaged since the start, and their records, which no
+	// query finds any more.
+	SetAside, SetAsideRecords uint64
+	// ExpiredByAge and ExpiredByBytes count the records that retention has removed since the start.
+	ExpiredByAge, ExpiredByBytes uint64
+	// Merges counts the merged segments that were written since the start.
+	Merges uint64
+	// Queries are being answered now, tails not counted. QueriesRefused counts those that were too many.
+	Queries        int
+	QueriesRefused uint64
 	// ForgottenKeys counts replay keys that the bounded window dropped before their time.
 	ForgottenKeys uint64
 }
@@ -179,14 +228,22 @@ type Stats struct {
 func (l *Log) Stats() Stats {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	s := Stats{Segments: len(l.segments), ForgottenKeys: l.window.overflow.Load()}
-	for _, seg := range l.segments {
+	s := Stats{
+		Segments: len(l.segments.list), ForgottenKeys: l.window.overflow.Load(),
+		SetAside: l.segments.aside.Load(), SetAsideRecords: l.segments.asideRows.Load(),
+		ExpiredByAge: l.expiredByAge.Load(), ExpiredByBytes: l.expiredByBytes.Load(), Merges: l.merges.Load(),
+		Queries: int(l.queries.there.Load()), QueriesRefused: uint64(l.queries.refused.Load()),
+	}
+	for _, seg := range l.segments.list {
 		s.SegmentBytes += seg.size
 		if seg.rows == 0 {
 			continue
 		}
 		if at := time.Unix(0, seg.minTime); s.OldestTime.IsZero() || at.Before(s.OldestTime) {
 			s.OldestTime = at
+		}
+		if at := time.Unix(0, seg.minObserved); s.OldestReceived.IsZero() || at.Before(s.OldestReceived) {
+			s.OldestReceived = at
 		}
 	}
 	tables := []*memtable{l.active}

@@ -19,24 +19,14 @@ func (l *Log) Tail(ctx context.Context, from logbridge.Position, q logbridge.Que
 			yield(logbridge.Record{}, err)
 			return
 		}
-		q.Order, q.Limit, q.After = logbridge.ByPosition, tailPage, from
+		q.Order, q.Limit, q.After = logbridge.ByPosition, tailStretch, from
 		for {
 			changed := l.onChange()
-			page, reached, err := l.page(ctx, q)
-			for _, r := range page {
-				q.After = r.Position // may be behind reached: a group shows in the memtable just before it counts
-				if !yield(r, nil) {
-					return
-				}
-			}
-			if ctx.Err() != nil {
+			reached, sent, more := l.stretch(ctx, &q, yield)
+			if !more || ctx.Err() != nil {
 				return
 			}
-			if err != nil {
-				yield(logbridge.Record{}, err)
-				return
-			}
-			if len(page) == tailPage {
+			if sent == tailStretch {
 				continue
 			}
 			if q.After.Compare(reached) < 0 {
@@ -51,20 +41,22 @@ func (l *Log) Tail(ctx context.Context, from logbridge.Position, q logbridge.Que
 	}
 }
 
-// tailPage is how many records a tail reads at a time. While its reader is busy with them it holds nothing else: neither
-// a memtable nor a segment.
-const tailPage = 4096
+// tailStretch is how many records a tail looks for at a time: what it keeps in memory of their places.
+const tailStretch = 4096
 
-// page reads the next records, and the position that they were looked for up to.
-func (l *Log) page(ctx context.Context, q logbridge.Query) ([]logbridge.Record, logbridge.Position, error) {
-	p := newPlan(ctx, q)
-	tables, reached := l.tables(p)
-	var page []logbridge.Record
-	err := merge(p, tables, func(r logbridge.Record) bool {
-		page = append(page, r)
-		return true
+// stretch gives the next records, moving q.After along, and the position that they were looked for up to.
+func (l *Log) stretch(ctx context.Context, q *logbridge.Query, yield func(logbridge.Record, error) bool) (reached logbridge.Position, sent int, more bool) {
+	r := l.newReading(ctx, *q, l.tails)
+	r.follow = true
+	defer r.end()
+	more = r.give(func(record logbridge.Record, err error) bool {
+		if err != nil {
+			return ctx.Err() == nil && yield(record, err)
+		}
+		q.After = record.Position // may be behind reached: a group shows in the memtable just before it counts
+		return yield(record, nil)
 	})
-	return page, reached, err
+	return r.reached, r.sent, more
 }
 
 // onChange gives a channel that is closed when records arrive after this call.

@@ -1,0 +1,264 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// Small segments are merged so that their number, and with it the work of opening them for a query, stays in proportion to the
+// data. Sizes have three classes: tiny below 1/32 of the target, small below 1/2, and the rest, which is final. Tiny
+// neighbours become a small one when they are enough for it together, small and tiny ones a final one when they are.
+// So each record is written at most twice more. A run that can never be enough, for its neighbours are final or
+// too far in time, is merged as it is: nothing stays small for ever, except what is newest.
+const (
+	// mergeRows and mergeBytes are the target, whichever is reached first: large enough that segments are few, small enough
+	// that writing one takes seconds and losing one to a damaged disk is no disaster.
+	mergeRows  = 1_200_000
+	mergeBytes = 64 << 20
+
+	smallPart, tinyPart = 2, 32
+
+	// mergeFiles bounds the segments of one merge, and so how many tiny ones there can be.
+	mergeFiles = 256
+
+	// mergeSpan bounds the time of receipt that a merged segment covers, and mergeAgeParts its part of the retention age:
+	// records go with the last of their segment.
+	mergeSpan     = 24 * time.Hour
+	mergeAgeParts = 16
+
+	// mergeRetry is how long a failed merge waits, unless a new segment comes before.
+	mergeRetry = time.Minute
+)
+
+// mergePolicy says which neighbours are merged.
+type mergePolicy struct {
+	rows, bytes int64
+	span        time.Duration
+}
+
+func newMergePolicy(retention time.Duration) mergePolicy {
+	p := mergePolicy{rows: mergeRows, bytes: mergeBytes, span: mergeSpan}
+	if retention > 0 {
+		p.span = min(p.span, retention/mergeAgeParts)
+	}
+	return p
+}
+
+// enough reports whether rows and bytes reach one part of the target.
+func (p mergePolicy) enough(rows, bytes, part int64) bool {
+	return rows >= p.rows/part || bytes >= p.bytes/part
+}
+
+// pick gives the first run of neighbours that is to be merged, oldest first, or nil.
+func (p mergePolicy) pick(list []*member) []*member {
+	for _, step := range []struct{ each, sum int64 }{{tinyPart, tinyPart}, {smallPart, 1}} {
+		for at := 0; at < len(list); {
+			n, full, closed := p.run(list[at:], step.each, step.sum)
+			if n > 1 && (full || closed && step.sum == 1) {
+				return list[at : at+n]
+			}
+			at += max(n, 1)
+		}
+	}
+	return nil
+}
+
+// run counts how many segments from the first on can be merged: those that are less than one part of the target, until
+// their sum is another. It is full when it may take no more, and closed when what comes next can never join it.
+func (p mergePolicy) run(list []*member, each, sum int64) (n int, full, closed bool) {
+	var rows, bytes int64
+	var times span
+	for ; n < len(list) && n < mergeFiles; n++ {
+		m := list[n]
+		// A gap in the sequences is left open: what was set aside there may be put back from a copy.
+		gap := n > 0 && list[n-1].last+1 != m.first
+		wider := times.with(m)
+		if gap || p.enough(m.rows, m.size, each) || wider.length() > p.span || rows+m.rows > maxSegmentRows {
+			return n, false, true
+		}
+		rows, bytes, times = rows+m.rows, bytes+m.size, wider
+		if p.enough(rows, bytes, sum) {
+			return n + 1, true, false
+		}
+	}
+	return n, n == mergeFiles, false
+}
+
+// span is a range of times of receipt.
+type span struct {
+	any       bool
+	low, high int64
+}
+
+func (s span) with(m *member) span {
+	switch {
+	case m.rows == 0: // only duplicates came
+		return s
+	case !s.any:
+		return span{true, m.minObserved, m.maxObserved}
+	}
+	return span{true, min(s.low, m.minObserved), max(s.high, m.maxObserved)}
+}
+
+func (s span) length() time.Duration {
+	if n := s.high - s.low; n >= 0 {
+		return time.Duration(n)
+	}
+	return math.MaxInt64 // more than can be said
+}
+
+// merging merges what the policy picks, one run at a time, until ctx ends. Queries and the writing of new segments go on
+// meanwhile.
+func (l *Log) merging(ctx context.Context) {
+	policy := newMergePolicy(l.cfg.RetentionAge)
+	for {
+		again := l.mergeNext(ctx, policy)
+		if again && ctx.Err() == nil {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wakeMerge:
+		case <-time.After(mergeRetry):
+		}
+	}
+}
+
+// mergeNext does one merge, and reports whether there may be another to do now.
+func (l *Log) mergeNext(ctx context.Context, policy mergePolicy) bool {
+	held := l.held()
+	defer l.letGo(held)
+	run := policy.pick(held)
+	if run == nil || ctx.Err() != nil {
+		return false
+	}
+	began := time.Now()
+	out, err := l.merge(ctx, run)
+	if ctx.Err() != nil {
+		return false
+	}
+	if errors.Is(err, errDamaged) {
+		return l.setDamagedAside(ctx, run)
+	}
+	if err != nil {
+		l.log.Error("segments not merged, trying again", "in", mergeRetry, "err", err)
+		return false
+	}
+	if !l.swap(run, out) { // one of them was set aside or has expired
+		l.discard(out)
+		return true
+	}
+	l.merges.Add(1)
+	l.log.Debug("segments merged", "segments", len(run), "records", out.rows, "bytes", out.size, "took", time.Since(began))
+	return true
+}
+
+// merge writes a run as one segment, whose name covers all their sequences.
+func (l *Log) merge(ctx context.Context, run []*member) (*member, error) {
+	var in []*segment
+	rows := int64(0)
+	for _, m := range run {
+		open, done, err := l.segments.opened(m)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		in = append(in, open)
+		rows += m.rows
+	}
+	path, err := mergeSegments(ctx, l.cfg.Dir, in)
+	if err != nil {
+		return nil, err
+	}
+	s, err := openSegment(path)
+	if err == nil && s.rows != rows {
+		err = fmt.Errorf("%d records of %d", s.rows, rows)
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("merged segment: %w", err), os.Remove(path))
+	}
+	return newMember(s), nil
+}
+
+// setDamagedAside reads the inputs of a merge that found one damaged, and reports whether any was set aside.
+func (l *Log) setDamagedAside(ctx context.Context, run []*member) (found bool) {
+	for _, m := range run {
+		err := l.readWhole(ctx, m)
+		if errors.Is(err, errDamaged) {
+			err = l.readWhole(ctx, m)
+		}
+		if errors.Is(err, errDamaged) {
+			l.setAside(m, err)
+			found = true
+		}
+	}
+	return found
+}
+
+func (l *Log) readWhole(ctx context.Context, m *member) error {
+	open, done, err := l.segments.opened(m)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return eachRecord(ctx, open, func(*logbridge.Record) error { return nil })
+}
+
+// eachRecord reads a segment whole, in the order of positions.
+func eachRecord(ctx context.Context, s *segment, fn func(*logbridge.Record) error) error {
+	c, err := s.open(newPlan(ctx, logbridge.Query{Order: logbridge.ByPosition}))
+	for err == nil {
+		if _, more := c.head(); !more {
+			return nil
+		}
+		var r logbridge.Record
+		if r, err = c.take(); err == nil {
+			err = fn(&r)
+		}
+	}
+	return fmt.Errorf("segment %016x: %w", s.first, err)
+}
+
+// mergeSegments writes neighbours, oldest first, as one segment and returns its path. It is there whole, synced and under
+// its final name, or not at all.
+func mergeSegments(ctx context.Context, dir string, in []*segment) (path string, err error) {
+	var m memSnapshot
+	streams := map[string]uint32{}
+	for _, s := range in {
+		if err := eachRecord(ctx, s, func(r *logbridge.Record) error { return m.put(r, streams) }); err != nil {
+			return "", err
+		}
+	}
+	return writeSegment(dir, m, in[0].first, in[len(in)-1].last)
+}
+
+// put adds a record at its position, which is behind all others.
+func (s *memSnapshot) put(r *logbridge.Record, streams map[string]uint32) error {
+	size, err := recordSize(r)
+	if err != nil {
+		return err
+	}
+	if n := len(s.groups); n == 0 || s.groups[n-1].seq != r.Position.Seq {
+		s.groups = append(s.groups, memGroup{seq: r.Position.Seq})
+	}
+	id, known := streams[string(r.Stream)]
+	if !known {
+		id = uint32(len(s.streams))
+		streams[string(r.Stream)] = id
+		s.streams = append(s.streams, string(r.Stream))
+	}
+	g := &s.groups[len(s.groups)-1]
+	s.rows = append(s.rows, rowRef{
+		time: r.Time.UnixNano(), group: uint32(len(s.groups) - 1), offset: uint32(len(g.raw)), index: r.Position.Index,
+		stream: id, severity: r.Severity, source: uint8(sourceNumber(r.Source)),
+	})
+	g.raw = appendRecord(g.raw, r, size)
+	return nil
+}

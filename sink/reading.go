@@ -1,0 +1,343 @@
+package sink
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// table is something that can be searched: a memtable or a segment. bound is what no hit of it can be better than.
+type table struct {
+	bound hit
+	bytes int     // read when it is opened; a segment counts for itself
+	held  *member // nil for a memtable
+	open  func(*plan) (c cursor, done func(), err error)
+}
+
+// opened is a table that a query has come to.
+type opened struct {
+	cursor
+	held *member
+	done func()
+}
+
+// reading is a query at work. It reads a page at a time in turn with others, and between pages holds what it reads from
+// only as long as its reader is quick (stallTime, pinTime). Then it takes a new look, at what is behind the last record
+// that it gave: so a slow reader holds up neither the memory of old memtables nor the disk of removed files.
+type reading struct {
+	l      *Log
+	gate   *gate
+	asked  *plan
+	follow bool // a later look may find what came since
+
+	mu      sync.Mutex // guards all below; held while a page is read
+	plan    *plan
+	tables  []table // not opened yet, best bound first
+	open    []*opened
+	looked  time.Time // zero: it holds nothing
+	reached logbridge.Position
+	sent    int
+	last    hit // the last record of the last page
+	given   bool
+	done    bool
+}
+
+// errOutdated: a table of this look is no longer there; another look finds its records elsewhere, or knows that they are lost.
+var errOutdated = errors.New("the set of segments has changed")
+
+func (l *Log) newReading(ctx context.Context, q logbridge.Query, g *gate) *reading {
+	p := newPlan(ctx, q)
+	p.work = newWork(&l.cfg)
+	return &reading{l: l, gate: g, asked: p}
+}
+
+// Query gives the records that answer q, in its order. It sees everything that was acknowledged before it began. It
+// reads little further than the caller does, and ends with ctx, whose error is then the last thing it gives. It is
+// ErrUnavailable when too many queries are being answered, and ErrTooLarge when it has worked for longer or read more than
+// Config allows.
+func (l *Log) Query(ctx context.Context, q logbridge.Query) iter.Seq2[logbridge.Record, error] {
+	return func(yield func(logbridge.Record, error) bool) {
+		err := q.Validate()
+		if err == nil {
+			err = l.queries.enter()
+		}
+		if err != nil {
+			yield(logbridge.Record{}, err)
+			return
+		}
+		defer l.queries.leave()
+		r := l.newReading(ctx, q, l.queries)
+		defer r.end()
+		r.give(yield)
+	}
+}
+
+// give yields the records, and the error that ended them, if one did. It reports whether the reader wants more.
+func (r *reading) give(yield func(logbridge.Record, error) bool) bool {
+	for !r.done {
+		page, err := r.page()
+		more := true
+		stalled := time.AfterFunc(stallTime, r.stall)
+		for i := 0; i < len(page) && more; i++ {
+			if cut := r.asked.ctx.Err(); cut != nil {
+				page, err = nil, cut
+			} else {
+				more = yield(page[i], nil)
+			}
+		}
+		stalled.Stop()
+		if err != nil && more {
+			yield(logbridge.Record{}, err)
+			return false
+		}
+		if !more {
+			return false
+		}
+	}
+	return true
+}
+
+// stall lets go while the reader has a page; a page that is being read is waited for and then is not stalled.
+func (r *reading) stall() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.letGo()
+}
+
+// end lets go for good.
+func (r *reading) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done = true
+	r.letGo()
+}
+
+func (r *reading) letGo() {
+	for _, o := range r.open {
+		r.close(o)
+	}
+	for _, t := range r.tables {
+		if t.held != nil {
+			r.l.segments.release(t.held)
+		}
+	}
+	r.open, r.tables, r.plan, r.looked = nil, nil, nil, time.Time{}
+}
+
+// page reads the next records in a turn of its own. With an error come the records before it.
+func (r *reading) page() (page []logbridge.Record, err error) {
+	if err := r.gate.lock(r.asked.ctx); err != nil {
+		return nil, err
+	}
+	defer r.gate.unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.asked.work.begin()
+	defer r.asked.work.end()
+	began := time.Now()
+	if began.Sub(r.looked) > pinTime {
+		r.letGo()
+	}
+	size := 0
+	for !r.done && (len(page) == 0 || size < pageBytes && len(page) < pageRecords && time.Since(began) < pageTime) {
+		if r.looked.IsZero() {
+			r.look()
+		}
+		record, got, err := r.step()
+		if errors.Is(err, errOutdated) {
+			r.letGo()
+			continue
+		}
+		if err != nil {
+			return page, err
+		}
+		if got {
+			page = append(page, record)
+			size += memorySize(&record)
+			r.sent++
+		}
+	}
+	if r.done {
+		r.letGo()
+	}
+	return page, nil
+}
+
+// memorySize is about what a record takes in memory.
+func memorySize(r *logbridge.Record) int {
+	n := 200 + len(r.Stream) + len(r.Body)
+	for _, a := range r.Attributes {
+		n += 32 + len(a.Key) + len(a.Value)
+	}
+	return n
+}
+
+// look takes hold of the tables as they are now.
+func (r *reading) look() {
+	r.plan = r.asked
+	if r.given {
+		r.plan = r.asked.behind(r.last, r.sent)
+	}
+	if before := r.reached; before != (logbridge.Position{}) && !r.follow {
+		p := *r.plan
+		p.newest = before.Seq
+		r.plan = &p
+		r.tables, _ = r.l.tables(r.plan)
+	} else {
+		r.tables, r.reached = r.l.tables(r.plan)
+	}
+	slices.SortFunc(r.tables, func(a, b table) int { return r.plan.compare(a.bound, b.bound) })
+	r.looked = time.Now()
+}
+
+// step opens the next table if its bound is reached, or takes the next record.
+func (r *reading) step() (record logbridge.Record, got bool, err error) {
+	if r.plan.Limit < 0 || r.asked.Limit > 0 && r.sent >= r.asked.Limit {
+		r.done = true
+		return record, false, nil
+	}
+	if err := r.plan.scanned(0); err != nil {
+		return record, false, err
+	}
+	best := r.best()
+	if len(r.tables) > 0 && (best == nil || r.reaches(r.tables[0], best)) {
+		return record, false, r.openNext()
+	}
+	if best == nil {
+		r.done = true
+		return record, false, nil
+	}
+	at, _ := best.head()
+	err = r.attempt(best.held, func() (err error) {
+		record, err = best.take()
+		return err
+	})
+	if err != nil {
+		return logbridge.Record{}, false, err
+	}
+	r.last, r.given = at, true
+	if _, more := best.head(); !more { // what it holds is not held until the end
+		r.open = slices.DeleteFunc(r.open, func(o *opened) bool { return o == best })
+		r.close(best)
+	}
+	return record, true, nil
+}
+
+func (r *reading) openNext() error {
+	t := r.tables[0]
+	if err := r.plan.scanned(t.bytes); err != nil {
+		return err
+	}
+	o := &opened{held: t.held}
+	err := r.attempt(t.held, func() (err error) {
+		o.cursor, o.done, err = t.open(r.plan)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	r.tables = r.tables[1:]
+	if _, any := o.head(); any {
+		r.open = append(r.open, o)
+	} else {
+		r.close(o)
+	}
+	return nil
+}
+
+func (r *reading) close(o *opened) {
+	if o.done != nil {
+		o.done()
+	}
+	if o.held != nil {
+		r.l.segments.release(o.held)
+	}
+}
+
+// attempt does a read of a segment, nil for a memtable. What looks damaged is read again, for the disk may be right and the
+// read wrong; if it still does, the segment is set aside, and errOutdated says that another look is needed. So it
+// does when the segment has left the set meanwhile, by another reader, a merge or retention.
+func (r *reading) attempt(m *member, read func() error) error {
+	err := read()
+	if err == nil || m == nil {
+		return err
+	}
+	if errors.Is(err, errDamaged) {
+		first := err
+		if err = read(); err == nil {
+			r.l.log.Warn("a segment was read wrongly, and rightly the second time", "segment", m.path, "err", first)
+			return nil
+		}
+	}
+	if errors.Is(err, errDamaged) {
+		r.l.setAside(m, err)
+		return errOutdated
+	}
+	if !r.l.has(m) {
+		return errOutdated
+	}
+	return err
+}
+
+func (r *reading) reaches(t table, o *opened) bool {
+	h, _ := o.head()
+	return r.plan.compare(t.bound, h) <= 0
+}
+
+func (r *reading) best() *opened {
+	var best *opened
+	var bestHit hit
+	for _, o := range r.open {
+		if h, ok := o.head(); ok && (best == nil || r.plan.compare(h, bestHit) < 0) {
+			best, bestHit = o, h
+		}
+	}
+	return best
+}
+
+// tables gives what a query must look at, held, and the position that it reaches to.
+func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var all []table
+	memtables := []*memtable{l.active}
+	if l.frozen != nil {
+		memtables = append(memtables, l.frozen.table)
+	}
+	for _, m := range memtables {
+		snapshot := m.snapshot()
+		_, size := m.size()
+		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), bytes: size, open: func(p *plan) (cursor, func(), error) {
+			c, err := snapshot.open(p)
+			return c, nil, err
+		}})
+	}
+	for _, s := range l.segments.list {
+		if s.rows == 0 || s.last < p.After.Seq || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
+			continue
+		}
+		held := l.segments.hold(s)
+		all = append(all, table{bound: p.bestOf(s.minTime, s.maxTime, s.first), held: held, open: func(p *plan) (cursor, func(), error) {
+			return l.segments.open(held, p)
+		}})
+	}
+	return all, l.last
+}
+
+// bestOf is a bound for hits whose time and sequence begin or end there.
+func (p *plan) bestOf(low, high int64, first uint64) hit {
+	switch p.Order {
+	case logbridge.ByPosition:
+		return hit{seq: first}
+	case logbridge.OldestFirst:
+		return hit{time: low}
+	default:
+		return hit{time: high, seq: math.MaxUint64, index: math.MaxUint32}
+	}
+}

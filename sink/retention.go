@@ -1,0 +1,97 @@
+package sink
+
+import (
+	"context"
+	"math"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+)
+
+// retentionEvery is how often retention looks when no new segment makes it look.
+const retentionEvery = time.Minute
+
+// retaining removes what is beyond the bounds, after each new segment and from time to time, until ctx ends. It depends on
+// nothing but the set of segments, so that it goes on when the disk is full.
+func (l *Log) retaining(ctx context.Context) {
+	if l.cfg.RetentionAge <= 0 && l.cfg.RetentionBytes <= 0 {
+		return
+	}
+	ticker := time.NewTicker(retentionEvery)
+	defer ticker.Stop()
+	for {
+		l.expire()
+		select {
+		case <-ctx.Done():
+			return
+		case <-l.wakeRetention:
+		case <-ticker.C:
+		}
+	}
+}
+
+// expire removes the segments that are beyond the bounds, whole ones, oldest first by sequence.
+//
+// Age counts from the time of receipt, by the clock of this server. The event time would not do: a device with a wrong
+// clock would have its lines removed at once or kept for ever, and an old backlog would go the moment it came. So a
+// record is found for at least RetentionAge, and for up to the span of its segment more (mergeSpan).
+//
+// The memtables and the commit log are never touched, and neither is the newest segment for the sake of bytes. When its
+// age is over, an empty one takes its place: the end of the segments says where the commit log begins.
+func (l *Log) expire() {
+	held := l.held()
+	defer l.letGo(held)
+	var kept []*member
+	total := int64(0)
+	before := int64(math.MinInt64)
+	if l.cfg.RetentionAge > 0 {
+		before = l.cfg.Now().Add(-l.cfg.RetentionAge).UnixNano()
+	}
+	for i, m := range held {
+		old := m.rows > 0 && m.maxObserved < before
+		empty := m.rows == 0 && len(kept) == 0 && i < len(held)-1 // nothing is before it that it could be merged with
+		if (old || empty) && l.remove(m, "age", &l.expiredByAge) {
+			continue
+		}
+		kept, total = append(kept, m), total+m.size
+	}
+	for ; l.cfg.RetentionBytes > 0 && len(kept) > 1 && total > l.cfg.RetentionBytes; kept = kept[1:] {
+		if l.remove(kept[0], "bytes", &l.expiredByBytes) {
+			total -= kept[0].size
+		}
+	}
+}
+
+// remove takes a segment out of the set, unless something else did or it is the newest and cannot be replaced.
+func (l *Log) remove(m *member, why string, records *atomic.Uint64) bool {
+	var instead []*member
+	if l.newest() == m {
+		path, err := writeSegment(l.cfg.Dir, memSnapshot{}, m.first, m.last)
+		var empty *segment
+		if err == nil {
+			empty, err = openSegment(path)
+		}
+		if err != nil {
+			l.log.Error("the newest segment is not removed yet", "why", why, "err", err)
+			return false
+		}
+		instead = append(instead, newMember(empty))
+	}
+	if !l.swap([]*member{m}, instead...) {
+		l.discard(instead...)
+		return false
+	}
+	records.Add(uint64(m.rows))
+	l.log.Info("segment removed", "why", why, "file", filepath.Base(m.path), "records", m.rows, "bytes", m.size,
+		"received_from", stamp(m.minObserved), "received_to", stamp(m.maxObserved))
+	return true
+}
+
+func (l *Log) newest() *member {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if n := len(l.segments.list); n > 0 {
+		return l.segments.list[n-1]
+	}
+	return nil
+}
