@@ -87,6 +87,8 @@ var metrics = []metric{
 	{"logbridge_sink_memtable_records", "Records in memory that are in no segment yet.", gauge, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().MemtableRows)) }},
 	{"logbridge_sink_oldest_timestamp_seconds", "Event time of the oldest record in a segment; absent without segments.", gauge, nil, readOldest},
+	{"logbridge_sink_set_aside_segments_total", "Segments that were found damaged and set aside since the start.", counter, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().SetAside)) }},
 	{"logbridge_sink_forgotten_replay_keys_total", "Replay keys that the bounded window dropped before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
 }

@@ -22,38 +22,43 @@ type attack struct {
 	most  int      // the call is the n-th of its thread, n from 1 to most, chosen at random
 }
 
-// The files that a server writes, below its data folder.
-const (
-	segmentTemporary = "segments/segment.tmp"
-	windowTemporary  = "segments/window.tmp"
-	commitLog        = "nats/jetstream/$G/streams/logbridge/msgs"
-)
-
 // attacks are what a crash may tear apart. A segment's life is: state files beside it, the segment itself (each created,
-// written, synced, renamed, the folder synced), then the purge of the commit log, then the removal of old state files.
+// written, synced, renamed, the folder synced), then the purge of the commit log, then the removal of old state files; and
+// the same once more when it is merged. The temporary files of the folder have names that are not known before, so the
+// writing of one is hit by watching the folder (folderwatch_linux_test.go).
 var attacks = []attack{
-	{"openat", []string{segmentTemporary}, 2},
-	{"write,pwrite64", []string{segmentTemporary}, 2},
-	{"fsync", []string{segmentTemporary}, 2},
-	{"renameat", []string{segmentTemporary}, 2},
-	{"fsync", []string{"segments"}, 3},
-	{"write", []string{windowTemporary}, 2},
-	{"renameat", []string{windowTemporary}, 2},
-	{"renameat", nil, 4},
+	{"renameat", nil, 8},
 	{"unlinkat", nil, 14},
-	{"openat,write", []string{commitLog + "/index.db"}, 4},
+	{"fsync", []string{"segments"}, 3},
+	{watched, nil, 6},
+	{"openat", nil, 30},
 	{"unlinkat", []string{commitLog + "/index.db"}, 2},
+	{watched, nil, 6},
+	{"renameat", nil, 8},
+	{"openat,write", []string{commitLog + "/index.db"}, 4},
 	{"pwrite64", nil, 60},
+	{watched, nil, 6},
 	{"fsync", nil, 60},
+	{"unlinkat", nil, 60},
 	{"write", nil, 80},
 }
 
+// commitLog is where JetStream keeps it, below the data folder.
+const commitLog = "nats/jetstream/$G/streams/logbridge/msgs"
+
+// watched, in the place of system calls, is a kill that follows an event in the folder of the segments.
+const watched = ""
+
+// traced is what is written down of a server that dies by such an event.
+const traced = "openat,write,pwrite64,fsync,renameat,unlinkat"
+
 // command is strace with that attack, which becomes the server. what is the effect, in strace's words.
 func (a attack) command(home *place, random *rand.Rand, trace, what, step string) []string {
-	args := []string{
-		"strace", "-D", "-f", "-y", "-s", "0", "-e", "signal=none", "-o", trace,
-		"-e", "trace=" + a.calls, "-e", fmt.Sprintf("inject=%s:%s:when=%d%s", a.calls, what, 1+random.IntN(a.most), step),
+	args := []string{"strace", "-D", "-f", "-y", "-s", "0", "-e", "signal=none", "-o", trace}
+	if a.calls == watched {
+		return append(args, "-e", "trace="+traced)
 	}
+	args = append(args, "-e", "trace="+a.calls, "-e", fmt.Sprintf("inject=%s:%s:when=%d%s", a.calls, what, 1+random.IntN(a.most), step))
 	for _, p := range a.paths {
 		args = append(args, "-P", filepath.Join(home.dir, "data", p))
 	}
@@ -66,20 +71,22 @@ var (
 	numbers    = regexp.MustCompile(`[0-9a-f]{8,}|[0-9]+`)
 )
 
-// latest names the last system call of a trace, like "renameat segments/segment.tmp"; numbers in names are left out. A call
-// that never returned goes before those of other threads.
-func latest(trace, dir string) string {
+// latest names the last system call of a trace that has this text in it, like "renameat segments/segment-….tmp"; numbers in
+// names are left out. A call that never returned goes before those of other threads.
+func latest(trace, dir, with string) string {
 	text, err := os.ReadFile(trace)
 	if err != nil {
 		return err.Error()
 	}
 	name := "none"
 	for line := range strings.Lines(string(text)) {
-		if call := tracedCall.FindStringSubmatch(line); call != nil {
-			name = call[1] + " " + tracedName(call[2], dir)
-			if strings.HasSuffix(line, "= ?\n") {
-				break
-			}
+		call := tracedCall.FindStringSubmatch(line)
+		if call == nil || !strings.Contains(line, with) {
+			continue
+		}
+		name = call[1] + " " + tracedName(call[2], dir)
+		if strings.HasSuffix(line, "= ?\n") {
+			break
 		}
 	}
 	return name
@@ -151,7 +158,7 @@ func TestCrashAtSystemCalls(t *testing.T) {
 	if missed > n/2 {
 		t.Errorf("in %d rounds of %d the system call did not come", missed, n)
 	}
-	crashes.row(t, scenario, n, sum, fmt.Sprintf("killed before: %s; at another moment %d", points, missed))
+	crashes.row(t, scenario, n, sum, fmt.Sprintf("killed %s; at another moment %d", points, missed))
 }
 
 // killAt runs the server under load until the attack kills it, and names the call; "" when it did not come, and the
@@ -161,19 +168,27 @@ func killAt(t *testing.T, home *place, w *witness, a attack, random *rand.Rand, 
 	trace := filepath.Join(home.dir, "trace-"+round)
 	home.under = a.command(home, random, trace, "signal=SIGKILL", "")
 	s, err := home.try("logbridge", append(home.args[:len(home.args):len(home.args)], "--http", anyone, "--mqtt", anyone)...)
-	if err == nil {
-		l := w.load(s, round, leastAnswers+random.IntN(moreAnswers)+500)
-		hit := !l.wait(t, s)
-		_ = s.cmd.Process.Kill() // no error matters: it may be dead
-		<-s.ended
-		l.all.Wait()
-		if !hit {
-			return ""
+	if err != nil {
+		if s == nil || !s.killed() {
+			t.Fatal(err)
 		}
-	} else if s == nil || !s.killed() {
-		t.Fatal(err)
+		return "before " + latest(trace, home.dir, "")
 	}
-	return latest(trace, home.dir)
+	when, with := "before ", ""
+	if a.calls == watched {
+		event := folderEvents[random.IntN(len(folderEvents))]
+		when, with = "after "+event.name+", at ", home.dir+"/data/segments"
+		go watchFolder(filepath.Join(home.dir, "data", "segments"), event, 1+random.IntN(a.most), s.ended, s.cmd.Process.Kill)
+	}
+	l := w.load(s, round, leastAnswers+random.IntN(moreAnswers)+1000)
+	hit := !l.wait(t, s)
+	_ = s.cmd.Process.Kill() // no error matters: it may be dead
+	<-s.ended
+	l.all.Wait()
+	if !hit {
+		return ""
+	}
+	return when + latest(trace, home.dir, with)
 }
 
 // killed reports whether a signal ended the server.

@@ -58,8 +58,8 @@ func cutRun(t *testing.T, random *rand.Rand, run, n int) (cuts []powerCut) {
 	trace := filepath.Join(v.place.dir, "trace")
 	atCalls := run%2 == 1
 	if atCalls {
-		a := attack{"fsync,renameat,unlinkat,write", []string{segmentTemporary, windowTemporary, "segments"}, 4}
-		v.place.under = append(v.place.under, a.command(v.place, random, trace, "signal=SIGSTOP", "+3")...)
+		a := []attack{{"fsync", []string{"segments"}, 1}, {"renameat,unlinkat", nil, 12}}[run/2%2]
+		v.place.under = append(v.place.under, a.command(v.place, random, trace, "signal=SIGSTOP", "+2")...)
 	}
 	s := v.place.start(anyone, anyone)
 	l := w.load(s, fmt.Sprintf("cut%d", run), leastAnswers)
@@ -77,7 +77,7 @@ func cutRun(t *testing.T, random *rand.Rand, run, n int) (cuts []powerCut) {
 			t.Fatal(err)
 		}
 		if atCalls {
-			c.point = latest(trace, v.place.dir)
+			c.point = latest(trace, v.place.dir, "")
 		}
 		cuts = append(cuts, c)
 		if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {
