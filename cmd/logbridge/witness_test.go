@@ -162,24 +162,28 @@ func within60(token mqtt.Token) error {
 	return token.Error()
 }
 
-// load is uploads over every surface, as fast as the answers come, until the server is gone.
+// load is uploads over every surface, as fast as the answers come, until one is refused or the server
+// is gone.
 type load struct {
 	all    sync.WaitGroup
 	mu     sync.Mutex
 	left   int           // answers yet to come
 	enough chan struct{} // closed when as many answers have come as were wanted
+	// refusals are what ended each of the uploaders.
+	refusals map[string]error
 }
 
 // load begins; the lines' names begin with the round's.
 func (w *witness) load(s *process, round string, answers int) *load {
-	l := &load{}
+	l := &load{refusals: map[string]error{}}
 	l.more(answers)
 	for name, send := range w.surfaces(s) {
 		who := name + "-" + round
 		l.all.Go(func() {
 			for n := 0; ; n++ {
 				lines := w.batch(who, n)
-				if send(lines) != nil {
+				if err := send(lines); err != nil {
+					l.refused(name, err)
 					return
 				}
 				w.acknowledged(lines...)
@@ -203,6 +207,12 @@ func (l *load) answered() {
 	if l.left--; l.left == 0 {
 		close(l.enough)
 	}
+}
+
+func (l *load) refused(name string, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refusals[name] = err
 }
 
 // wait returns when enough answers have come or the server has ended; true for the former.
