@@ -88,7 +88,7 @@ func TestClockStepsAndReplays(t *testing.T) {
 		t.Run(step.String(), func(t *testing.T) {
 			e := newEnv(t, Config{})
 			batch := func(key string, d logbridge.Delivery, at time.Time) logbridge.Batch {
-				return logbridge.Batch{ReplayKey: key, Delivery: d, Records: []logbridge.Record{stepped(1, at)}}
+				return logbridge.Batch{ReplayKey: key, Delivery: d, Records: []logbridge.Record{stepped(len(key), at)}}
 			}
 			e.append(batch("signed", logbridge.SignedUpload, epoch))
 			e.append(batch("message", logbridge.FirstDelivery, epoch))

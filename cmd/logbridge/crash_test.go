@@ -38,8 +38,8 @@ var crashes crashTable
 
 const crashRow = "%-34s %6s %12s %7s %6s   %s\n"
 
-// row enters the result of a scenario, and fails its test when a line was lost or is there twice.
-func (c *crashTable) row(t testing.TB, scenario string, rounds int, sum tally, note string) {
+// row enters the result of a scenario, with details below it, and fails its test when a line was lost or is there twice.
+func (c *crashTable) row(t testing.TB, scenario string, rounds int, sum tally, note string, details ...string) {
 	t.Helper()
 	what := sum.bad()
 	if sum.acked == 0 {
@@ -49,7 +49,10 @@ func (c *crashTable) row(t testing.TB, scenario string, rounds int, sum tally, n
 		t.Error(what)
 	}
 	c.print(fmt.Sprintf(crashRow, scenario, fmt.Sprint(rounds), fmt.Sprint(sum.acked), fmt.Sprint(sum.found), fmt.Sprint(sum.twice), note))
-	t.Logf("%d rounds, %d acknowledged, %d found, %d twice; %s", rounds, sum.acked, sum.found, sum.twice, note)
+	for _, line := range details {
+		c.print("    " + line + "\n")
+	}
+	t.Logf("%d rounds, %d acknowledged, %d found, %d twice; %s; %s", rounds, sum.acked, sum.found, sum.twice, note, strings.Join(details, ", "))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.rows++

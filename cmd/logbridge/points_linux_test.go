@@ -24,16 +24,19 @@ type attack struct {
 
 // attacks are what a crash may tear apart. A segment's life is: state files beside it, the segment itself (each created,
 // written, synced, renamed, the folder synced), then the purge of the commit log, then the removal of old state files; and
-// the same once more when it is merged. The temporary files of the folder have names that are not known before, so the
-// writing of one is hit by watching the folder (folderwatch_linux_test.go).
+// the same once more when it is merged. Of most temporary files the names are not known before, so their writing is also
+// hit by watching the folder (folderwatch_linux_test.go).
 var attacks = []attack{
-	{"renameat", nil, 8},
+	{"renameat", nextSegment, 1},
+	{"renameat", []string{"segments/window.tmp"}, 2},
 	{"unlinkat", nil, 14},
 	{"fsync", []string{"segments"}, 3},
 	{watched, nil, 6},
+	{"fsync", nextSegment, 1},
 	{"openat", nil, 30},
 	{"unlinkat", []string{commitLog + "/index.db"}, 2},
 	{watched, nil, 6},
+	{"write,pwrite64", nextSegment, 1},
 	{"renameat", nil, 8},
 	{"openat,write", []string{commitLog + "/index.db"}, 4},
 	{"pwrite64", nil, 60},
@@ -59,10 +62,30 @@ func (a attack) command(home *place, random *rand.Rand, trace, what, step string
 		return append(args, "--seccomp-bpf", "-e", "trace="+traced)
 	}
 	args = append(args, "-e", "trace="+a.calls, "-e", fmt.Sprintf("inject=%s:%s:when=%d%s", a.calls, what, 1+random.IntN(a.most), step))
-	for _, p := range a.paths {
+	paths := a.paths
+	if slices.Equal(paths, nextSegment) {
+		paths = home.nextSegments()
+	}
+	for _, p := range paths {
 		args = append(args, "-P", filepath.Join(home.dir, "data", p))
 	}
 	return args
+}
+
+// nextSegment stands for the temporary file of the next segment.
+var nextSegment = []string{"next segment"}
+
+// nextSegments are the names that it may have: it begins behind the newest segment, and ends not far from there.
+func (p *place) nextSegments() (names []string) {
+	var first, last uint64
+	if files := p.segmentFiles(p.t); len(files) > 0 {
+		_, _ = fmt.Sscanf(filepath.Base(files[len(files)-1]), "%016x-%016x-", &first, &last) // 0 when it is another name
+	}
+	const mostGroups = 1000
+	for n := range uint64(mostGroups) {
+		names = append(names, fmt.Sprintf("segments/segment-%016x-%016x.tmp", last+1, last+1+n))
+	}
+	return names
 }
 
 var (
@@ -106,16 +129,17 @@ func tracedName(arguments, dir string) string {
 // hits counts what was hit.
 type hits map[string]int
 
-func (h hits) String() string {
+// lines lists them, the most frequent first.
+func (h hits) lines() []string {
 	var list []string
 	for name := range h {
 		list = append(list, name)
 	}
 	slices.SortFunc(list, func(a, b string) int { return cmp.Or(h[b]-h[a], strings.Compare(a, b)) })
 	for i, name := range list {
-		list[i] = fmt.Sprintf("%s %d", name, h[name])
+		list[i] = fmt.Sprintf("%2d %s", h[name], name)
 	}
-	return strings.Join(list, ", ")
+	return list
 }
 
 // strace skips the test where it is missing.
@@ -158,7 +182,7 @@ func TestCrashAtSystemCalls(t *testing.T) {
 	if missed > n/2 {
 		t.Errorf("in %d rounds of %d the system call did not come", missed, n)
 	}
-	crashes.row(t, scenario, n, sum, fmt.Sprintf("killed %s; at another moment %d", points, missed))
+	crashes.row(t, scenario, n, sum, fmt.Sprintf("%d kinds of moment, and %d other moments", len(points), missed), points.lines()...)
 }
 
 // killAt runs the server under load until the attack kills it, and names the call; "" when it did not come, and the

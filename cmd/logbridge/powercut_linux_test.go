@@ -48,7 +48,7 @@ func TestCrashPowerCut(t *testing.T) {
 		points[c.point]++
 		sum.add(checkCut(t, c))
 	}
-	crashes.row(t, scenario, n, sum, fmt.Sprintf("cut after: %s", points))
+	crashes.row(t, scenario, n, sum, "each on an image of its own", points.lines()...)
 }
 
 // cutRun is one server, and some cuts of its power.
@@ -72,12 +72,12 @@ func cutRun(t *testing.T, random *rand.Rand, run, n int) (cuts []powerCut) {
 			}
 		}
 		s.awaitStop()
-		c := powerCut{w, filepath.Join(v.place.dir, fmt.Sprint("cut-", i)), w.promised(), "random moment"}
+		c := powerCut{w, filepath.Join(v.place.dir, fmt.Sprint("cut-", i)), w.promised(), "at a random moment"}
 		if err := v.copyImage(c.image); err != nil {
 			t.Fatal(err)
 		}
 		if atCalls {
-			c.point = latest(trace, v.place.dir, "")
+			c.point = "after " + latest(trace, v.place.dir, "")
 		}
 		cuts = append(cuts, c)
 		if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {
