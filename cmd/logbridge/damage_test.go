@@ -14,6 +14,8 @@ import (
 // The first is found at the start, the second by a query; both files are set aside and reported, and every
 // acknowledged line that was not in them is served.
 func TestCrashFlippedByte(t *testing.T) {
+	const scenario = "flipped bytes in 2 segments"
+	crashes.begin(t, scenario)
 	n := rounds(1, 5)
 	var sum tally
 	lost := 0
@@ -51,7 +53,7 @@ func TestCrashFlippedByte(t *testing.T) {
 		sum.add(c)
 		lost += all - c.acked
 	}
-	crashes.row(t, "flipped bytes in 2 segments", n, sum, fmt.Sprintf("%d segments set aside, the %d lines in them not counted", 2*n, lost))
+	crashes.row(t, scenario, n, sum, fmt.Sprintf("%d segments set aside, the %d lines in them not counted", 2*n, lost))
 }
 
 // segmentFiles lists the segments, oldest first.

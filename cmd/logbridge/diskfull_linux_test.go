@@ -16,6 +16,7 @@ import (
 // when there is room again the same process stores again. Nothing acknowledged is lost, then or after a restart.
 func TestCrashDiskFull(t *testing.T) {
 	const scenario = "disk full, and room again"
+	crashes.begin(t, scenario)
 	needVolumes(t, scenario)
 	v, w := newVolume(t, volumeBytes), newWitness()
 	s := v.place.start(anyone, anyone)

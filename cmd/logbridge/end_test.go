@@ -17,6 +17,8 @@ import (
 // with code 0, and has everything that it acknowledged; meanwhile a second process is refused the folder. The last folder
 // is copied, and serves as well elsewhere.
 func TestCrashSIGTERM(t *testing.T) {
+	const scenario = "SIGTERM under load"
+	crashes.begin(t, scenario)
 	home, w, random := newPlace(t, crashConfig), newWitness(), newRandom(t)
 	n, inFlight := rounds(1, 10), 0
 	for round := range n {
@@ -30,7 +32,7 @@ func TestCrashSIGTERM(t *testing.T) {
 	}
 	s := home.start(anyone, anyone)
 	sum := w.check(t, s)
-	crashes.row(t, "SIGTERM under load", n, sum, fmt.Sprintf("%d half-sent uploads answered, second process refused %d times", inFlight, n))
+	crashes.row(t, scenario, n, sum, fmt.Sprintf("%d half-sent uploads answered, second process refused %d times", inFlight, n))
 	s.stop(syscall.SIGTERM)
 
 	elsewhere := newPlace(t, crashConfig)
@@ -51,8 +53,8 @@ func (p *place) refused(t testing.TB) {
 }
 
 // endWithUploads sends SIGTERM while uploads are in flight: the server has read their heads and asked for their bodies,
-// which come afterwards.
-func endWithUploads(t *testing.T, w *witness, s *process, round int) int {
+// which come afterwards. It counts the uploads that are answered.
+func endWithUploads(t *testing.T, w *witness, s *process, round int) (answered int) {
 	t.Helper()
 	const uploads = 8
 	asked, signalled, answers := make(chan struct{}, uploads), make(chan struct{}), make(chan error, uploads)
@@ -80,13 +82,15 @@ func endWithUploads(t *testing.T, w *witness, s *process, round int) int {
 	for range uploads {
 		if err := <-answers; err != nil {
 			t.Errorf("an upload in flight at SIGTERM: %v", err)
+		} else {
+			answered++
 		}
 	}
 	<-s.ended
 	if code := s.cmd.ProcessState.ExitCode(); code != exitOK {
 		t.Errorf("exit code %d after SIGTERM under load:\n%s", code, s.output())
 	}
-	return uploads
+	return answered
 }
 
 // sendAfter sends the head with "Expect: 100-continue", says when the server has asked for the body, and sends that when

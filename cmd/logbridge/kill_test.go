@@ -11,8 +11,11 @@ import (
 const leastAnswers, moreAnswers = 250, 250
 
 // TestCrashAtRandomMoments kills the server while every surface uploads. After each restart every acknowledged line must
-// be there exactly once, replays of torn uploads included.
+// be there exactly once, replays of signed uploads included: those whose answer never came, and some
+// whose answer did.
 func TestCrashAtRandomMoments(t *testing.T) {
+	const scenario = "kill -9 at random moments"
+	crashes.begin(t, scenario)
 	home, w, random := newPlace(t, crashConfig), newWitness(), newRandom(t)
 	n, replayed := rounds(3, 50), 0
 	for round := range n {
@@ -31,7 +34,7 @@ func TestCrashAtRandomMoments(t *testing.T) {
 	if written == 0 {
 		t.Error("no segment was written")
 	}
-	crashes.row(t, "kill -9 at random moments", n, w.check(t, s), fmt.Sprintf("%d segments, %d torn uploads replayed", written, replayed))
+	crashes.row(t, scenario, n, w.check(t, s), fmt.Sprintf("%d segments, %d uploads replayed", written, replayed))
 }
 
 // newRandom logs its seed.

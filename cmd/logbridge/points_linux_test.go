@@ -158,6 +158,7 @@ func needStrace(t testing.TB, scenario string) {
 // strace is started and every acknowledged line must be there exactly once.
 func TestCrashAtSystemCalls(t *testing.T) {
 	const scenario = "kill -9 at system calls on files"
+	crashes.begin(t, scenario)
 	needStrace(t, scenario)
 	home, w, random := newPlace(t, crashConfig), newWitness(), newRandom(t)
 	n, points, missed := rounds(4, 2*len(attacks)), hits{}, 0

@@ -31,6 +31,7 @@ type powerCut struct {
 // must be there exactly once.
 func TestCrashPowerCut(t *testing.T) {
 	const scenario = "power cut: only synced data is left"
+	crashes.begin(t, scenario)
 	needVolumes(t, scenario)
 	needStrace(t, scenario)
 	random := newRandom(t)
