@@ -37,6 +37,8 @@ type Node struct {
 	nc  *nats.Conn
 	js  jetstream.JetStream
 	log *slog.Logger
+
+	disk disk
 }
 
 // New starts the embedded server and connects to it. Unlike other parts it runs from here on, since the parts above
@@ -66,7 +68,7 @@ func New(cfg Config, log *slog.Logger) (*Node, error) {
 		srv.Shutdown()
 		return nil, fmt.Errorf("embedded NATS server: not ready after %s", startTimeout)
 	}
-	n := &Node{srv: srv, log: log}
+	n := &Node{srv: srv, log: log, disk: disk{dir: cfg.Dir}}
 	if err := n.connect(); err != nil {
 		srv.Shutdown()
 		return nil, err

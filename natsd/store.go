@@ -20,6 +20,7 @@ import (
 // not: "device.QUJDREUxMjM0NQ.ZGV2XzAx".
 type Store struct {
 	kv     jetstream.KeyValue
+	room   func(bytes uint64) error
 	log    *slog.Logger
 	tables map[string]applier
 	last   uint64 // revision that Load has read up to
@@ -36,7 +37,7 @@ func OpenStore(ctx context.Context, node *Node, bucket string, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	return &Store{kv: kv, log: log, tables: map[string]applier{}}, nil
+	return &Store{kv: kv, room: node.Room, log: log, tables: map[string]applier{}}, nil
 }
 
 // KV is the bucket itself, for values that no table holds.

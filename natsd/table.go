@@ -78,7 +78,8 @@ func (t *Table[K, V]) Len() int {
 	return t.live
 }
 
-// Put stores a value over whatever is there. An error is ErrUnavailable, and then the outcome is unknown, or ErrTooLarge.
+// Put stores a value over whatever is there. An error is ErrUnavailable, and then the outcome is unknown, also when the
+// disk is full, or ErrTooLarge.
 func (t *Table[K, V]) Put(ctx context.Context, k K, v V) error {
 	data, err := t.codec.Encode(k, v)
 	if err != nil {
@@ -86,6 +87,9 @@ func (t *Table[K, V]) Put(ctx context.Context, k K, v V) error {
 	}
 	if len(data) > maxValue {
 		return fmt.Errorf("%w: %d bytes, %d are the most", logbridge.ErrTooLarge, len(data), maxValue)
+	}
+	if err := t.store.room(Reserve); err != nil {
+		return fmt.Errorf("store %s: %w", t.kind, err)
 	}
 	revision, err := t.store.kv.Put(ctx, t.key(k), data)
 	if err != nil {
@@ -97,6 +101,9 @@ func (t *Table[K, V]) Put(ctx context.Context, k K, v V) error {
 
 // DeleteIf deletes the value if it still has this revision, and says whether it did.
 func (t *Table[K, V]) DeleteIf(ctx context.Context, k K, revision uint64) (bool, error) {
+	if err := t.store.room(Reserve); err != nil {
+		return false, fmt.Errorf("delete %s: %w", t.kind, err)
+	}
 	err := t.store.kv.Delete(ctx, t.key(k), jetstream.LastRevision(revision))
 	if conflict(err) {
 		return false, nil

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -31,8 +33,21 @@ const (
 	// publishTries bounds the tries of one group; all carry the same message id, so JetStream stores it once.
 	publishTries = 4
 
-	// handOver is how many committed groups may wait for the indexer. When it falls behind, appends wait.
-	handOver = 4
+	// handOverMost is how many committed groups may wait for the indexer. When it falls behind, appends wait.
+	handOverMost = 4
+
+	// A committed group that the indexer did not get from the committer is read back, and again after gapPause while that
+	// fails, gapTries times in all: longer than a disk stalls. After that only a new start can help.
+	gapTries = 50
+	gapPause = 100 * time.Millisecond
+
+	// gatherShare and gatherMost bound how long a publish waits for the appends that the one before has answered, once
+	// they are answered: this part of what that one took, and never longer than it takes to run some hundred goroutines.
+	gatherShare = 8
+	gatherMost  = 250 * time.Microsecond
+
+	// gatherBytes is the largest group whose appends are waited for: to index it takes far less than to publish it.
+	gatherBytes = 64 << 10
 )
 
 // waiting is one append on its way: enqueued, committed with its group, indexed, answered.
@@ -48,9 +63,10 @@ type result struct {
 
 // group is what one message of the commit log holds.
 type group struct {
-	seq     uint64
-	raw     []byte
-	members []*waiting
+	seq      uint64
+	raw      []byte
+	members  []*waiting
+	answered chan<- struct{} // told when the members are answered, if not nil; never blocks
 }
 
 func (g *group) fail(err error) {
@@ -59,19 +75,42 @@ func (g *group) fail(err error) {
 	}
 }
 
+// settle tells the committer, if it waits, that the members are answered.
+func (g *group) settle() {
+	if g.answered != nil {
+		g.answered <- struct{}{}
+	}
+}
+
+// publisher brings a message to disk. nil means that it is there; an *jetstream.APIError that it was refused; any other
+// error that the outcome is unknown. The same message id is stored once.
+type publisher interface {
+	PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstream.PublishOpt) (*jetstream.PubAck, error)
+}
+
 // committer collects appends into groups and publishes one group at a time.
 type committer struct {
-	js     jetstream.JetStream
+	js     publisher
+	room   *room
 	out    chan<- *group
 	ledger *ledger
 	log    *slog.Logger
 
-	wake chan struct{}
+	packed []byte // room for a compressed group; the NATS client copies it before a publish returns
+
+	wake     chan struct{}
+	answered chan struct{}
 
 	mu     sync.Mutex
 	queue  []*waiting
 	bytes  int  // encoded bytes in queue
 	closed bool // no appends any more
+
+	waits atomic.Int64 // appends in queue, for a look without the lock
+}
+
+func newCommitter(js publisher, room *room, out chan<- *group, ledger *ledger, log *slog.Logger) *committer {
+	return &committer{js: js, room: room, out: out, ledger: ledger, log: log, wake: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
 }
 
 var (
@@ -99,6 +138,7 @@ func (c *committer) enqueue(uploads []upload) ([]*waiting, error) {
 	}
 	c.queue = append(c.queue, members...)
 	c.bytes += size
+	c.waits.Store(int64(len(c.queue)))
 	select {
 	case c.wake <- struct{}{}:
 	default:
@@ -122,6 +162,7 @@ func (c *committer) take() []*waiting {
 		c.queue = nil
 	}
 	c.bytes -= size - 1
+	c.waits.Store(int64(len(c.queue)))
 	return members
 }
 
@@ -154,9 +195,15 @@ func (c *committer) close() {
 func (c *committer) publishAll() error {
 	for members := c.take(); len(members) > 0; members = c.take() {
 		g := &group{raw: joinGroup(members), members: members}
+		if err := c.room.check(0); err != nil { // nothing was tried: an outcome that is known
+			c.ledger.refuseGroup(g)
+			g.fail(err)
+			continue
+		}
+		start := time.Now()
 		err := c.publish(g)
 		if err == nil {
-			c.out <- g
+			c.handOver(g, time.Since(start))
 			continue
 		}
 		c.log.Error("group not committed", "records", recordsOf(members), "err", err)
@@ -173,6 +220,24 @@ func (c *committer) publishAll() error {
 		}
 	}
 	return nil
+}
+
+// handOver gives a group to the indexer. If it is small, the next publish waits until its appends are answered and have
+// had the time to come back. Otherwise they would miss the next one, and each would hold half of them: two convoys that
+// share the syncs. took is how long this publish took. A single append waits for none.
+func (c *committer) handOver(g *group, took time.Duration) {
+	want := c.waits.Load() + int64(len(g.members))
+	if want < 2 || len(g.raw) > gatherBytes {
+		c.out <- g
+		return
+	}
+	g.answered = c.answered
+	c.out <- g
+	<-c.answered
+	// The answered appends are ready to run, and yielding lets them go first. A timer would be too coarse.
+	for until := time.Now().Add(min(took/gatherShare, gatherMost)); c.waits.Load() < want && time.Now().Before(until); {
+		runtime.Gosched()
+	}
 }
 
 // failAll answers what waits when nothing can be committed any more.
@@ -206,7 +271,8 @@ func joinGroup(members []*waiting) []byte {
 // message id; a refusal ends it.
 func (c *committer) publish(g *group) error {
 	msg := nats.NewMsg(subject)
-	msg.Data = s2.Encode(nil, g.raw)
+	c.packed = s2.Encode(c.packed[:cap(c.packed)], g.raw)
+	msg.Data = c.packed
 	id := rand.Text()
 	var err error
 	for range publishTries {
@@ -251,8 +317,13 @@ func openStream(ctx context.Context, js jetstream.JetStream, lastIndexed uint64,
 	return s, nil
 }
 
+// groupReader reads messages back; one that is not there is jetstream.ErrMsgNotFound.
+type groupReader interface {
+	GetMsg(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error)
+}
+
 // readGroup fetches a group from the commit log; nil when that sequence holds nothing.
-func readGroup(ctx context.Context, s jetstream.Stream, seq uint64) (*group, error) {
+func readGroup(ctx context.Context, s groupReader, seq uint64) (*group, error) {
 	msg, err := s.GetMsg(ctx, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil

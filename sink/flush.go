@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/logbridge/logbridge/natsd"
 )
 
 // flushRetry is how long a failed segment waits for the next try: long enough for a full disk to be noticed in peace.
@@ -73,7 +75,10 @@ func (l *Log) install(s *segment) {
 func (l *Log) dropCommitted(ctx context.Context, last uint64) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
-	if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(last+1)); err != nil {
+	// The purge may write a block anew, and JetStream must not meet a full disk.
+	if err := l.room.free(natsd.Reserve / 2); err != nil {
+		l.log.Warn("commit log not shortened", "err", err)
+	} else if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(last+1)); err != nil {
 		l.log.Warn("commit log not shortened", "err", err)
 	}
 	if err := removeOldWindows(l.cfg.Dir, last); err != nil {

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"time"
 
@@ -11,8 +12,9 @@ import (
 )
 
 // index takes the committed groups in stream order until the committer has closed the hand-over, and then waits for the
-// segment that is being written. It alone writes to the active memtable and to the window.
-func (l *Log) index(ctx context.Context) {
+// segment that is being written. It alone writes to the active memtable and to the window. It ends with an error when a
+// committed group cannot be read: what comes behind it must not be answered as if it were there.
+func (l *Log) index(ctx context.Context) error {
 	ticker := time.NewTicker(l.cfg.MemtableAge / 10)
 	defer ticker.Stop()
 	for {
@@ -20,9 +22,13 @@ func (l *Log) index(ctx context.Context) {
 		case g, open := <-l.groups:
 			if !open {
 				<-l.written
-				return
+				return nil
 			}
-			l.takeCommitted(g)
+			err := l.takeCommitted(g)
+			g.settle()
+			if err != nil {
+				return err
+			}
 		case <-ticker.C:
 		}
 		l.rotate(ctx)
@@ -31,18 +37,36 @@ func (l *Log) index(ctx context.Context) {
 
 // takeCommitted indexes a group that this process committed, and before it whatever the stream holds in between: a group
 // whose acknowledgement was lost is committed all the same.
-func (l *Log) takeCommitted(g *group) {
+func (l *Log) takeCommitted(g *group) error {
 	for seq := l.next(); seq < g.seq; seq++ {
-		ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
-		missed, err := readGroup(ctx, l.stream, seq)
-		cancel()
+		missed, err := l.readGap(seq)
 		if err != nil {
-			l.log.Error("a committed group cannot be read", "err", err)
-		} else if missed != nil {
+			g.fail(fmt.Errorf("%w: %w", logbridge.ErrUnavailable, err))
+			return err
+		}
+		if missed != nil {
 			l.indexGroup(missed)
 		}
 	}
 	l.indexGroup(g)
+	return nil
+}
+
+// readGap reads a group back, and tries again while that fails.
+func (l *Log) readGap(seq uint64) (*group, error) {
+	for try := 1; ; try++ {
+		ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+		g, err := readGroup(ctx, l.stream, seq)
+		cancel()
+		if err == nil {
+			return g, nil
+		}
+		if try == gapTries {
+			return nil, fmt.Errorf("a committed group cannot be read, start again: %w", err)
+		}
+		l.log.Error("a committed group cannot be read, trying again", "err", err)
+		time.Sleep(gapPause)
+	}
 }
 
 // next is the sequence that the indexer expects.

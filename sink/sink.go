@@ -71,6 +71,7 @@ type Log struct {
 	cfg    Config
 	log    *slog.Logger
 	stream jetstream.Stream
+	room   *room
 	commit *committer
 	groups chan *group // committed, on their way to the indexer
 	ledger *ledger
@@ -119,8 +120,8 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	l := &Log{
-		cfg: cfg, log: log, ledger: newLedger(),
-		groups: make(chan *group, handOver), active: newMemtable(), changed: make(chan struct{}),
+		cfg: cfg, log: log, room: newRoom(cfg, node.Room, log), ledger: newLedger(),
+		groups: make(chan *group, handOverMost), active: newMemtable(), changed: make(chan struct{}),
 		written: make(chan struct{}), wakeMerge: make(chan struct{}, 1), wakeRetention: make(chan struct{}, 1),
 		queries: newGate(cfg.MaxQueries, cfg.MaxQueriesWaiting), tails: newGate(maxTailsReading, -1),
 	}
@@ -137,7 +138,7 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	if l.stream, err = openStream(ctx, node.JetStream(), last, cfg.CommitLogBytes); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
-	l.commit = &committer{js: node.JetStream(), out: l.groups, ledger: l.ledger, log: log, wake: make(chan struct{}, 1)}
+	l.commit = newCommitter(node.JetStream(), l.room, l.groups, l.ledger, log)
 	if err := l.recover(ctx, last); err != nil {
 		return nil, fmt.Errorf("sink: %w", err)
 	}
@@ -147,18 +148,27 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 // Run commits, indexes, writes, merges and expires segments until ctx ends; then it finishes what was appended before and
 // returns. The memtable needs no writing then: the commit log has it. An error means that nothing can be committed any more.
 func (l *Log) Run(ctx context.Context) error {
-	var err error
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var committing error
 	var wg sync.WaitGroup
-	wg.Go(func() { err = l.commit.run(ctx) })
+	wg.Go(func() { committing = l.commit.run(ctx) })
 	tending, stop := context.WithCancel(ctx)
 	defer stop()
 	wg.Go(func() { l.merging(tending) })
 	wg.Go(func() { l.retaining(tending) })
-	l.index(ctx)
+	indexing := l.index(ctx)
 	stop()
+	if indexing != nil {
+		cancel()
+		for g := range l.groups { // until the committer has ended
+			g.fail(fmt.Errorf("%w: %w", logbridge.ErrUnavailable, indexing))
+			g.settle()
+		}
+	}
 	wg.Wait()
 	l.segments.cache.clear()
-	return err
+	return errors.Join(committing, indexing)
 }
 
 // Append stores a batch. nil means that a power cut now would not lose it, and that a query begun now finds it. An error
@@ -193,12 +203,13 @@ func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt,
 	return sum, nil
 }
 
-// Ready is nil when records can be stored. An error says why they cannot, or soon cannot: segments are not being written.
+// Ready is nil when records can be stored. An error says why they cannot, or soon cannot: segments are not being
+// written, or the disk is full.
 func (l *Log) Ready() error {
 	if err := l.stuck.Load(); err != nil {
 		return fmt.Errorf("%w: segments cannot be written: %w", logbridge.ErrUnavailable, *err)
 	}
-	return nil
+	return l.room.check(0)
 }
 
 // Stats are numbers for the metrics.

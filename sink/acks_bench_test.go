@@ -1,0 +1,260 @@
+//go:build linux
+
+package sink
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// How much is measured: medians of so many rounds of so long, each beside its limit.
+const (
+	ackRounds = 7
+	ackTime   = 1500 * time.Millisecond
+)
+
+// slowSync is what strace adds to each sync, in microseconds; underStrace tells the benchmark that it runs so.
+const (
+	slowSync    = 5000
+	underStrace = "LOGBRIDGE_BENCH_SLOW_SYNC"
+	slowRow     = ", 5 ms added to each sync"
+)
+
+// ackRow is one row of the table: uploaders that each append a batch of so many records and wait for the answer.
+type ackRow struct{ uploaders, records int }
+
+// ackFigures are what one measurement gives.
+type ackFigures struct {
+	rate float64 // records acknowledged a second
+	cpu  float64 // seconds of the process for a million records, uploaders included
+}
+
+// BenchmarkAcks prints durable acknowledgements a second, in process, with no segment written, each row beside its limit
+// in the same run: a bare file to which one goroutine writes all that waits, then fdatasync, then answers. It then runs
+// itself once more under strace, which makes each sync of both slower; without strace that row is skipped, and it says so.
+func BenchmarkAcks(b *testing.B) {
+	fmt.Printf("Medians of %d rounds on %d CPUs. CPU is the process's seconds for a million records.\n\n", ackRounds, runtime.NumCPU())
+	fmt.Printf("%-50s %9s %9s %6s %6s %6s\n", "durable acks (records)", "a second", "limit", "ratio", "CPU", "limit")
+	for _, row := range []ackRow{{64, 1}, {1, 1}, {64, 10}, {64, 100}, {8, 10}, {8, 100}} {
+		b.Run(fmt.Sprintf("%dx%d", row.uploaders, row.records), func(b *testing.B) {
+			for b.Loop() {
+				compareAcks(b, row, "")
+			}
+		})
+	}
+	b.Run("slow", func(b *testing.B) {
+		for b.Loop() {
+			if os.Getenv(underStrace) != "" {
+				compareAcks(b, ackRow{64, 1}, slowRow)
+			} else {
+				slowAcks(b)
+			}
+		}
+	})
+}
+
+// compareAcks measures a row and its limit in turn and prints the medians.
+func compareAcks(b *testing.B, row ackRow, remark string) {
+	var all [2][]ackFigures
+	for round := range ackRounds {
+		for turn := range 2 { // who begins changes from round to round
+			i := (round + turn) % 2
+			all[i] = append(all[i], []func(*testing.B, ackRow) ackFigures{measureLog, measureBareFile}[i](b, row))
+		}
+	}
+	o, l := medianAcks(all[0]), medianAcks(all[1])
+	name := fmt.Sprintf("%d uploaders, batches of %d%s", row.uploaders, row.records, remark)
+	fmt.Printf("%-50s %9.0f %9.0f %6.2f %6.2f %6.2f\n", name, o.rate, l.rate, o.rate/l.rate, o.cpu, l.cpu)
+}
+
+// slowAcks runs this benchmark under strace.
+func slowAcks(b *testing.B) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		fmt.Printf("skipped, there is no strace here: 64 uploaders, batches of 1%s\n", slowRow)
+		return
+	}
+	cmd := exec.CommandContext(b.Context(), strace, "-f", "--seccomp-bpf", "-o", os.DevNull, "-e", "trace=fsync,fdatasync",
+		"-e", fmt.Sprintf("inject=fsync,fdatasync:delay_exit=%d", slowSync),
+		os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkAcks$/^slow$", "-test.benchtime=1x")
+	cmd.Env = append(os.Environ(), underStrace+"=1")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		fmt.Printf("skipped, strace cannot work here (%v): 64 uploaders, batches of 1%s\n%s", err, slowRow, out)
+		return
+	}
+	for line := range bytes.Lines(out) {
+		if bytes.Contains(line, []byte(slowRow)) {
+			fmt.Printf("%s", line)
+		}
+	}
+}
+
+func medianAcks(list []ackFigures) ackFigures {
+	pick := func(key func(ackFigures) float64) float64 {
+		values := make([]float64, len(list))
+		for i, f := range list {
+			values[i] = key(f)
+		}
+		slices.Sort(values)
+		return values[len(values)/2]
+	}
+	return ackFigures{
+		rate: pick(func(f ackFigures) float64 { return f.rate }),
+		cpu:  pick(func(f ackFigures) float64 { return f.cpu }),
+	}
+}
+
+// measureLog measures a sink of its own, whose memtable takes all.
+func measureLog(b *testing.B, row ackRow) ackFigures {
+	e := newEnv(b, Config{MemtableBytes: 1 << 30, MemtableAge: time.Hour})
+	defer e.stop()
+	return hammer(b, row, func(i int) func() error {
+		batches := ackBatches(i, row.records)
+		n := 0
+		return func() error {
+			n++
+			_, err := e.log.Append(b.Context(), batches[n%len(batches)])
+			return err
+		}
+	})
+}
+
+// ackBatches are what one uploader sends in turn: lines of its own device, of about 190 bytes a record.
+func ackBatches(uploader, size int) []logbridge.Batch {
+	batches := make([]logbridge.Batch, max(4, 256/size))
+	for k := range batches {
+		batches[k].Records = make([]logbridge.Record, size)
+		for n := range batches[k].Records {
+			seq := uploader*7919 + k*size + n
+			r := line(fmt.Sprintf("dev_%04d", uploader), fmt.Sprintf("[%08d] sensor_task: temperature 21.%d C, humidity %d %%, voltage 3.%02d V, free heap %d, uptime %d s, rssi -%d dBm, queue %d",
+				seq*37, seq%10, 40+seq%17, seq%100, 100000+seq*7919%90000, seq*31, 40+seq%50, seq%8))
+			r.Time = r.Time.Add(time.Duration(seq) * time.Millisecond)
+			batches[k].Records[n] = r
+		}
+	}
+	return batches
+}
+
+// measureBareFile measures the limit.
+func measureBareFile(b *testing.B, row ackRow) ackFigures {
+	f, err := os.Create(filepath.Join(b.TempDir(), "bare.log"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	g := &bareFile{f: f, done: make(chan struct{}), wake: make(chan struct{}, 1)}
+	var writer sync.WaitGroup
+	writer.Go(func() { g.run(b) })
+	defer writer.Wait()
+	defer close(g.wake)
+	return hammer(b, row, func(i int) func() error {
+		var bodies [][]byte
+		for _, batch := range ackBatches(i, row.records) {
+			uploads, err := encodeBatch(batch)
+			if err != nil {
+				b.Fatal(err)
+			}
+			bodies = append(bodies, uploads[0].body)
+		}
+		n := 0
+		return func() error {
+			n++
+			g.append(bodies[n%len(bodies)])
+			return nil
+		}
+	})
+}
+
+// bareFile appends bodies to a file; those that come while a sync is under way share the next one.
+type bareFile struct {
+	f    *os.File
+	mu   sync.Mutex
+	buf  []byte
+	done chan struct{} // closed when buf is on disk
+	wake chan struct{}
+}
+
+func (g *bareFile) run(b *testing.B) {
+	var spare []byte
+	for range g.wake {
+		g.mu.Lock()
+		buf, done := g.buf, g.done
+		g.buf, g.done = spare[:0], make(chan struct{})
+		g.mu.Unlock()
+		if _, err := g.f.Write(buf); err != nil {
+			b.Error(err)
+		}
+		if err := syscall.Fdatasync(int(g.f.Fd())); err != nil {
+			b.Error(err)
+		}
+		spare = buf
+		close(done)
+	}
+}
+
+func (g *bareFile) append(body []byte) {
+	g.mu.Lock()
+	g.buf = append(g.buf, body...)
+	done := g.done
+	g.mu.Unlock()
+	select {
+	case g.wake <- struct{}{}:
+	default:
+	}
+	<-done
+}
+
+// hammer runs the uploaders side by side for a while.
+func hammer(b *testing.B, row ackRow, uploader func(i int) func() error) ackFigures {
+	turns := make([]func() error, row.uploaders)
+	for i := range turns {
+		turns[i] = uploader(i)
+	}
+	runtime.GC() // what the one before has left is not this one's work
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	cpu, start := processTime(b), time.Now()
+	timer := time.AfterFunc(ackTime, cancel)
+	defer timer.Stop()
+	var done atomic.Int64
+	var all sync.WaitGroup
+	for _, turn := range turns {
+		all.Go(func() {
+			n := 0
+			for ; ctx.Err() == nil; n++ {
+				if err := turn(); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+			done.Add(int64(n * row.records))
+		})
+	}
+	all.Wait()
+	elapsed, used := time.Since(start), processTime(b)-cpu
+	n := float64(done.Load())
+	return ackFigures{rate: n / elapsed.Seconds(), cpu: used.Seconds() / n * 1e6}
+}
+
+// processTime is what this process has used of the processors, all threads.
+func processTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
