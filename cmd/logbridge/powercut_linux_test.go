@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// volumeBytes is room enough for what the scenarios write.
-const volumeBytes = 64 << 20
+// volumeBytes is room enough for what the scenarios write and for what the server wants to remain free. The image is sparse.
+const volumeBytes = 512 << 20
 
 // cutsPerRun is how many power cuts one server sees.
 const cutsPerRun = 5
