@@ -7,7 +7,7 @@ TOOL := go tool -modfile=tools.mod
 FUZZTIME ?= 10s
 ARGS ?=
 
-.PHONY: help run build test check bench fuzz clean
+.PHONY: help run build test crash check bench fuzz clean
 
 help: ## Print this list.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 8
@@ -18,10 +18,15 @@ run: build ## Start the server with a small simulated fleet and a demo page (ARG
 build: ## Build bin/logbridge.
 	CGO_ENABLED=0 go build -trimpath -o bin/logbridge ./cmd/logbridge
 
-# The MQTT command line tools are what a user has; without them the tests that use them say that they are skipped.
-test: ## Run all tests with the race detector; the last line counts what ran and what was skipped (as root on Debian it installs mosquitto-clients first).
-	@./.ci/packages mosquitto_sub:mosquitto-clients
+# The MQTT command line tools are what a user has; strace kills the server at chosen system calls, and an ext4 image shows what
+# a power cut leaves. Without them the tests that use them say that they are skipped.
+test: ## Run all tests with the race detector; the last line counts what ran and what was skipped (as root on Debian it installs mosquitto-clients, strace and e2fsprogs first).
+	@./.ci/packages mosquitto_sub:mosquitto-clients strace:strace mkfs.ext4:e2fsprogs
 	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race ./...
+
+crash: ## Break the running program in every way we know, for some minutes, and count what is lost: one table.
+	@./.ci/packages strace:strace mkfs.ext4:e2fsprogs
+	@cd cmd/logbridge && LOGBRIDGE_TEST_CRASH=1 go test -count=1 -timeout 30m -run '^TestCrash' | grep --line-buffered -vE '^(PASS|ok|exit status)'
 
 check: ## gofmt, vet, staticcheck, govulncheck and the tests.
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi

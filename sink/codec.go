@@ -151,10 +151,14 @@ var (
 
 // eventTime is the record's time in nanoseconds; one that cannot be said so becomes the time of receipt.
 func eventTime(r *logbridge.Record) (int64, logbridge.TimeQuality) {
-	if r.Time.Before(minTime) || r.Time.After(maxTime) {
-		return r.ObservedTime.UnixNano(), logbridge.TimeReceived
+	at, quality := r.Time, r.TimeQuality
+	if at.Before(minTime) || at.After(maxTime) {
+		at, quality = r.ObservedTime, logbridge.TimeReceived
 	}
-	return r.Time.UnixNano(), r.TimeQuality
+	if quality == logbridge.TimeReceived { // as exact as the time of receipt is kept
+		at = at.Truncate(time.Microsecond)
+	}
+	return at.UnixNano(), quality
 }
 
 func appendText(b []byte, s string) []byte {

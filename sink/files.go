@@ -10,7 +10,6 @@ import (
 // tmpSuffix marks files that are still being written; a restart removes them.
 const tmpSuffix = ".tmp"
 
-
 // replaceFile writes a file whole or not at all: under a temporary name, synced, renamed to the name that write gives,
 // and the folder synced.
 func replaceFile(dir, temporary string, write func(*os.File) (name string, err error)) (path string, err error) {

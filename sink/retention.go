@@ -8,8 +8,15 @@ import (
 	"time"
 )
 
-// retentionEvery is how often retention looks when no new segment makes it look.
-const retentionEvery = time.Minute
+const (
+	// retentionEvery is how often retention looks when no new segment makes it look.
+	retentionEvery = time.Minute
+
+	// When the wall clock is set by more than stepTolerance, nothing expires by age for stepHold: long enough for an
+	// operator, or NTP, to set it right before it has cost any records.
+	stepTolerance = 10 * time.Minute
+	stepHold      = time.Hour
+)
 
 // retaining removes what is beyond the bounds, after each new segment and from time to time, until ctx ends. It depends on
 // nothing but the set of segments, so that it goes on when the disk is full.
@@ -19,8 +26,18 @@ func (l *Log) retaining(ctx context.Context) {
 	}
 	ticker := time.NewTicker(retentionEvery)
 	defer ticker.Stop()
+	last, held := time.Now(), time.Time{}
 	for {
-		l.expire(l.cfg.RetentionAge, l.cfg.RetentionBytes)
+		now, age := time.Now(), l.cfg.RetentionAge
+		if step := clockStep(last, now, now.Sub(last)); step.Abs() > stepTolerance && age > 0 {
+			l.log.Error("the clock was set: nothing expires by age for a while", "step", step, "for", stepHold)
+			held = now.Add(stepHold)
+		}
+		last = now
+		if now.Before(held) {
+			age = 0
+		}
+		l.expire(age, l.cfg.RetentionBytes)
 		select {
 		case <-ctx.Done():
 			return
@@ -28,6 +45,11 @@ func (l *Log) retaining(ctx context.Context) {
 		case <-ticker.C:
 		}
 	}
+}
+
+// clockStep is how far the wall clock was set between two readings, when so much time has passed by the monotonic clock.
+func clockStep(before, now time.Time, passed time.Duration) time.Duration {
+	return now.Round(0).Sub(before.Round(0)) - passed
 }
 
 // expire removes the segments that are beyond the bounds, of which 0 is none, whole ones, oldest first by sequence.

@@ -52,9 +52,9 @@ type scanner struct {
 	picked []int32
 	found  []bool
 
-	hits    []hit  // of a query
-	counts  histogram  // of a count,
-	counted values // whose codes these are
+	hits    []hit     // of a query
+	counts  histogram // of a count,
+	counted values    // whose codes these are
 }
 
 // scan gives visit the rows that answer q, in parts. It is called by several workers at a time, each with a scanner of

@@ -290,7 +290,7 @@ func fillBodies(t *testing.T, s *process) {
 	}
 }
 
-func wantLedgerSum(t *testing.T, l logbridge.Ledger) {
+func wantLedgerSum(t testing.TB, l logbridge.Ledger) {
 	t.Helper()
 	var sources, streams uint64
 	check := func(c logbridge.Counts) uint64 {

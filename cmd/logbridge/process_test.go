@@ -31,7 +31,10 @@ func TestMain(m *testing.M) {
 	case "limits":
 		limitsMain()
 	default:
-		os.Exit(m.Run())
+		crashes.head()
+		code := m.Run()
+		crashes.foot(code)
+		os.Exit(code)
 	}
 }
 
@@ -43,6 +46,8 @@ type place struct {
 	t    testing.TB
 	dir  string
 	args []string
+	// under, if set, is the command that runs the server and becomes it: "strace -D …", "nsenter …".
+	under []string
 }
 
 // process is a running server.
@@ -68,6 +73,18 @@ func newPlace(t testing.TB, config string) *place {
 
 func (p *place) tokenFile() string { return filepath.Join(p.dir, "data", "admin-token") }
 
+// copyFile takes a file over from another folder.
+func (p *place) copyFile(name, from string) {
+	p.t.Helper()
+	b, err := os.ReadFile(filepath.Join(from, name))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(p.dir, name), b, 0o600); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
 // program makes a command that runs main.
 func (p *place) program(as string, args ...string) *exec.Cmd {
 	self, err := os.Executable()
@@ -92,33 +109,54 @@ func (p *place) start(http, mqtt string) *process {
 
 func (p *place) launch(as string, args ...string) *process {
 	p.t.Helper()
-	s := &process{place: p, cmd: p.program(as, args...), addrs: map[string]string{}, ended: make(chan struct{})}
-	stderr, err := s.cmd.StderrPipe()
+	s, err := p.try(as, args...)
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	return s
+}
+
+// try is launch for a server that may end before it is ready: that is an error then, and s has ended.
+func (p *place) try(as string, args ...string) (*process, error) {
+	p.t.Helper()
+	s := &process{place: p, cmd: p.program(as, args...), addrs: map[string]string{}, ended: make(chan struct{})}
+	if len(p.under) > 0 {
+		path, err := exec.LookPath(p.under[0])
+		if err != nil {
+			return nil, err
+		}
+		s.cmd.Args = append(append(p.under[:len(p.under):len(p.under)], s.cmd.Path), args...)
+		s.cmd.Path = path
+	}
+	stderr, err := s.cmd.StderrPipe()
+	if err != nil {
+		return nil, err
+	}
 	if err := s.cmd.Start(); err != nil {
-		p.t.Fatal(err)
+		return nil, err
 	}
 	ready := make(chan bool, 1)
 	go s.listen(stderr, ready)
+	p.t.Cleanup(s.clean)
 	select {
 	case ok := <-ready:
 		if !ok {
 			<-s.ended
-			p.t.Fatalf("the server did not start:\n%s", s.output())
+			return s, fmt.Errorf("the server did not start:\n%s", s.output())
 		}
 	case <-time.After(patience):
-		p.t.Fatalf("the server is not ready:\n%s", s.output())
+		return nil, fmt.Errorf("the server is not ready:\n%s", s.output())
 	}
-	p.t.Cleanup(func() {
-		_ = s.cmd.Process.Kill()
-		<-s.ended
-		if out := s.output(); strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic") {
-			p.t.Errorf("the server said:\n%s", out)
-		}
-	})
-	return s
+	return s, nil
+}
+
+// clean ends the server at the end of its test, and fails the test for what no server may say.
+func (s *process) clean() {
+	_ = s.cmd.Process.Kill()
+	<-s.ended
+	if out := s.output(); strings.Contains(out, "DATA RACE") || strings.Contains(out, "panic") {
+		s.place.t.Errorf("the server said:\n%s", out)
+	}
 }
 
 // listen reads the server's log: the addresses, then the rest.
