@@ -22,20 +22,39 @@ type fieldBuilder struct {
 // maxFieldBuilders bounds how many keys are looked at.
 const maxFieldBuilders = 256
 
-// fieldBuilders finds the keys that are worth a column while the attributes go by.
-type fieldBuilders map[string]*fieldBuilder
+// fieldBuilders finds the keys that are worth a column while the attributes go by. Rows mostly have the keys of the row
+// before in the same order, so the key that followed last time is looked at first.
+type fieldBuilders struct {
+	all  map[string]*fieldBuilder
+	list []*fieldBuilder // those of the row before, and so of this one
+	next int
+}
 
-func (all fieldBuilders) add(row uint32, key, value []byte) {
-	f := all[string(key)]
-	if f == nil {
-		if len(all) == maxFieldBuilders {
-			return
-		}
-		f = &fieldBuilder{key: string(key), number: map[string]uint16{}, gone: !fieldName(key)}
-		all[f.key] = f
+func (b *fieldBuilders) of(key []byte) *fieldBuilder {
+	if b.next < len(b.list) && b.list[b.next].key == string(key) {
+		b.next++
+		return b.list[b.next-1]
 	}
-	if !f.gone && !f.add(row, value) {
-		*f = fieldBuilder{key: f.key, gone: true}
+	f := b.all[string(key)]
+	if f == nil && len(b.all) < maxFieldBuilders {
+		f = &fieldBuilder{key: string(key), number: map[string]uint16{}, gone: !fieldName(key)}
+		b.all[f.key] = f
+	}
+	if f != nil {
+		b.list = append(b.list[:b.next], f)
+		b.next++
+	}
+	return f
+}
+
+// addRow takes the attributes [from, to) of a row.
+func (b *fieldBuilders) addRow(row uint32, a *attrRows, from, to int) {
+	b.next = 0
+	for i := from; i < to; i++ {
+		f := b.of(a.keys.at(i))
+		if f != nil && !f.gone && !f.add(row, a.values.at(i)) {
+			*f = fieldBuilder{key: f.key, gone: true}
+		}
 	}
 }
 
@@ -43,6 +62,10 @@ func (all fieldBuilders) add(row uint32, key, value []byte) {
 func (f *fieldBuilder) add(row uint32, value []byte) bool {
 	if n := len(f.rows); n > 0 && f.rows[n-1] == row {
 		return false
+	}
+	if n := len(f.codes); n > 0 && f.names[f.codes[n-1]] == string(value) {
+		f.codes, f.rows = append(f.codes, f.codes[n-1]), append(f.rows, row)
+		return true
 	}
 	code, known := f.number[string(value)]
 	if !known {
@@ -58,14 +81,14 @@ func (f *fieldBuilder) add(row uint32, value []byte) bool {
 }
 
 // chosen gives the columns, most frequent first.
-func (all fieldBuilders) chosen() (list []*fieldBuilder) {
-	for _, f := range all {
+func (b *fieldBuilders) chosen() (list []*fieldBuilder) {
+	for _, f := range b.all {
 		if !f.gone && len(f.rows) >= minFieldRows {
 			list = append(list, f)
 		}
 	}
-	slices.SortFunc(list, func(a, b *fieldBuilder) int {
-		return cmp.Or(cmp.Compare(len(b.rows), len(a.rows)), cmp.Compare(a.key, b.key))
+	slices.SortFunc(list, func(x, y *fieldBuilder) int {
+		return cmp.Or(cmp.Compare(len(y.rows), len(x.rows)), cmp.Compare(x.key, y.key))
 	})
 	return list[:min(len(list), maxFields)]
 }
@@ -75,7 +98,7 @@ func (all fieldBuilders) chosen() (list []*fieldBuilder) {
 func (w *segmentWriter) attributeColumns(feed rowFeed) ([]*fieldBuilder, error) {
 	w.chunk(w.cols[colAttrKey])
 	w.chunk(w.cols[colAttrValue])
-	builders := fieldBuilders{}
+	builders := fieldBuilders{all: map[string]*fieldBuilder{}}
 	var keys []heldPage
 	var a attrRows
 	for row := 0; row < w.rows; row += len(a.counts) {
@@ -109,13 +132,11 @@ func (w *segmentWriter) attributeColumns(feed rowFeed) ([]*fieldBuilder, error) 
 	return builders.chosen(), nil
 }
 
-func (all fieldBuilders) addRows(row uint32, a *attrRows) {
+func (b *fieldBuilders) addRows(row uint32, a *attrRows) {
 	n := 0
 	for i, count := range a.counts {
-		for range count {
-			all.add(row+uint32(i), a.keys.at(n), a.values.at(n))
-			n++
-		}
+		b.addRow(row+uint32(i), a, n, n+int(count))
+		n += int(count)
 	}
 }
 

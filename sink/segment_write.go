@@ -20,8 +20,9 @@ import (
 
 const (
 	// textPage is the size at which a page of texts is full, in bytes before compression: a larger one compresses better
-	// and costs more to read one row of.
-	textPage = 128 << 10
+	// and costs more to read one row of. With the lengths of the texts it stays below the 128 KiB of one zstd block, which
+	// the encoder takes in one go, unless its last text is a long one.
+	textPage = 112 << 10
 
 	// textPageRows is how many rows such a page has at most.
 	textPageRows = 16 << 10
@@ -112,14 +113,20 @@ const (
 	segmentFormat = 2
 )
 
-var encoders = sync.Pool{New: func() any {
-	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
-		zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(false), zstd.WithAllLitEntropyCompression(true))
-	if err != nil {
-		panic(err) // the options are constants
-	}
-	return e
-}}
+// A new segment is compressed quickly, since most are soon merged; a merged one stays.
+var newEncoders, mergedEncoders = encodersOf(zstd.SpeedFastest), encodersOf(zstd.SpeedDefault)
+
+// encodersOf keeps encoders, whose tables are large.
+func encodersOf(level zstd.EncoderLevel) *sync.Pool {
+	return &sync.Pool{New: func() any {
+		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
+			zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(false), zstd.WithAllLitEntropyCompression(true))
+		if err != nil {
+			panic(err) // the options are constants
+		}
+		return e
+	}}
+}
 
 // segmentWriter writes the file from front to back.
 type segmentWriter struct {
@@ -141,7 +148,7 @@ type segmentWriter struct {
 }
 
 // writeRows writes a segment and returns its path. It is there whole, synced and under its final name, or not at all.
-func writeRows(dir string, feed rowFeed, first, last uint64) (path string, err error) {
+func writeRows(dir string, feed rowFeed, first, last uint64, encoders *sync.Pool) (path string, err error) {
 	return replaceFile(dir, fmt.Sprintf("segment-%016x-%016x", first, last), func(f *os.File) (string, error) {
 		w := &segmentWriter{out: bufio.NewWriterSize(f, 1<<20), zstd: encoders.Get().(*zstd.Encoder)}
 		defer encoders.Put(w.zstd)
