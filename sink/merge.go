@@ -16,7 +16,8 @@ import (
 // data. Sizes have three classes: tiny below 1/32 of the target, small below 1/2, and the rest, which is final. Tiny
 // neighbours become a small one when they are enough for it together, small and tiny ones a final one when they are.
 // So each record is written at most twice more. A run that can never be enough, for its neighbours are final or
-// too far in time, is merged as it is: nothing stays small for ever, except what is newest.
+// too far in time, is merged as it is: nothing stays small for ever, except what is newest. When no new segment has come for
+// mergeIdle, that is merged too if it is fresh, once, for a better compression: a busy log does not stop for that.
 const (
 	// mergeRows and mergeBytes are the target, whichever is reached first: large enough that segments are few, small enough
 	// that writing one takes seconds and losing one to a damaged disk is no disaster.
@@ -33,8 +34,9 @@ const (
 	mergeSpan     = 24 * time.Hour
 	mergeAgeParts = 16
 
-	// mergeRetry is how long a failed merge waits, unless a new segment comes before.
-	mergeRetry = time.Minute
+	// mergeIdle is how long no new segment must have come for the newest to be merged although they are few. A failed merge
+	// waits so long, too.
+	mergeIdle = 10 * time.Second
 )
 
 // mergePolicy says which neighbours are merged.
@@ -58,6 +60,11 @@ func (p mergePolicy) enough(rows, bytes, part int64) bool {
 
 // pick gives the first run of neighbours that is to be merged, oldest first, or nil.
 func (p mergePolicy) pick(list []*member) []*member {
+	for i, m := range list {
+		if m.fresh && p.enough(m.rows, m.size, smallPart) { // it is for no other run
+			return list[i : i+1]
+		}
+	}
 	for _, step := range []struct{ each, sum int64 }{{tinyPart, tinyPart}, {smallPart, 1}} {
 		for at := 0; at < len(list); {
 			n, full, closed := p.run(list[at:], step.each, step.sum)
@@ -69,6 +76,23 @@ func (p mergePolicy) pick(list []*member) []*member {
 	}
 	return nil
 }
+
+// pickFresh gives the first neighbours that are fresh, or nil. Others beside them are left alone: to write them again with
+// each new segment would never end.
+func (p mergePolicy) pickFresh(list []*member) []*member {
+	at := slices.IndexFunc(list, isFreshMember)
+	if at < 0 {
+		return nil
+	}
+	end := at + 1
+	for end < len(list) && list[end].fresh {
+		end++
+	}
+	n, _, _ := p.run(list[at:end], smallPart, 1)
+	return list[at : at+max(n, 1)]
+}
+
+func isFreshMember(m *member) bool { return m.fresh }
 
 // run counts how many segments from the first on can be merged: those that are less than one part of the target, until
 // their sum is another. It is full when it may take no more, and closed when what comes next can never join it.
@@ -124,22 +148,23 @@ type merger struct {
 // run merges until ctx ends.
 func (l *merger) run(ctx context.Context) {
 	for {
-		for l.next(ctx) {
+		for l.next(ctx, l.policy.pick) {
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-l.wakeMerge:
-		case <-time.After(mergeRetry):
+		case <-time.After(mergeIdle):
+			l.next(ctx, l.policy.pickFresh)
 		}
 	}
 }
 
-// next does one merge, and reports whether there may be another to do now.
-func (l *merger) next(ctx context.Context) bool {
+// next does one merge of what pick gives, and reports whether there may be another to do now.
+func (l *merger) next(ctx context.Context, pick func([]*member) []*member) bool {
 	held := l.held()
 	defer l.letGo(held)
-	run := l.policy.pick(slices.DeleteFunc(slices.Clone(held), func(m *member) bool { return m.first <= l.failed }))
+	run := pick(slices.DeleteFunc(slices.Clone(held), func(m *member) bool { return m.first <= l.failed }))
 	if run == nil || ctx.Err() != nil {
 		l.failed = 0
 		return false

@@ -101,7 +101,7 @@ var eager = mergePolicy{rows: 45, bytes: 1 << 40, span: mergeSpan}
 func (e *env) mergeAll(policy mergePolicy) {
 	e.t.Helper()
 	m := merger{Log: e.log, policy: policy}
-	for m.next(e.t.Context()) {
+	for m.next(e.t.Context(), policy.pick) {
 	}
 }
 
@@ -187,7 +187,7 @@ func TestMergeWithDamage(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if m := (&merger{Log: e.log, policy: eager}); m.next(ctx) {
+	if m := (&merger{Log: e.log, policy: eager}); m.next(ctx, eager.pick) {
 		t.Error("merges go on while the sink closes")
 	}
 	if tmp := e.files("*" + tmpSuffix); len(tmp) > 0 {

@@ -27,6 +27,7 @@ type segment struct {
 	// Times of receipt.
 	minObserved, maxObserved int64
 
+	fresh bool // compressed with Snappy: a merge has yet to come
 	info  segmentInfo
 	index func() (*segmentIndex, error)
 }
@@ -113,7 +114,7 @@ func openIndexed(path string) (*segment, int64, error) {
 
 // readSegment checks that r is a segment of ours and reads what its footer says. Nothing is believed before its checksum
 // was seen to be right; that of the side index and those of the pages are looked at when they are read.
-func readSegment(r io.ReaderAt, size int64, name segmentName) (*segment, error) {
+func readSegment(r io.ReaderAt, size int64, name segmentName) (s *segment, err error) {
 	const ending = 4 + len(parquetMagic)
 	if int64(name.tail) > size || name.tail > maxTail || int(name.tail) < ending {
 		return nil, fmt.Errorf("%w: shorter than its footer", errDamaged)
@@ -129,7 +130,7 @@ func readSegment(r io.ReaderAt, size int64, name segmentName) (*segment, error) 
 	if err := thrift.Unmarshal(new(thrift.CompactProtocol), tail[:len(tail)-ending], &meta); err != nil {
 		return nil, fmt.Errorf("footer: %w", err)
 	}
-	s := &segment{file: r, rows: meta.NumRows, size: size, first: name.first, last: name.last}
+	s = &segment{file: r, rows: meta.NumRows, size: size, first: name.first, last: name.last}
 	for _, kv := range meta.KeyValueMetadata {
 		if kv.Key != metaSegment {
 			continue
@@ -144,10 +145,30 @@ func readSegment(r io.ReaderAt, size int64, name segmentName) (*segment, error) 
 	if s.rows < 0 || s.rows > maxSegmentRows {
 		return nil, fmt.Errorf("%d rows, at most %d", s.rows, maxSegmentRows)
 	}
+	if s.rows > 0 {
+		if s.fresh, err = isFresh(&meta); err != nil {
+			return nil, err
+		}
+	}
 	s.minTime, s.maxTime = s.info.MinTime, s.info.MaxTime
 	s.minObserved, s.maxObserved = s.info.MinObserved, s.info.MaxObserved
 	s.index = sync.OnceValues(s.loadIndex)
 	return s, nil
+}
+
+// isFresh looks at the compression of a segment.
+func isFresh(meta *format.FileMetaData) (bool, error) {
+	if len(meta.RowGroups) != 1 || len(meta.RowGroups[0].Columns) < colFields {
+		return false, errors.New("not the columns of a segment")
+	}
+	switch codec := meta.RowGroups[0].Columns[0].MetaData.Codec; codec {
+	case format.Snappy:
+		return true, nil
+	case format.Zstd:
+		return false, nil
+	default:
+		return false, fmt.Errorf("compressed with %s", codec)
+	}
 }
 
 // readAt fills b; a file that ends too early is damaged.

@@ -115,7 +115,7 @@ func (w *segmentWriter) attributeColumns(feed rowFeed) ([]*fieldBuilder, error) 
 			return nil, err
 		}
 		keys = append(keys, heldPage{
-			packed: w.zstd.EncodeAll(w.raw, nil), raw: len(w.raw), rows: len(a.counts), entries: entries, values: a.keys.len(),
+			packed: w.packer.pack(nil, w.raw), raw: len(w.raw), rows: len(a.counts), entries: entries, values: a.keys.len(),
 		})
 		if _, err = w.encodeAttrs(&a, &a.values); err != nil {
 			return nil, err

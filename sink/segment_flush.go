@@ -4,7 +4,7 @@ import "slices"
 
 // writeSegment writes a frozen memtable as a segment and returns its path.
 func writeSegment(dir string, m memSnapshot, first, last uint64) (path string, err error) {
-	return writeRows(dir, newMemFeed(m), first, last, newEncoders)
+	return writeRows(dir, newMemFeed(m), first, last, snappyPacker{})
 }
 
 // memFeed gives the rows of a memtable by stream, time and position.

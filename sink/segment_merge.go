@@ -25,7 +25,9 @@ func mergeSegments(ctx context.Context, dir string, in []*segment) (path string,
 		return "", err
 	}
 	f.column = -1 // the times are read again
-	return writeRows(dir, f, in[0].first, in[len(in)-1].last, mergedEncoders)
+	z := zstdPackers.Get().(zstdPacker)
+	defer zstdPackers.Put(z)
+	return writeRows(dir, f, in[0].first, in[len(in)-1].last, z)
 }
 
 // mergeFeed gives the rows of several segments by stream, time and position.

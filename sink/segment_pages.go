@@ -2,11 +2,13 @@ package sink
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"sync"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/delta"
 	"github.com/parquet-go/parquet-go/encoding/rle"
@@ -92,12 +94,24 @@ func (r *pageReader) load(p page, until int64) error {
 	if crc32.Checksum(b, castagnoli) != p.sum {
 		return r.damaged(fmt.Sprintf("checksum of the page at byte %d is wrong", p.offset), nil)
 	}
-	raw, err := decoder().DecodeAll(b[p.header:], grow(r.raw, int(p.raw)+decodeSlack)[:0])
+	raw, err := r.unpack(b[p.header:], int(p.raw))
 	if err != nil || len(raw) != int(p.raw) {
 		return r.damaged(fmt.Sprintf("page at byte %d", p.offset), err)
 	}
 	r.raw = raw
 	return nil
+}
+
+// unpack decompresses a page of n bytes.
+func (r *pageReader) unpack(b []byte, n int) ([]byte, error) {
+	room := grow(r.raw, n+decodeSlack)
+	if !r.s.fresh {
+		return decoder().DecodeAll(b, room[:0])
+	}
+	if decoded, err := s2.DecodedLen(b); err != nil || decoded != n {
+		return nil, errors.Join(err, errors.New("another length"))
+	}
+	return s2.Decode(room, b)
 }
 
 // loadPage is load for page number n of a column, of which the pages before last are needed, too.

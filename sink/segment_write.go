@@ -11,6 +11,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/delta"
 	"github.com/parquet-go/parquet-go/encoding/rle"
@@ -113,26 +114,38 @@ const (
 	segmentFormat = 2
 )
 
-// A new segment is compressed quickly, since most are soon merged; a merged one stays.
-var newEncoders, mergedEncoders = encodersOf(zstd.SpeedFastest), encodersOf(zstd.SpeedDefault)
-
-// encodersOf keeps encoders, whose tables are large.
-func encodersOf(level zstd.EncoderLevel) *sync.Pool {
-	return &sync.Pool{New: func() any {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1),
-			zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(false), zstd.WithAllLitEntropyCompression(true))
-		if err != nil {
-			panic(err) // the options are constants
-		}
-		return e
-	}}
+// packer compresses pages. A new segment gets Snappy, which costs little, for it is soon merged; what a merge writes stays,
+// and gets zstd.
+type packer interface {
+	pack(dst, page []byte) []byte
+	codec() format.CompressionCodec
 }
+
+type snappyPacker struct{}
+
+func (snappyPacker) pack(dst, page []byte) []byte   { return s2.EncodeSnappy(dst[:cap(dst)], page) }
+func (snappyPacker) codec() format.CompressionCodec { return format.Snappy }
+
+type zstdPacker struct{ *zstd.Encoder }
+
+func (z zstdPacker) pack(dst, page []byte) []byte   { return z.EncodeAll(page, dst[:0]) }
+func (z zstdPacker) codec() format.CompressionCodec { return format.Zstd }
+
+// zstdPackers keeps encoders, whose tables are large.
+var zstdPackers = sync.Pool{New: func() any {
+	e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1),
+		zstd.WithWindowSize(zstdWindow), zstd.WithEncoderCRC(false), zstd.WithAllLitEntropyCompression(true))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return zstdPacker{e}
+}}
 
 // segmentWriter writes the file from front to back.
 type segmentWriter struct {
 	out    *bufio.Writer
 	offset int64
-	zstd   *zstd.Encoder
+	packer packer
 	cols   []column
 	index  segmentIndex
 	info   segmentInfo
@@ -148,10 +161,9 @@ type segmentWriter struct {
 }
 
 // writeRows writes a segment and returns its path. It is there whole, synced and under its final name, or not at all.
-func writeRows(dir string, feed rowFeed, first, last uint64, encoders *sync.Pool) (path string, err error) {
+func writeRows(dir string, feed rowFeed, first, last uint64, pack packer) (path string, err error) {
 	return replaceFile(dir, fmt.Sprintf("segment-%016x-%016x", first, last), func(f *os.File) (string, error) {
-		w := &segmentWriter{out: bufio.NewWriterSize(f, 1<<20), zstd: encoders.Get().(*zstd.Encoder)}
-		defer encoders.Put(w.zstd)
+		w := &segmentWriter{out: bufio.NewWriterSize(f, 1<<20), packer: pack}
 		w.index.streams = *feed.streams()
 		w.rows = int(w.index.rows())
 		w.info = segmentInfo{Format: segmentFormat, FirstSeq: first, LastSeq: last, Sources: make([]uint64, len(sourceNames()))}
@@ -221,13 +233,13 @@ func (w *segmentWriter) chunk(c column) {
 		used = append(used, format.RLE)
 	}
 	w.chunks = append(w.chunks, format.ColumnChunk{MetaData: format.ColumnMetaData{
-		Type: c.typ, Encoding: used, PathInSchema: c.path, Codec: format.Zstd,
+		Type: c.typ, Encoding: used, PathInSchema: c.path, Codec: w.packer.codec(),
 	}})
 }
 
 // page compresses what encode left in w.raw and writes it to a column; entries counts values and nulls, values only values.
 func (w *segmentWriter) page(column, rows, entries, values int, encoding format.Encoding) error {
-	w.packed = w.zstd.EncodeAll(w.raw, w.packed[:0])
+	w.packed = w.packer.pack(w.packed, w.raw)
 	return w.packedPage(column, heldPage{packed: w.packed, raw: len(w.raw), rows: rows, entries: entries, values: values}, encoding)
 }
 
@@ -282,7 +294,7 @@ func (w *segmentWriter) dictionary(column, values int) error {
 	header := format.PageHeader{Type: format.DictionaryPage}
 	header.DictionaryPageHeader.Set(format.DictionaryPageHeader{NumValues: int32(values), Encoding: format.Plain})
 	w.chunks[column].MetaData.DictionaryPageOffset = w.offset
-	w.packed = w.zstd.EncodeAll(w.raw, w.packed[:0])
+	w.packed = w.packer.pack(w.packed, w.raw)
 	p, err := w.put(column, &header, heldPage{packed: w.packed, raw: len(w.raw), values: values})
 	w.index.columns[column].dictionary = p
 	return err

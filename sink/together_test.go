@@ -59,7 +59,7 @@ func allTogether(t *testing.T, keep bool) {
 		})
 	}
 	merges := merger{Log: e.log, policy: mergePolicy{rows: 40, bytes: 1 << 40, span: mergeSpan}}
-	busy(func() { merges.next(ctx) })
+	busy(func() { merges.next(ctx, merges.policy.pick) })
 	if !keep {
 		busy(func() { e.log.expire(0, 8<<10) })
 	}
