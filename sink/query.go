@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"math"
@@ -16,7 +15,7 @@ type plan struct {
 	since, until int64 // ns
 	source       int   // its number, -1 for any
 	content      bool  // body or attributes must be looked at
-	needle       []byte
+	needle       needle
 	ctx          context.Context
 	work         *work // nil: not bounded
 
@@ -44,8 +43,8 @@ func newPlan(ctx context.Context, q logbridge.Query) *plan {
 			p.source = math.MaxInt // no record has it
 		}
 	}
-	p.needle = []byte(q.Contains)
-	p.content = len(p.needle) > 0 || len(q.Fields) > 0
+	p.needle = newNeedle(q.Contains)
+	p.content = len(p.needle.text) > 0 || len(q.Fields) > 0
 	return p
 }
 
@@ -83,6 +82,11 @@ func (p *plan) exactStream() string {
 	return ""
 }
 
+// narrow reports that a table has few hits to give, whatever it holds.
+func (p *plan) narrow() bool {
+	return p.Limit > 0 && p.Limit <= takeAtOnce && p.Order != logbridge.ByPosition
+}
+
 // matchRow is Query.MatchContent on bytes.
 func (p *plan) matchRow(r *row) bool {
 	for _, want := range p.Fields {
@@ -95,12 +99,12 @@ func (p *plan) matchRow(r *row) bool {
 			return false
 		}
 	}
-	if len(p.needle) == 0 || bytes.Contains(r.body, p.needle) {
+	if len(p.needle.text) == 0 || p.needle.in(r.body) {
 		return true
 	}
 	found := false
 	r.eachAttr(func(_, v []byte) bool {
-		found = bytes.Contains(v, p.needle)
+		found = p.needle.in(v)
 		return !found
 	})
 	return found

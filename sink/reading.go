@@ -5,9 +5,12 @@ import (
 	"errors"
 	"iter"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/logbridge/logbridge"
 )
@@ -43,11 +46,15 @@ type reading struct {
 	open    []*opened
 	looked  time.Time // zero: it holds nothing
 	reached logbridge.Position
+	ahead   int // tables to open next, of a narrow query
 	sent    int
 	last    hit // the last record of the last page
 	given   bool
 	done    bool
 }
+
+// maxAhead bounds how many tables are opened together.
+const maxAhead = 16
 
 // errOutdated: a table of this look is no longer there; another look finds its records elsewhere, or knows that they are lost.
 var errOutdated = errors.New("the set of segments has changed")
@@ -230,10 +237,48 @@ func (r *reading) step() (record logbridge.Record, got bool, err error) {
 	return record, true, nil
 }
 
+// openNext opens the next table, and more of them at the same time the further a narrow query has come: the lines of one
+// device may lie in all of them.
 func (r *reading) openNext() error {
-	t := r.tables[0]
+	n := 1
+	if r.plan.narrow() {
+		n = min(max(1, r.ahead), len(r.tables))
+		r.ahead = min(2*n, maxAhead)
+	}
+	next := make([]*opened, n)
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i, t := range r.tables[:n] {
+		g.Go(func() (err error) {
+			next[i], err = r.openTable(t)
+			return err
+		})
+	}
+	err := g.Wait()
+	for i, o := range next {
+		switch {
+		case o == nil:
+		case err != nil:
+			if o.done != nil {
+				o.done() // the table is still held as one that is not opened
+			}
+		default:
+			if _, any := o.head(); any {
+				r.open = append(r.open, o)
+			} else {
+				r.close(o)
+			}
+			if i == n-1 {
+				r.tables = r.tables[n:]
+			}
+		}
+	}
+	return err
+}
+
+func (r *reading) openTable(t table) (*opened, error) {
 	if err := r.plan.scanned(t.bytes); err != nil {
-		return err
+		return nil, err
 	}
 	o := &opened{held: t.held}
 	err := r.attempt(t.held, func() (err error) {
@@ -241,15 +286,9 @@ func (r *reading) openNext() error {
 		return err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	r.tables = r.tables[1:]
-	if _, any := o.head(); any {
-		r.open = append(r.open, o)
-	} else {
-		r.close(o)
-	}
-	return nil
+	return o, nil
 }
 
 func (r *reading) close(o *opened) {

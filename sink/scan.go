@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"bytes"
 	"math/bits"
 	"runtime"
 	"slices"
@@ -322,20 +321,20 @@ func (sc *scanner) keepFound(found []bool) {
 
 // filterNeedle keeps the rows whose body or one of whose attributes' values holds the needle.
 func (sc *scanner) filterNeedle() error {
-	if len(sc.q.needle) == 0 {
+	if len(sc.q.needle.text) == 0 {
 		return nil
 	}
 	sc.found = grow(sc.found, sc.sel.len())
 	clear(sc.found)
 	err := sc.pages(colBody, func(n, last, first, i, end int) error {
-		if err := sc.loadPage(colBody, n, last); err != nil || !bytes.Contains(sc.raw, sc.q.needle) {
+		if err := sc.loadPage(colBody, n, last); err != nil || !sc.q.needle.in(sc.raw) {
 			return err
 		}
 		if err := sc.decodeTexts(&sc.text, sc.raw, sc.pageRows(colBody, n)); err != nil {
 			return err
 		}
 		for ; i < end; i++ {
-			sc.found[i] = bytes.Contains(sc.text.at(int(sc.sel.at(i))-first), sc.q.needle)
+			sc.found[i] = sc.q.needle.in(sc.text.at(int(sc.sel.at(i)) - first))
 		}
 		return nil
 	})
@@ -346,7 +345,7 @@ func (sc *scanner) filterNeedle() error {
 		if sc.x.columns[colAttrValue].pages[n].values == 0 {
 			return nil
 		}
-		if err := sc.loadPage(colAttrValue, n, last); err != nil || !bytes.Contains(sc.raw, sc.q.needle) {
+		if err := sc.loadPage(colAttrValue, n, last); err != nil || !sc.q.needle.in(sc.raw) {
 			return err
 		}
 		if err := sc.decodeAttrs(&sc.text, sc.pageRows(colAttrValue, n), int(sc.x.columns[colAttrValue].pages[n].values)); err != nil {
@@ -355,7 +354,7 @@ func (sc *scanner) filterNeedle() error {
 		for ; i < end; i++ {
 			row := int(sc.sel.at(i)) - first
 			for v := sc.starts[row]; v < sc.starts[row+1] && !sc.found[i]; v++ {
-				sc.found[i] = bytes.Contains(sc.text.at(int(v)), sc.q.needle)
+				sc.found[i] = sc.q.needle.in(sc.text.at(int(v)))
 			}
 		}
 		return nil

@@ -8,6 +8,8 @@ import (
 )
 
 const (
+	// takeNow is how few hits are read with the opening of the segment.
+	takeNow = 64
 	// takeFirst is how many records a cursor over a segment reads at first: most readers want a screen or a page of them.
 	takeFirst = 1024
 	// takeAtOnce bounds how many it reads then, and so what it holds in memory.
@@ -29,7 +31,14 @@ func (s *segment) open(q *plan) (cursor, error) {
 	if err := s.scan(q, visit, merge); err != nil {
 		return nil, err
 	}
-	return &segmentCursor{s: s, q: q, hits: q.best(hits), next: takeFirst}, nil
+	c := &segmentCursor{s: s, q: q, hits: q.best(hits), next: takeFirst}
+	if len(c.hits) <= takeNow && q.narrow() { // several segments are opened together: so these are read together, too
+		var err error
+		if c.ready, err = s.records(q, c.hits); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // collect adds the selected rows to the hits.
