@@ -9,7 +9,7 @@ import (
 
 const (
 	// takeNow is how few hits are read with the opening of the segment.
-	takeNow = 64
+	takeNow = 256
 	// takeFirst is how many records a cursor over a segment reads at first: most readers want a screen or a page of them.
 	takeFirst = 1024
 	// takeAtOnce bounds how many it reads then, and so what it holds in memory.

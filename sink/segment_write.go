@@ -28,6 +28,10 @@ const (
 	// textPageRows is how many rows such a page has at most.
 	textPageRows = 16 << 10
 
+	// attrPageRows is how many rows a page of attributes has at most: few enough that the lines of one device, which have one
+	// or two short ones, do not need much more than themselves to be read.
+	attrPageRows = 4096
+
 	// fieldPageRows is how many rows a page of a frequent attribute has.
 	fieldPageRows = 16 << 10
 
@@ -90,7 +94,7 @@ func (a *attrRows) reset() {
 }
 
 func (a *attrRows) full() bool {
-	return len(a.values.data) >= textPage || len(a.keys.data) >= textPage || len(a.counts) >= textPageRows
+	return len(a.values.data) >= textPage || len(a.keys.data) >= textPage || len(a.counts) >= attrPageRows
 }
 
 // segmentInfo is what the footer says of a segment, as JSON under metaSegment.
