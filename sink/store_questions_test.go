@@ -18,13 +18,13 @@ import (
 // storeUploaders append at the same time.
 const storeUploaders = 256
 
-// appendAll appends everything from many goroutines; without a sink it only reads the records.
-func appendAll(ctx context.Context, f *storeFile, l *Log) (seconds float64, err error) {
+// appendAll appends everything from so many goroutines; without a sink it only reads the records.
+func appendAll(ctx context.Context, f *storeFile, l *Log, uploaders int) (seconds float64, err error) {
 	var stop atomic.Bool
 	var first sync.Once
 	var wg sync.WaitGroup
 	begin := time.Now()
-	for range storeUploaders {
+	for range uploaders {
 		wg.Go(func() {
 			var r storeRoom
 			for !stop.Load() {
@@ -178,7 +178,7 @@ func TestStoreQuestions(t *testing.T) {
 	if err := writeStore(path, g); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := appendAll(t.Context(), openStoreFile(t, path), e.log); err != nil {
+	if _, err := appendAll(t.Context(), openStoreFile(t, path), e.log, storeUploaders); err != nil {
 		t.Fatal(err)
 	}
 	if g.tally.Records != records || len(g.tally.Statuses) < 2 || len(byName(g.tally.Levels)) != 4 || g.tally.Lines[g.tally.hotDevice()] <= lines {
