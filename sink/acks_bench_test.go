@@ -133,7 +133,7 @@ func medianAcks(list []ackFigures) ackFigures {
 
 // measureLog measures a sink of its own, whose memtable takes all.
 func measureLog(b *testing.B, row ackRow) ackFigures {
-	e := newEnv(b, Config{MemtableBytes: 1 << 30, MemtableAge: time.Hour})
+	e := newEnv(b, Config{MemtableBytes: maxMemtableBytes, MemtableAge: time.Hour})
 	defer e.stop()
 	return hammer(b, row, func(i int) func() error {
 		batches := ackBatches(i, row.records)
