@@ -6,6 +6,8 @@ SHELL := /bin/bash
 TOOL := go tool -modfile=tools.mod
 FUZZTIME ?= 10s
 ARGS ?=
+# What go test prints around a benchmark's own table is left out.
+TABLE := grep --line-buffered -vE '^(goos|goarch|pkg|cpu|Benchmark|PASS|ok)'
 
 .PHONY: help run build test crash check bench fuzz clean
 
@@ -35,9 +37,11 @@ check: ## gofmt, vet, staticcheck, govulncheck and the tests.
 	@./.ci/vulncheck
 	@$(MAKE) --no-print-directory test
 
-bench: ## Two tables: what a client sees, each row beside its limit in the same run; and the store with 10 M records.
-	@go test -count=1 -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x -timeout 30m ./cmd/logbridge | grep -vE '^(goos|goarch|pkg|cpu|Benchmark|PASS)'
-	@go test -count=1 -run '^$$' -bench '^BenchmarkStore$$' -benchtime 1x -timeout 30m ./sink | grep -vE '^(goos|goarch|pkg|cpu|Benchmark|PASS)'
+bench: ## Three tables: what a client sees and what the sink acknowledges, each row beside its limit in the same run; and the store with 10 M records.
+	@./.ci/packages strace:strace
+	@go test -count=1 -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x -timeout 30m ./cmd/logbridge | $(TABLE)
+	@go test -count=1 -run '^$$' -bench '^BenchmarkAcks$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
+	@go test -count=1 -run '^$$' -bench '^BenchmarkStore$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
 
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
 	@./.ci/fuzz $(FUZZTIME)

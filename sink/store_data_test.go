@@ -2,6 +2,7 @@ package sink
 
 import (
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -24,6 +25,10 @@ const (
 
 	// lineBatch and webBatch bound a batch: what a device keeps until it uploads, and what a page sends at a time.
 	lineBatch, webBatch = 19, 10
+
+	// A device's lines are up to lineGap seconds apart, so the first one of a batch is at most oldestLine old.
+	lineGap    = 8
+	oldestLine = (lineBatch-1)*lineGap*time.Second + time.Second
 
 	// The hot device sends hotShare of the batches while between hotFrom and hotUntil of the records are made.
 	hotShare, hotFrom, hotUntil = 0.05, 0.5, 0.97
@@ -53,6 +58,7 @@ type storeData struct {
 	devices []storeDevice
 	lines   [len(deviceKinds)][]template
 	rare    template
+	recent  recentLines
 	tally   storeTally
 
 	text []byte // of the batch
@@ -153,15 +159,14 @@ func (g *storeData) deviceLines(n int) logbridge.Batch {
 	for i := n - 2; i >= 0; i-- {
 		ages[i] = ages[i+1]
 		if g.rnd.IntN(3) == 0 {
-			ages[i] += 1 + g.rnd.IntN(8)
+			ages[i] += 1 + g.rnd.IntN(lineGap)
 		}
 	}
 	records, tags := make([]logbridge.Record, n), make([]logbridge.Attr, n)
 	g.text, g.ends = g.text[:0], g.ends[:0]
 	for i := range records {
 		at := g.now.Add(-time.Duration(ages[i]) * time.Second).Truncate(time.Second)
-		t := g.pickTemplate(number)
-		g.appendLine(t, d, at)
+		t := g.appendNewLine(number, at)
 		tags[i] = logbridge.Attr{Key: "tag", Value: t.tag}
 		records[i] = logbridge.Record{
 			Time: at, ObservedTime: received, Source: d.source, Stream: d.stream, Severity: t.level, Attributes: tags[i : i+1 : i+1],
@@ -174,9 +179,26 @@ func (g *storeData) deviceLines(n int) logbridge.Batch {
 	return logbridge.Batch{Records: records}
 }
 
+// appendNewLine writes a line that the device has not written in that second before, so that the sink stores all of them.
+func (g *storeData) appendNewLine(number int, at time.Time) *template {
+	start := len(g.text)
+	for {
+		t := g.pickTemplate(number)
+		g.appendLine(t, &g.devices[number], at)
+		if !g.recent.add(g.now, lineName{number, at.Unix(), textHash(g.text[start:])}) {
+			g.text = g.text[:start]
+			continue
+		}
+		g.ends = append(g.ends, len(g.text))
+		if t == &g.rare {
+			g.tally.Rare++
+		}
+		return t
+	}
+}
+
 func (g *storeData) pickTemplate(device int) *template {
 	if g.rnd.Float64() < rareShare {
-		g.tally.Rare++
 		return &g.rare
 	}
 	all := g.lines[device%len(deviceKinds)]
@@ -192,7 +214,37 @@ func (g *storeData) appendLine(t *template, d *storeDevice, at time.Time) {
 			g.appendPiece(p, d, at)
 		}
 	}
-	g.ends = append(g.ends, len(g.text))
+}
+
+// lineName tells a line from others of its device and second.
+type lineName struct {
+	device int
+	second int64
+	text   uint64 // hash
+}
+
+func textHash(text []byte) uint64 {
+	h := fnv.New64a()
+	h.Write(text)
+	return h.Sum64()
+}
+
+// recentLines are the lines that a batch could repeat: the sink would take one that a device says again, in another upload
+// and with the same second, for a repetition, and not store it.
+type recentLines struct {
+	young, old map[lineName]struct{}
+	since      time.Time // no line is in young from before
+}
+
+// add reports whether the line is new.
+func (l *recentLines) add(now time.Time, line lineName) bool {
+	if now.Sub(l.since) > oldestLine {
+		l.young, l.old, l.since = map[lineName]struct{}{}, l.young, now
+	}
+	_, young := l.young[line]
+	_, old := l.old[line]
+	l.young[line] = struct{}{}
+	return !young && !old
 }
 
 // appendPiece writes a varying part of a line and moves the device's state on.

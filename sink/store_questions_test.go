@@ -3,9 +3,12 @@ package sink
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
+	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,35 +18,39 @@ import (
 // storeUploaders append at the same time.
 const storeUploaders = 256
 
-// appendAll appends everything from many goroutines; without a sink it only makes the records.
-func appendAll(g *storeData, l *Log) (seconds float64, err error) {
-	var mu sync.Mutex
-	var failed error
+// appendAll appends everything from so many goroutines; without a sink it only reads the records.
+func appendAll(ctx context.Context, f *storeFile, l *Log, uploaders int) (seconds float64, err error) {
+	var stop atomic.Bool
+	var first sync.Once
 	var wg sync.WaitGroup
 	begin := time.Now()
-	for range storeUploaders {
+	for range uploaders {
 		wg.Go(func() {
-			for {
-				mu.Lock()
-				b, more := g.next()
-				more = more && failed == nil
-				mu.Unlock()
-				if !more {
-					return
-				}
-				if l == nil {
-					continue
-				}
-				if _, err := l.Append(context.Background(), b); err != nil {
-					mu.Lock()
-					failed = err
-					mu.Unlock()
+			var r storeRoom
+			for !stop.Load() {
+				if failed := r.appendNext(ctx, f, l); failed != nil {
+					stop.Store(true)
+					if failed != io.EOF {
+						first.Do(func() { err = failed })
+					}
 				}
 			}
 		})
 	}
 	wg.Wait()
-	return time.Since(begin).Seconds(), failed
+	return time.Since(begin).Seconds(), err
+}
+
+func (r *storeRoom) appendNext(ctx context.Context, f *storeFile, l *Log) error {
+	packed, err := f.next()
+	if err != nil {
+		return err
+	}
+	b := r.unpack(packed)
+	if l != nil {
+		_, err = l.Append(ctx, b)
+	}
+	return err
 }
 
 // storeQuestion is a row of the store benchmark's table: something asked of the loaded sink.
@@ -167,8 +174,11 @@ func sum(counts map[string]uint64) (n uint64) {
 func TestStoreQuestions(t *testing.T) {
 	e := newEnv(t, Config{MemtableBytes: 512 << 10})
 	const records, lines = 12_000, 100
-	g := newStoreData(records)
-	if _, err := appendAll(g, e.log); err != nil {
+	g, path := newStoreData(records), filepath.Join(t.TempDir(), "records")
+	if err := writeStore(path, g); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := appendAll(t.Context(), openStoreFile(t, path), e.log, storeUploaders); err != nil {
 		t.Fatal(err)
 	}
 	if g.tally.Records != records || len(g.tally.Statuses) < 2 || len(byName(g.tally.Levels)) != 4 || g.tally.Lines[g.tally.hotDevice()] <= lines {
