@@ -225,7 +225,7 @@ func loadSegments(dir string, log *slog.Logger) (s *segmentSet, last uint64, err
 // withoutOverlap leaves each stream sequence in one segment only, or its records would be found twice.
 //
 // A merge that was interrupted leaves its parts beside their sum: those lie within its sequences and hold no record that
-// it has not, and are removed. Anything else that overlaps was put there by somebody else, and cannot be told apart
+// it has not, and are removed. So do parts of parts, which queries may have held until the end. Anything else that overlaps was put there by somebody else, and cannot be told apart
 // by its name: of two such files the one with more records stays, the other is set aside.
 func (s *segmentSet) withoutOverlap(all []*segment) (kept []*segment, err error) {
 	slices.SortFunc(all, func(a, b *segment) int {
@@ -233,9 +233,11 @@ func (s *segmentSet) withoutOverlap(all []*segment) (kept []*segment, err error)
 	})
 	overlap := errors.New("another segment has some of its sequences")
 	for i := 0; i < len(all); {
-		outer, parts, rows := all[i], i+1, int64(0)
+		outer, parts, rows, counted := all[i], i+1, int64(0), (*segment)(nil)
 		for ; parts < len(all) && all[parts].last <= outer.last; parts++ {
-			rows += all[parts].rows
+			if part := all[parts]; counted == nil || part.last > counted.last { // else it is a part of that one
+				rows, counted = rows+part.rows, part
+			}
 		}
 		if rows > outer.rows {
 			s.putAside(outer, overlapSuffix, overlap)

@@ -252,3 +252,23 @@ func TestOverlapsAtStart(t *testing.T) {
 		t.Errorf("%d set aside", got)
 	}
 }
+
+// TestTwoMergesAtStart: queries held the parts of a merge, and the merge itself, while that was merged again, and nothing held the
+// part that came later. All that the last merge holds stays, and what lies within it goes.
+func TestTwoMergesAtStart(t *testing.T) {
+	dir := t.TempDir()
+	parts := []string{writeLines(t, dir, 1, 3), writeLines(t, dir, 4, 6), writeLines(t, dir, 1, 6)}
+	sum := writeLines(t, dir, 1, 8) // 7 and 8 are nowhere else
+	set, last, err := loadSegments(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.list) != 1 || set.list[0].path != sum || last != 8 {
+		t.Errorf("%d segments up to %d, want the last merge alone", len(set.list), last)
+	}
+	for _, path := range parts {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s is still there", filepath.Base(path))
+		}
+	}
+}
