@@ -178,7 +178,8 @@ func (s *segmentSet) putAside(seg *segment, suffix string, cause error) {
 func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }
 
 // loadSegments finds the segments of a folder, and removes what an interrupted write or merge left behind. A file that
-// cannot be read is set aside under another name and reported: the rest is served. last is the end of what the readable
+// cannot be read is set aside under another name and reported: the rest is served. One of another version's format is an
+// error. last is the end of what the readable
 // ones hold; what a damaged newest one held is indexed again if the commit log still has it.
 func loadSegments(dir string, log *slog.Logger) (s *segmentSet, last uint64, err error) {
 	s = &segmentSet{dir: dir, log: log, cache: newIndexCache[*segment](cacheBytes, cacheFiles)}
@@ -201,6 +202,9 @@ func loadSegments(dir string, log *slog.Logger) (s *segmentSet, last uint64, err
 		one, err := openSegment(path)
 		if system := (*fs.PathError)(nil); errors.As(err, &system) && system.Op == "open" {
 			return nil, 0, err // not the file's fault: too many open files, no permission
+		}
+		if errors.Is(err, errFormat) {
+			return nil, 0, err // nor is this: the other version would miss what is set aside here
 		}
 		if err != nil {
 			log.Error("segment set aside: it cannot be read", "err", err)

@@ -1,7 +1,10 @@
 package sink
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -270,5 +273,30 @@ func TestTwoMergesAtStart(t *testing.T) {
 		if _, err := os.Stat(path); err == nil {
 			t.Errorf("%s is still there", filepath.Base(path))
 		}
+	}
+}
+
+// TestOtherVersionAtStart: a whole segment of another version's format stays as it is, and the start says why it fails.
+func TestOtherVersionAtStart(t *testing.T) {
+	dir := t.TempDir()
+	path := writeLines(t, dir, 1, 3)
+	name, _ := parseSegmentName(filepath.Base(path))
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tail := b[len(b)-int(name.tail):]
+	at := bytes.Index(tail, []byte(`"format":2`))
+	tail[at+len(`"format":`)] = '9'
+	name.sum = crc32.Checksum(tail, castagnoli)
+	other := filepath.Join(dir, name.String())
+	if err := errors.Join(os.Remove(path), os.WriteFile(other, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := loadSegments(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, errFormat) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
 	}
 }
