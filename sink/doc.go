@@ -1,58 +1,194 @@
 // Package sink is the one durable, searchable log that everything goes into.
 //
-// # Promise
+// # The promise
 //
-// When Append returns nil, a power cut at that moment would not lose the records, and a query that begins then finds
-// them. When it returns an error that is logbridge.ErrUnavailable, the outcome is unknown: the records may or may not
-// be there, and the sender may send them again. Nothing that was acknowledged is stored twice by a crash, at whichever
-// moment it comes.
+//   - When Append returns nil, a power cut or a kill at that moment loses none of the batch, and a query that begins then finds it:
+//     each record once, or, where it repeats one that is there (see Duplicates), the first one.
+//   - Append's error ErrTooLarge or ErrInvalid means that nothing is stored. ErrUnavailable means that the outcome is not known: the
+//     sender may send again. What is then told as a repetition, and what is not, is below.
+//   - No crash stores twice what was acknowledged, at whichever moment it comes.
+//   - Received = stored + duplicate + refused + dropped, exactly, before and after a crash.
+//   - Bytes of segments that change on the disk are noticed before they are an answer: the segment is set aside, loudly, and the
+//     rest is served.
 //
-// Assumed: the disk keeps what fsync has returned for, a rename is atomic, and one process owns the folder.
+// # What is assumed
 //
-// # How
+//   - The disk keeps what fsync has returned for. A write that was not synced may be there in part, or not at all.
+//   - The file system renames in one step, keeps a name once its folder is synced, and keeps the name of a new file when the file
+//     is synced (ext4, XFS and Btrfs do; JetStream relies on it for its blocks). Two removals may survive in either order.
+//   - One process owns the folder and its commit log: serve locks the data folder, this package does not. Reading beside it is
+//     harmless. Segments and commit log belong together: a folder put together from two different ones may reuse sequences.
+//   - The clock may be wrong and may step. Only what is listed below goes by it; order, recovery and tails go by sequences.
 //
-// Appends that arrive while one publish is in flight become the next one: a group is one JetStream message, compressed
-// with s2, at most 1 MiB, synced before it is acknowledged (commit.go, codec.go). The indexer takes the committed groups
-// in stream order into a memtable (index.go, memtable.go), where queries see them, and wakes the tails. A full or old
-// memtable becomes a segment: a Parquet file sorted by stream and time, which carries the range of stream sequences it
-// holds (segment_write.go). Only when the segment is synced under its final name may the commit log drop those
-// sequences. A restart reads the last sequence of the newest segment and indexes the stream from the next one on:
-// nothing has to be reconciled, and nothing is stored twice.
+// # What is not promised
 //
-// What is a duplicate is decided by the indexer in stream order, from nothing but the groups, so that every run over them
-// decides alike: replay keys of uploads (logbridge.Batch.ReplayKey), and lines that carry their device's own time, of which
-// the n-th occurrence in an upload is stored unless an n-th one was within ten minutes (duplicates.go). The windows that
-// remember them are bounded; what they took in since the segment before is written beside each segment (window.go,
-// window_file.go).
+//   - Bits that flip in memory before their checksum is computed. A disk that lies about fsync.
+//   - The records of a segment that was set aside, until an operator puts a good copy back. There is no second copy, and pages are
+//     not looked at until a query or a merge reads them.
+//   - A commit log that is damaged on the disk: until they are in a segment, records are there alone. JetStream has checksums; a
+//     group that is there and cannot be read ends the start with its sequence; groups that JetStream itself has given up are
+//     reported as missing.
+//   - Refusals and drops since the last report: a second, or for as long as the commit log took nothing, as on a full disk. After a
+//     crash they count as never received. So does an append whose outcome was unknown and that did not reach the disk.
+//   - Records beyond retention. Those of a file whose removal had not reached the disk may be back after a crash, until retention
+//     removes them again. Age is judged by this server's clock: nothing expires for an hour after that was set by more than
+//     ten minutes, but one that is wrong already at the start is believed.
+//   - Repetitions beyond the windows. A step of the clock forward ends the ten minutes at once, one back makes them longer.
 //
-// The ledger is a function of the commit log as well: stored and duplicate are counted as groups are indexed, live or at a
-// restart; what was refused and dropped, which is in no upload, rides as a report in the next group, or after a second in one
-// of its own (ledger.go). A checkpoint beside each segment holds the counts up to its end (ledger_file.go). A crash loses the
-// refusals of the last second, which then were never received; the sums stay exact.
+// # The folders
 //
-// At a flush the files of the windows and the ledger are written first, then the segment, then the commit log is
-// shortened, then older files are removed. A restart takes the files for the sequence before the first one that it has to
-// index, and indexes the rest on top; neither merging nor retention of segments touches them.
+//	<data>/nats/       JetStream's own: stream "logbridge" is the commit log (natsd); levels and registry have buckets there
+//	<data>/segments/   Config.Dir
+//	   <first>-<last>-<length>-<sum>.parquet   a segment: all records of these sequences that are kept        segment.go
+//	   window-<first>-<last>                   what the three windows took in in these sequences             window_file.go
+//	   ledger-<last>                           all counts up to this sequence                                ledger_file.go
+//	   *.tmp                                   being written; a start removes it
+//	   *.damaged  *.overlap                    set aside; nobody but an operator touches them
 //
-// Segments leave the set in three ways: small neighbours are merged (merge.go), the oldest expire (retention.go), and one
-// whose checksum is wrong when it is read twice is set aside under another name, reported and counted, while the queries go
-// on with the rest (reading.go). A query holds what it reads, and a file is removed when the last of its readers is done
-// (segments.go). A start removes files whose sequences lie within another's: the parts of a merge that was interrupted.
+// Numbers in names are hexadecimal. Sequences are those of the commit log: they ascend by one from group to group and never
+// come again, so (sequence, index in the group) is a record's Position. Every file is written under a temporary name, synced,
+// renamed, and its folder synced (files.go): it is there whole or not at all, and never changes.
+//
+// # The files
+//
+// A message of the commit log is a group (group.go, codec.go). What is refused and dropped is in no upload, so it rides along:
+//
+//	message   s2( version | entry | entry | … )                  one publish, at most maxGroup bytes before compression
+//	entry     upload: replay key, delivery, time of receipt, part, records
+//	          report: what was refused and dropped, by source, stream and reason
+//
+// A segment is one Parquet file with one row group (schema.go; docs/segments.md is for other readers), sorted by stream, time
+// and position. Our queries go by the side index (segment_index.go), which other readers do not look at:
+//
+//	┌──────┬────────────────────────────────────────┬────────────┬──────────────────────────────┬────────┬──────┐
+//	│ PAR1 │ column after column: (dictionary) page…│ side index │ Parquet footer with our JSON │ length │ PAR1 │
+//	└──────┴────────────────────────────────────────┴────────────┴──────────────────────────────┴────────┴──────┘
+//	          ▲ CRC-32C of each page is in ─────────────┘  ▲ CRC-32C and place are in ─┘ ▲
+//	            (Parquet's CRC-32, too, in its header)                                   └ length and CRC-32C from here to
+//	                                                                                       the end are in the file's name
+//
+//	side index   pages of each column: place, rows, checksum · streams: name, rows · blocks of 4096 rows: least and greatest
+//	             time, severities, sources, qualities · keys of the columns for frequent attributes
+//	our JSON     format, sequences, least and greatest time and time of receipt, rows by severity and source, the side index
+//
+// So every byte is covered but the first four, which nothing reads. A segment of another version's format ends the start.
+//
+// A file of the windows and a checkpoint of the ledger end with a CRC-32C of all before it. Commit log: JetStream's checksums.
+//
+// # The way of a record
+//
+//	Append ─▶ waiting ─▶ group ─publish, sync─▶ commit log            commit.go: what comes during a publish is the next group
+//	                       └─────handed over──▶ indexer               index.go: in the order of sequences, one goroutine
+//	                            duplicates, memtable, ledger          duplicates.go, memtable.go, ledger.go
+//	Append returns ◀──────────────┘   memtable full or old ─▶ flush   flush.go
+//
+// A publish whose outcome is unknown is repeated under one message id, and JetStream stores it once. If it does not
+// answer at all, or a committed group cannot be read back, Run ends with an error and a new start goes on from the disk.
+// What is a duplicate and what is counted follows from the groups alone, so each run over them comes to the same.
+//
+// # Flush, and a crash between any two steps
+//
+// A flush ends at a sequence L; P is where the one before ended.
+//
+//	1  window-(P+1)-L        A crash before 3 is done: the segments end at P. The start takes the windows and the ledger as of
+//	2  ledger-L              P, which are still there, and indexes from P+1 on from the commit log, which still has all of it.
+//	3  segment (P+1)-L       The files of 1 and 2 are too new: a start removes the one and passes over the other.
+//	4  queries move over     In memory only.
+//	5  purge up to L         A crash after 3: the segments end at L, and windows and ledger of L are there, for they came first.
+//	                         What the commit log still has up to L is not looked at, and purged by the next flush.
+//	6  older files of 1, 2   A crash after 5 leaves files that nobody asks for; a start or the next flush removes them.
+//
+// A start (New): remove *.tmp; read the footers of all segments, set aside what cannot be read, settle overlaps (below); L is the
+// end of the last. A commit log that ends before L (it was lost, or is older) is made to go on behind L. If it begins behind
+// L+1, then what is between was set aside: the start goes on where it begins. Take windows and ledger as they were before the first sequence
+// to index; index the rest of the commit log as if it were live. A newest segment that is damaged is so written again, if
+// the commit log was not shortened yet. Missing windows or ledgers are reported: then some repetitions are stored again, and
+// the ledger counts from an older state.
+//
+// When the disk is too full for step 5 it is left to the next flush, and step 6 is done all the same; only a damage of the newest
+// segment in that state would miss those files.
+//
+// # Merging, retention, set aside
+//
+// Small neighbours become one segment (merge.go): each record is written at most twice more, nothing stays small for ever but the newest, and
+// a gap in the sequences stays open. The sum is synced under its final name, the set changes in one step, the parts go
+// when their last reader is done (segments.go). A crash in between leaves files within the sequences of another: a start
+// removes them when that has at least as many records.
+//
+// Retention (retention.go) removes whole segments, oldest first: by age when the last record of one is older than that (counted
+// from receipt, so an old backlog stays), by bytes while all together have too many, but never the newest for that. A newest one that is too old
+// becomes an empty one, so that the folder still says where the commit log begins. Memtables are never touched.
+//
+// A segment whose checksum is wrong in two reads leaves the set: it gets the name *.damaged, an error is logged with its
+// records and times, Stats counts it, and the query goes on with the rest (reading.go). At a start, one whose footer cannot be
+// read, be it for an error of the disk, is treated alike. Of two files whose sequences overlap in any other way than parts and their sum, the one with fewer
+// records becomes *.overlap: somebody has put it there. What an operator does:
+//
+//   - With a copy of the folder elsewhere: stop, put the file of the copy there under its name, without the suffix, start. Its
+//     place in the sequences was kept.
+//   - Without: other Parquet readers may still read the pages and columns that are whole. For *.overlap: compare, it is a whole file.
+//   - Then remove it. Neither retention nor a start does, and retention does not count its bytes.
+//   - A damaged window or checkpoint is set aside too; there is nothing to repair: its effect is what the log said.
+//   - Names are not to be changed: they hold sequences and checksum.
+//
+// # Duplicates
+//
+// Three windows (duplicates.go, window.go), each of 1 Mi entries, the oldest forgotten first and counted in
+// Stats.ForgottenKeys when that was before their time:
+//
+//	signed uploads    one with the key of any remembered one                                 bound by number only
+//	messages          a redelivery with the key of a delivery                                10 minutes by time of receipt
+//	lines             the n-th occurrence of a line in an upload, when an n-th was stored    10 minutes by time of receipt
+//
+// Lines count when they are a device's and have its own time: same stream, own time, severity, body, attributes, and part of
+// a batch of several groups. Events of web pages, and lines without a time of their own, are stored as often as they come.
+//
+// # A full disk
+//
+// JetStream keeps the first write error of a stream for ever, so it must never meet one (room.go). Appends are refused as
+// unavailable, before anything is tried, while less is free than a flush may need and natsd.Reserve: with the defaults
+// 104 MiB, and 8 MiB more to begin again. Reads go on; memtables still become segments, with that reserve; merges wait;
+// retention goes on; and appends are taken again by themselves. Values of registry and levels stop at natsd.Reserve. If
+// another process takes the reserve in one go, Run may end, as above. Where the system does not tell the room
+// (not Linux, not Darwin), JetStream's error ends Run.
+//
+// # Queries
+//
+// A query takes hold of the memtables and segments that its times and position allow, opens them as their best record comes up, and reads
+// a page of records at a time, in turn with others. It ends with its context, its limit, or its bounds (bounds.go). A reader
+// who takes nothing for 5 s, or reads for a minute, costs the query its hold: it looks anew behind the last record it gave,
+// up to the position it first saw. In memory it has 32 bytes for each hit in what it has open (a limit cuts them as they come),
+// and a page. A tail is such a query again and again, from position to position, woken by
+// the indexer: without gap or repeat, and a slow one holds nobody up.
 //
 // # Limits
 //
-// Queries read in turn, a page at a time, and are bounded in number, time and bytes (bounds.go). One whose reader is slow
-// lets go of memtables and files, and takes a new look when he comes back. Of the segments, what queries need again and again is kept
-// in a cache that is bounded in bytes and in open files (cache.go).
+//	record                             MaxRecord, 1 007 616 bytes          group      maxGroup, 1 015 808 bytes before compression
+//	replay key                         2048 bytes                          a larger batch takes several groups: a crash may keep the first of them alone
+//	appends that wait                  64 MiB, then ErrUnavailable         commit log Config.CommitLogBytes, 4 GiB
+//	memtable                           32 MiB (at most 512) or 10 minutes; two at most, then appends wait
+//	segment                            16 Mi rows; merged until it has 1.2 M rows or 64 MiB, of 256 files, a day and 1/16 of the retention age at most
+//	columns for frequent attributes    24 a segment, with 1024 values each, in at least 256 rows
+//	windows                            3 × 1 Mi entries, 24 MB each        ledger     100 000 streams (once for each source), then "other"
+//	queries                            8 read at a time, 64 more wait, then ErrUnavailable; tails: 8 read at a time, any number waits
+//	one query                          60 s of work, 64 GiB read, then ErrTooLarge
+//	a page of a query                  256 KiB, 4096 records or 100 ms     count      100 000 groups
+//	cached of segments                 64 MiB of indexes, 256 open files
 //
-// A record is at most MaxRecord bytes; at most maxWaiting bytes of appends wait at a time. The memtables, and with them a
-// restart, are bounded by twice Config.MemtableBytes and what waits; when segments cannot be written, appends wait and
-// time out as unavailable once both memtables are full, while reads go on; when they can be written again, so do appends.
-// Config.CommitLogBytes is a last bound on the disk.
+// # Which file has which subject
 //
-// A disk that gets full is noticed before JetStream meets its end, for that keeps the first write error of a stream for
-// ever: uploads are refused as unavailable while less is free than a flush may need (room.go), reads go on, a memtable
-// still becomes a segment, and uploads are taken again as soon as there is room. When the commit log does not answer in
-// spite of this (the disk fails, or another process takes the reserve at the same moment), Run ends with an error: a new
-// start goes on from what is on disk.
+//	promise and life      sink.go (Config, Log, New, Run, Append, Stats)
+//	commit log            commit.go · group.go, codec.go (bytes)
+//	indexing              index.go (live and at a start) · memtable.go · duplicates.go, window.go · ledger.go, ledger_answer.go
+//	state on disk         flush.go (order) · window_file.go · ledger_file.go · files.go · room.go
+//	segment, writing      schema.go · segment_write.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
+//	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go (filters) · segment_read.go (records)
+//	the set of segments   segments.go · cache.go · merge.go · retention.go
+//	questions             query.go (plan) · reading.go (Query) · tail.go · count.go · bounds.go
+//
+// # Proof
+//
+// The tests have the name of what they break; make crash does it to the whole program (kill -9 at system calls and at random,
+// a power cut that leaves only what was synced, a full disk, flipped bytes) and prints acknowledged, found and twice. make bench
+// prints the numbers.
 package sink

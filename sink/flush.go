@@ -79,7 +79,9 @@ func (l *Log) install(s *segment) {
 }
 
 // dropCommitted lets the commit log forget what is in segments, and then removes the files of windows and ledger that a
-// restart could need only together with what was dropped. When it fails, the next segment does it again.
+// restart could need only together with what was dropped. When it fails, the next segment does it again. When the disk is
+// too full to try, the files go all the same, so that they do not fill it further: a restart would need them only if it found
+// the newest segment damaged as well.
 func (l *Log) dropCommitted(ctx context.Context, fr *frozen) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()

@@ -44,9 +44,11 @@ func (l *Log) takeCommitted(g *group) error {
 			g.fail(fmt.Errorf("%w: %w", logbridge.ErrUnavailable, err))
 			return err
 		}
-		if missed != nil {
-			l.indexGroup(missed)
+		if missed == nil { // nothing but a purge takes groups away, and that ends where segments end
+			l.log.Error("a group is missing in the commit log: what it held is lost", "seq", seq)
+			continue
 		}
+		l.indexGroup(missed)
 	}
 	l.indexGroup(g)
 	return nil
@@ -194,14 +196,20 @@ func (l *Log) recover(ctx context.Context, last uint64) error {
 	if l.ledger, err = loadLedger(l.cfg.Dir, from-1, maxLedgerStreams, l.log); err != nil {
 		return err
 	}
+	missing := 0
 	for seq := from; seq <= info.State.LastSeq; seq++ {
 		g, err := readGroup(ctx, l.stream, seq)
 		if err != nil {
 			return err
 		}
-		if g != nil {
-			l.indexGroup(g)
+		if g == nil {
+			missing++
+			continue
 		}
+		l.indexGroup(g)
+	}
+	if missing > 0 {
+		l.log.Error("groups are missing in the commit log: what they held is lost", "groups", missing, "from", from, "to", info.State.LastSeq)
 	}
 	if n := len(l.active.rows); n > 0 {
 		l.log.Info("indexed the commit log", "records", n, "from", from, "to", info.State.LastSeq)

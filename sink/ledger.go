@@ -21,8 +21,8 @@ const reasonUnavailable = "unavailable"
 // What is counted is a function of the commit log. The indexer counts stored and duplicate as it takes a group, live or at a
 // restart. What was refused and dropped is in no upload: it is collected here and rides as a report in the next group, or
 // in one of its own, and counts for good when the indexer takes that. A checkpoint beside each segment holds the counts at
-// its end (ledger_file.go). So a crash loses the refusals of the last second or so, which then never came in at all, and
-// the equation stays exact.
+// its end (ledger_file.go). So a crash loses the refusals since the last report, of a second, or of the time that the commit
+// log took nothing: they then never came in at all, and the equation stays exact.
 type ledger struct {
 	bound int
 

@@ -51,6 +51,9 @@ const maxIndex = 256 << 20
 // errDamaged is a segment whose bytes are not those that were written.
 var errDamaged = errors.New("damaged")
 
+// errFormat is a segment that is whole and cannot be read all the same.
+var errFormat = errors.New("written by another version")
+
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // segmentName is what the name of a segment's file says: the stream sequences it covers, and length and CRC-32C of its
@@ -140,7 +143,7 @@ func readSegment(r io.ReaderAt, size int64, name segmentName) (s *segment, err e
 		}
 	}
 	if s.info.Format != segmentFormat {
-		return nil, fmt.Errorf("format %d, this version reads %d", s.info.Format, segmentFormat)
+		return nil, fmt.Errorf("%w: format %d, this version reads %d", errFormat, s.info.Format, segmentFormat)
 	}
 	if s.rows < 0 || s.rows > maxSegmentRows {
 		return nil, fmt.Errorf("%d rows, at most %d", s.rows, maxSegmentRows)

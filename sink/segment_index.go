@@ -268,11 +268,11 @@ func decodeIndex(b []byte, end int64, rows int64) (*segmentIndex, error) {
 func (r *indexReader) column(end int64) (c columnIndex) {
 	const leastPage = 5 + 4
 	offset := r.uvarint()
-	c.dictionary, _ = r.page(&offset, end)
+	c.dictionary, _ = r.page(&offset, end, maxDictionary)
 	n := r.count(leastPage)
 	c.pages, c.first = make([]page, 0, n), make([]uint32, 1, n+1)
 	for range n {
-		p, rows := r.page(&offset, end)
+		p, rows := r.page(&offset, end, maxPage)
 		if uint64(c.first[len(c.first)-1])+uint64(rows) > maxSegmentRows {
 			r.fail()
 		}
@@ -284,11 +284,12 @@ func (r *indexReader) column(end int64) (c columnIndex) {
 	return c
 }
 
-func (r *indexReader) page(offset *uint64, end int64) (p page, rows uint32) {
+// page reads a page of at most most bytes before compression.
+func (r *indexReader) page(offset *uint64, end int64, most uint32) (p page, rows uint32) {
 	rows = r.uint32()
 	p = page{offset: int64(*offset), values: r.uint32(), length: r.uint32(), header: r.uint32(), raw: r.uint32()}
 	p.sum = binary.LittleEndian.Uint32(r.bytes(4))
-	if *offset += uint64(p.length); *offset > uint64(end) || p.header > p.length || p.raw > maxPage {
+	if *offset += uint64(p.length); *offset > uint64(end) || p.header > p.length || p.raw > most {
 		r.fail()
 	}
 	return p, rows

@@ -279,6 +279,9 @@ func (r *pageReader) attrPages(n int) error {
 // fieldNames reads the dictionary of a frequent attribute.
 func (r *pageReader) fieldNames(column int) ([]string, error) {
 	p := r.x.columns[column].dictionary
+	if p.raw > maxPage { // it holds maxFieldValues short texts
+		return nil, r.damaged("dictionary", nil)
+	}
 	if err := r.load(p, 0); err != nil {
 		return nil, err
 	}

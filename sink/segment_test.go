@@ -288,3 +288,23 @@ func FuzzIndex(f *testing.F) {
 		}
 	})
 }
+
+// TestManyStreams: the names of a large fleet are a dictionary that is much larger than a page of data may be.
+func TestManyStreams(t *testing.T) {
+	const devices = 60_000
+	var groups [][]logbridge.Record
+	for i := 0; i < devices; i += 1000 {
+		var records []logbridge.Record
+		for n := range 1000 {
+			records = append(records, line(fmt.Sprintf("%064d", i+n), "x"))
+		}
+		groups = append(groups, records)
+	}
+	path, err := writeSegment(t.TempDir(), tableOf(t, 1, groups...), 1, uint64(len(groups)))
+	s := mustOpen(t, path, err)
+	defer s.Close()
+	found, err := answer(t, s.open, logbridge.Query{Device: fmt.Sprintf("%064d", devices-1), Product: "ABCDE12345"})
+	if err != nil || len(found) != 1 {
+		t.Errorf("%d records of one device, %v", len(found), err)
+	}
+}

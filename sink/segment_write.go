@@ -295,6 +295,9 @@ func (w *segmentWriter) put(column int, header *format.PageHeader, h heldPage) (
 
 // dictionary writes what is in w.raw as the dictionary of a column.
 func (w *segmentWriter) dictionary(column, values int) error {
+	if len(w.raw) > maxDictionary {
+		return fmt.Errorf("a dictionary of %d bytes, at most %d", len(w.raw), maxDictionary)
+	}
 	header := format.PageHeader{Type: format.DictionaryPage}
 	header.DictionaryPageHeader.Set(format.DictionaryPageHeader{NumValues: int32(values), Encoding: format.Plain})
 	w.chunks[column].MetaData.DictionaryPageOffset = w.offset

@@ -178,7 +178,8 @@ func (s *segmentSet) putAside(seg *segment, suffix string, cause error) {
 func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }
 
 // loadSegments finds the segments of a folder, and removes what an interrupted write or merge left behind. A file that
-// cannot be read is set aside under another name and reported: the rest is served. last is the end of what the readable
+// cannot be read is set aside under another name and reported: the rest is served. One of another version's format is an
+// error. last is the end of what the readable
 // ones hold; what a damaged newest one held is indexed again if the commit log still has it.
 func loadSegments(dir string, log *slog.Logger) (s *segmentSet, last uint64, err error) {
 	s = &segmentSet{dir: dir, log: log, cache: newIndexCache[*segment](cacheBytes, cacheFiles)}
@@ -201,6 +202,9 @@ func loadSegments(dir string, log *slog.Logger) (s *segmentSet, last uint64, err
 		one, err := openSegment(path)
 		if system := (*fs.PathError)(nil); errors.As(err, &system) && system.Op == "open" {
 			return nil, 0, err // not the file's fault: too many open files, no permission
+		}
+		if errors.Is(err, errFormat) {
+			return nil, 0, err // nor is this: the other version would miss what is set aside here
 		}
 		if err != nil {
 			log.Error("segment set aside: it cannot be read", "err", err)
@@ -225,7 +229,7 @@ func loadSegments(dir string, log *slog.Logger) (s *segmentSet, last uint64, err
 // withoutOverlap leaves each stream sequence in one segment only, or its records would be found twice.
 //
 // A merge that was interrupted leaves its parts beside their sum: those lie within its sequences and hold no record that
-// it has not, and are removed. Anything else that overlaps was put there by somebody else, and cannot be told apart
+// it has not, and are removed. So do parts of parts, which queries may have held until the end. Anything else that overlaps was put there by somebody else, and cannot be told apart
 // by its name: of two such files the one with more records stays, the other is set aside.
 func (s *segmentSet) withoutOverlap(all []*segment) (kept []*segment, err error) {
 	slices.SortFunc(all, func(a, b *segment) int {
@@ -233,9 +237,11 @@ func (s *segmentSet) withoutOverlap(all []*segment) (kept []*segment, err error)
 	})
 	overlap := errors.New("another segment has some of its sequences")
 	for i := 0; i < len(all); {
-		outer, parts, rows := all[i], i+1, int64(0)
+		outer, parts, rows, counted := all[i], i+1, int64(0), (*segment)(nil)
 		for ; parts < len(all) && all[parts].last <= outer.last; parts++ {
-			rows += all[parts].rows
+			if part := all[parts]; counted == nil || part.last > counted.last { // else it is a part of that one
+				rows, counted = rows+part.rows, part
+			}
 		}
 		if rows > outer.rows {
 			s.putAside(outer, overlapSuffix, overlap)

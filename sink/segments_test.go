@@ -1,7 +1,10 @@
 package sink
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -250,5 +253,50 @@ func TestOverlapsAtStart(t *testing.T) {
 	}
 	if got := set.aside.Load(); got != 3 {
 		t.Errorf("%d set aside", got)
+	}
+}
+
+// TestTwoMergesAtStart: queries held the parts of a merge, and the merge itself, while that was merged again, and nothing held the
+// part that came later. All that the last merge holds stays, and what lies within it goes.
+func TestTwoMergesAtStart(t *testing.T) {
+	dir := t.TempDir()
+	parts := []string{writeLines(t, dir, 1, 3), writeLines(t, dir, 4, 6), writeLines(t, dir, 1, 6)}
+	sum := writeLines(t, dir, 1, 8) // 7 and 8 are nowhere else
+	set, last, err := loadSegments(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(set.list) != 1 || set.list[0].path != sum || last != 8 {
+		t.Errorf("%d segments up to %d, want the last merge alone", len(set.list), last)
+	}
+	for _, path := range parts {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s is still there", filepath.Base(path))
+		}
+	}
+}
+
+// TestOtherVersionAtStart: a whole segment of another version's format stays as it is, and the start says why it fails.
+func TestOtherVersionAtStart(t *testing.T) {
+	dir := t.TempDir()
+	path := writeLines(t, dir, 1, 3)
+	name, _ := parseSegmentName(filepath.Base(path))
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tail := b[len(b)-int(name.tail):]
+	at := bytes.Index(tail, []byte(`"format":2`))
+	tail[at+len(`"format":`)] = '9'
+	name.sum = crc32.Checksum(tail, castagnoli)
+	other := filepath.Join(dir, name.String())
+	if err := errors.Join(os.Remove(path), os.WriteFile(other, b, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := loadSegments(dir, slog.New(slog.DiscardHandler)); !errors.Is(err, errFormat) {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
 	}
 }

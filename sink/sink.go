@@ -20,7 +20,7 @@ import (
 
 // Config sets the folder and the bounds of the sink. Zero fields take the defaults.
 type Config struct {
-	// Dir is the folder of the segments.
+	// Dir is the folder of the segments, and of windows and ledger beside them.
 	Dir string
 	// MemtableBytes is the size at which the memtable becomes a segment; default 32 MiB, at most 512 MiB. Twice as much may be in memory
 	// while a segment is being written.
