@@ -27,8 +27,8 @@
 //   - The records of a segment that was set aside, until an operator puts a good copy back. There is no second copy, and
 //     pages are not looked at until a query or a merge reads them.
 //   - A commit log that is damaged on the disk: until they are in a segment, records are there alone. JetStream has
-//     checksums; a group that is there and cannot be read ends the start with its sequence; groups that JetStream itself has
-//     given up are reported as missing.
+//     checksums. After a clean stop a damaged group is lost alone, and reported as missing; after a crash JetStream takes the
+//     first damaged byte for the torn end of what was written, and drops what is behind it without a word to us.
 //   - Refusals and drops since the last report: a second, or for as long as the commit log took nothing, as on a full disk.
 //     After a crash they count as never received. So does an append whose outcome was unknown and that did not reach the
 //     disk.
@@ -50,7 +50,8 @@
 //
 // Numbers in names are hexadecimal. Sequences are those of the commit log: they ascend by one from group to group and never
 // come again, so (sequence, index in the group) is a record's Position. Every file is written under a temporary name, synced,
-// renamed, and its folder synced (files.go): it is there whole or not at all, and never changes.
+// renamed, and its folder synced (files.go): it is there whole or not at all, and never changes. A file of the windows
+// follows on the one before; after 16 of them one is written that has everything.
 //
 // # The files
 //
