@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/logbridge/logbridge"
@@ -158,5 +160,36 @@ func TestNewestSetAside(t *testing.T) {
 	once(t, "put back", numbers(t, e.query(logbridge.Query{})), 0, 119, none)
 	if got := e.log.Stats(); got.SetAside != 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// TestFlipInCommitLog: a group that JetStream finds damaged is lost alone, and the sink goes on behind it.
+func TestFlipInCommitLog(t *testing.T) {
+	const groups = 20
+	e := newEnv(t, Config{})
+	for i := range groups {
+		e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", fmt.Sprint(i, strings.Repeat(" x", 100)))}})
+	}
+	e.stop()
+	blocks, err := filepath.Glob(filepath.Join(e.dir, "nats", "jetstream", "*", "streams", streamName, "msgs", "*.blk"))
+	if err != nil || len(blocks) != 1 {
+		t.Fatal(blocks, err)
+	}
+	b, err := os.ReadFile(blocks[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 0x10
+	if err := os.WriteFile(blocks[0], b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.start()
+	if got := len(e.query(logbridge.Query{})); got != groups-1 {
+		t.Errorf("%d records of %d, want all but one", got, groups)
+	}
+	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "behind it")}})
+	e.restart()
+	if got := len(e.query(logbridge.Query{})); got != groups {
+		t.Errorf("%d records after another, want %d", got, groups)
 	}
 }

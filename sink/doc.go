@@ -2,20 +2,21 @@
 //
 // # The promise
 //
-//   - When Append returns nil, a power cut or a kill at that moment loses none of the batch, and a query that begins then finds it:
-//     each record once, or, where it repeats one that is there (see Duplicates), the first one.
-//   - Append's error ErrTooLarge or ErrInvalid means that nothing is stored. ErrUnavailable means that the outcome is not known: the
-//     sender may send again. What is then told as a repetition, and what is not, is below.
+//   - When Append returns nil, a power cut or a kill at that moment loses none of the batch, and a query that begins then
+//     finds it: each record once, or, where it repeats one that is there (see Duplicates), the first one.
+//   - Append's error ErrTooLarge or ErrInvalid means that nothing is stored. ErrUnavailable means that the outcome is not
+//     known: the sender may send again. What is then told as a repetition, and what is not, is below.
 //   - No crash stores twice what was acknowledged, at whichever moment it comes.
 //   - Received = stored + duplicate + refused + dropped, exactly, before and after a crash.
-//   - Bytes of segments that change on the disk are noticed before they are an answer: the segment is set aside, loudly, and the
-//     rest is served.
+//   - Bytes of segments that change on the disk are noticed before they are an answer: the segment is set aside, loudly, and
+//     the rest is served.
 //
 // # What is assumed
 //
 //   - The disk keeps what fsync has returned for. A write that was not synced may be there in part, or not at all.
-//   - The file system renames in one step, keeps a name once its folder is synced, and keeps the name of a new file when the file
-//     is synced (ext4, XFS and Btrfs do; JetStream relies on it for its blocks). Two removals may survive in either order.
+//   - The file system renames in one step, keeps a name once its folder is synced, and keeps the name of a new file when the
+//     file is synced (ext4, XFS and Btrfs do; JetStream relies on it for its blocks). Two removals may survive in either
+//     order.
 //   - One process owns the folder and its commit log: serve locks the data folder, this package does not. Reading beside it is
 //     harmless. Segments and commit log belong together: a folder put together from two different ones may reuse sequences.
 //   - The clock may be wrong and may step. Only what is listed below goes by it; order, recovery and tails go by sequences.
@@ -23,16 +24,18 @@
 // # What is not promised
 //
 //   - Bits that flip in memory before their checksum is computed. A disk that lies about fsync.
-//   - The records of a segment that was set aside, until an operator puts a good copy back. There is no second copy, and pages are
-//     not looked at until a query or a merge reads them.
-//   - A commit log that is damaged on the disk: until they are in a segment, records are there alone. JetStream has checksums; a
-//     group that is there and cannot be read ends the start with its sequence; groups that JetStream itself has given up are
-//     reported as missing.
-//   - Refusals and drops since the last report: a second, or for as long as the commit log took nothing, as on a full disk. After a
-//     crash they count as never received. So does an append whose outcome was unknown and that did not reach the disk.
-//   - Records beyond retention. Those of a file whose removal had not reached the disk may be back after a crash, until retention
-//     removes them again. Age is judged by this server's clock: nothing expires for an hour after that was set by more than
-//     ten minutes, but one that is wrong already at the start is believed.
+//   - The records of a segment that was set aside, until an operator puts a good copy back. There is no second copy, and
+//     pages are not looked at until a query or a merge reads them.
+//   - A commit log that is damaged on the disk: until they are in a segment, records are there alone. JetStream has
+//     checksums. After a clean stop a damaged group is lost alone, and reported as missing; after a crash JetStream takes the
+//     first damaged byte for the torn end of what was written, and drops what is behind it without a word to us.
+//   - Refusals and drops since the last report: a second, or for as long as the commit log took nothing, as on a full disk.
+//     After a crash they count as never received. So does an append whose outcome was unknown and that did not reach the
+//     disk.
+//   - Records beyond retention. Those of a file whose removal had not reached the disk may be back after a crash, until
+//     retention removes them again. Age is judged by this server's clock: nothing expires for an hour after that was set by
+//     more than ten minutes, but one that is wrong already at the start is believed. What was received while it was ahead
+//     stays that much longer.
 //   - Repetitions beyond the windows. A step of the clock forward ends the ten minutes at once, one back makes them longer.
 //
 // # The folders
@@ -47,7 +50,8 @@
 //
 // Numbers in names are hexadecimal. Sequences are those of the commit log: they ascend by one from group to group and never
 // come again, so (sequence, index in the group) is a record's Position. Every file is written under a temporary name, synced,
-// renamed, and its folder synced (files.go): it is there whole or not at all, and never changes.
+// renamed, and its folder synced (files.go): it is there whole or not at all, and never changes. A file of the windows
+// follows on the one before; after 16 of them one is written that has everything.
 //
 // # The files
 //
@@ -98,35 +102,37 @@
 //	                         What the commit log still has up to L is not looked at, and purged by the next flush.
 //	6  older files of 1, 2   A crash after 5 leaves files that nobody asks for; a start or the next flush removes them.
 //
-// A start (New): remove *.tmp; read the footers of all segments, set aside what cannot be read, settle overlaps (below); L is the
-// end of the last. A commit log that ends before L (it was lost, or is older) is made to go on behind L. If it begins behind
-// L+1, then what is between was set aside: the start goes on where it begins. Take windows and ledger as they were before the first sequence
-// to index; index the rest of the commit log as if it were live. A newest segment that is damaged is so written again, if
-// the commit log was not shortened yet. Missing windows or ledgers are reported: then some repetitions are stored again, and
-// the ledger counts from an older state.
+// A start (New): remove *.tmp; read the footers of all segments, set aside what cannot be read, settle overlaps (below); L is
+// the end of the last. A commit log that ends before L (it was lost, or is older) is made to go on behind L. If it begins
+// behind L+1, then what is between was set aside: the start goes on where it begins. Take windows and ledger as they were
+// before the first sequence to index; index the rest of the commit log as if it were live. A newest segment that is damaged
+// is so written again, if the commit log was not shortened yet. A missing or damaged file of theirs is reported: then some
+// repetitions are stored again, or the ledger goes on from an older checkpoint or counts anew, as its "since" says.
 //
-// When the disk is too full for step 5 it is left to the next flush, and step 6 is done all the same; only a damage of the newest
-// segment in that state would miss those files.
+// When the disk is too full for step 5 it is left to the next flush, and step 6 is done all the same; only a damage of the
+// newest segment in that state would miss those files.
 //
 // # Merging, retention, set aside
 //
-// Small neighbours become one segment (merge.go): each record is written at most twice more, nothing stays small for ever but the newest, and
-// a gap in the sequences stays open. The sum is synced under its final name, the set changes in one step, the parts go
-// when their last reader is done (segments.go). A crash in between leaves files within the sequences of another: a start
-// removes them when that has at least as many records.
+// Small neighbours become one segment (merge.go): each record is written at most twice more, nothing stays small for ever but
+// the newest, and a gap in the sequences stays open. The sum is synced under its final name, the set changes in one step, the
+// parts go when their last reader is done (segments.go). A crash in between leaves files within the sequences of another: a
+// start removes them when that has at least as many records.
 //
-// Retention (retention.go) removes whole segments, oldest first: by age when the last record of one is older than that (counted
-// from receipt, so an old backlog stays), by bytes while all together have too many, but never the newest for that. A newest one that is too old
-// becomes an empty one, so that the folder still says where the commit log begins. Memtables are never touched.
+// Retention (retention.go) removes whole segments, oldest first: by age when the last record of one is older than that
+// (counted from receipt, so an old backlog stays), by bytes while all together have too many, but never the newest for that.
+// A newest one that is too old becomes an empty one, so that the folder still says where the commit log begins. Memtables are
+// never touched.
 //
 // A segment whose checksum is wrong in two reads leaves the set: it gets the name *.damaged, an error is logged with its
-// records and times, Stats counts it, and the query goes on with the rest (reading.go). At a start, one whose footer cannot be
-// read, be it for an error of the disk, is treated alike. Of two files whose sequences overlap in any other way than parts and their sum, the one with fewer
-// records becomes *.overlap: somebody has put it there. What an operator does:
+// records and times, Stats counts it, and the query goes on with the rest (reading.go). At a start, one whose footer cannot
+// be read, be it for an error of the disk, is treated alike. Of two files whose sequences overlap in any other way than parts
+// and their sum, the one with fewer records becomes *.overlap: somebody has put it there. What an operator does:
 //
-//   - With a copy of the folder elsewhere: stop, put the file of the copy there under its name, without the suffix, start. Its
-//     place in the sequences was kept.
-//   - Without: other Parquet readers may still read the pages and columns that are whole. For *.overlap: compare, it is a whole file.
+//   - With a copy of the folder elsewhere: stop, put the copy's file there under its name without the suffix (or its files
+//     that have the same sequences), start. Nothing has taken their place.
+//   - Without: other Parquet readers may still read the pages and columns that are whole. For *.overlap: compare, it is a
+//     whole file.
 //   - Then remove it. Neither retention nor a start does, and retention does not count its bytes.
 //   - A damaged window or checkpoint is set aside too; there is nothing to repair: its effect is what the log said.
 //   - Names are not to be changed: they hold sequences and checksum.
@@ -154,12 +160,12 @@
 //
 // # Queries
 //
-// A query takes hold of the memtables and segments that its times and position allow, opens them as their best record comes up, and reads
-// a page of records at a time, in turn with others. It ends with its context, its limit, or its bounds (bounds.go). A reader
-// who takes nothing for 5 s, or reads for a minute, costs the query its hold: it looks anew behind the last record it gave,
-// up to the position it first saw. In memory it has 32 bytes for each hit in what it has open (a limit cuts them as they come),
-// and a page. A tail is such a query again and again, from position to position, woken by
-// the indexer: without gap or repeat, and a slow one holds nobody up.
+// A query takes hold of the memtables and segments that its times and position allow, opens them as their best record comes
+// up, and reads a page of records at a time, in turn with others. It ends with its context, its limit, or its bounds
+// (bounds.go). A reader who takes nothing for 5 s, or reads for a minute, costs the query its hold: it looks anew behind the
+// last record it gave, up to the position it first saw. In memory it has 32 bytes for each hit in what it has open (a limit
+// cuts them as they come), and a page. A tail is such a query again and again, from position to position, woken by the
+// indexer: without gap or repeat, and a slow one holds nobody up.
 //
 // # Limits
 //
@@ -189,6 +195,6 @@
 // # Proof
 //
 // The tests have the name of what they break; make crash does it to the whole program (kill -9 at system calls and at random,
-// a power cut that leaves only what was synced, a full disk, flipped bytes) and prints acknowledged, found and twice. make bench
-// prints the numbers.
+// a power cut that leaves only what was synced, a full disk, flipped bytes) and prints acknowledged, found and twice. make
+// bench prints the numbers.
 package sink

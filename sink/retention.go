@@ -2,7 +2,10 @@ package sink
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"math"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -102,6 +105,13 @@ func (l *Log) remove(m *member, why string, records *atomic.Uint64) bool {
 	if !l.swap([]*member{m}, instead...) {
 		l.discard(instead...)
 		return false
+	}
+	if instead != nil {
+		// Its readers take a new look. A file that stayed for them until a crash would have more records than what the empty one
+		// is merged to by then, and a start would keep the wrong one (withoutOverlap).
+		if err := os.Remove(m.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			l.log.Warn("segment not removed, the next start will do it", "file", filepath.Base(m.path), "err", err)
+		}
 	}
 	records.Add(uint64(m.rows))
 	l.log.Info("segment removed", "why", why, "file", filepath.Base(m.path), "records", m.rows, "bytes", m.size,

@@ -166,3 +166,20 @@ func TestRetentionWhenNothingCanBeWritten(t *testing.T) {
 		}
 	}
 }
+
+// TestExpiredNewestIsNotHeld: its file goes although it is read, so that no start finds it within what its empty one was merged to.
+func TestExpiredNewestIsNotHeld(t *testing.T) {
+	e, now := clocked(t, Config{})
+	receive(e, now, 0, 40)
+	held := e.log.held()
+	defer e.log.letGo(held)
+	newest := held[len(held)-1].path
+	now.Add(int64(2 * time.Hour))
+	e.log.expire(time.Hour, 0)
+	if _, err := os.Stat(newest); err == nil {
+		t.Error("the file of the newest segment is still there")
+	}
+	if got := e.log.Stats(); got.Segments != 1 || got.SegmentBytes == 0 {
+		t.Errorf("%+v: the empty segment is missing", got)
+	}
+}
