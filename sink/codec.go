@@ -63,19 +63,20 @@ func encodeBatch(b logbridge.Batch) ([]upload, error) {
 		done = append(done, upload{head: head, body: body, records: n})
 		body, n = nil, 0
 	}
-	for i := range b.Records {
-		r := &b.Records[i]
-		size, err := recordSize(r)
-		if err != nil {
-			return nil, err
-		}
+	var few [32]int // most batches are small: no allocation for their sizes
+	sizes, left, err := batchSizes(few[:0], b.Records)
+	if err != nil {
+		return nil, err
+	}
+	for i, size := range sizes {
 		if room := maxGroup - maxReplayKey - 64; len(body)+size > room {
 			cut()
 		}
 		if body == nil {
-			body = make([]byte, 0, batchSize(b.Records[i:]))
+			body = make([]byte, 0, min(left, maxGroup))
 		}
-		body = appendRecord(body, r, size)
+		body = appendRecord(body, &b.Records[i], size)
+		left -= size + binary.MaxVarintLen32
 		n++
 	}
 	cut()
@@ -90,16 +91,17 @@ type upload struct {
 
 func (u upload) size() int { return len(u.head) + len(u.body) }
 
-// batchSize estimates the encoded size, at most one group.
-func batchSize(records []logbridge.Record) int {
-	n := 0
+// batchSizes adds the recordSize of each record to sizes, and gives about what they take encoded.
+func batchSizes(sizes []int, records []logbridge.Record) (_ []int, total int, err error) {
 	for i := range records {
-		size, _ := recordSize(&records[i])
-		if n += size + binary.MaxVarintLen32; n > maxGroup {
-			return maxGroup
+		size, err := recordSize(&records[i])
+		if err != nil {
+			return nil, 0, err
 		}
+		sizes = append(sizes, size)
+		total += size + binary.MaxVarintLen32
 	}
-	return n
+	return sizes, total, nil
 }
 
 // recordSize is the length of a record behind its length prefix; it checks what the codec relies on.

@@ -190,8 +190,8 @@ func (f *mergeFeed) codes(column int, dst []int32) error {
 
 func (f *mergeFeed) bodies(dst *texts, rows int) error {
 	f.begin(colBody)
-	for ; rows > 0 && !dst.full(); rows-- {
-		r, _ := f.next(1)
+	for rows > 0 && !dst.full() {
+		r := f.readers[f.runs[f.run].input]
 		if r.at == r.n {
 			var err error
 			if r.text, err = r.bodyPage(r.page, r.lastPage(colBody)); err != nil {
@@ -199,8 +199,9 @@ func (f *mergeFeed) bodies(dst *texts, rows int) error {
 			}
 			r.turn(colBody)
 		}
-		dst.add(r.text.at(r.at))
-		r.at++
+		_, n := f.next(min(rows, r.n-r.at, dst.room(r.text, r.at)))
+		dst.addAll(r.text, r.at, r.at+n)
+		r.at, rows = r.at+n, rows-n
 	}
 	return nil
 }

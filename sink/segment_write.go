@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"io"
 	"os"
+	"sort"
 	"sync"
 
 	"github.com/klauspost/compress/s2"
@@ -73,6 +74,22 @@ func (t *texts) reset() { t.data, t.offsets = t.data[:0], append(t.offsets[:0], 
 func (t *texts) add(b []byte) {
 	t.data = append(t.data, b...)
 	t.offsets = append(t.offsets, uint32(len(t.data)))
+}
+
+// addAll adds the texts [from, to) of another page.
+func (t *texts) addAll(o *texts, from, to int) {
+	shift := uint32(len(t.data)) - o.offsets[from]
+	t.data = append(t.data, o.data[o.offsets[from]:o.offsets[to]]...)
+	for _, end := range o.offsets[from+1 : to+1] {
+		t.offsets = append(t.offsets, end+shift)
+	}
+}
+
+// room is how many texts of another page, from one on, can be added until this one is full, at least one.
+func (t *texts) room(o *texts, from int) int {
+	most := min(len(o.offsets)-1-from, textPageRows-t.len())
+	left := uint32(max(textPage-len(t.data), 1))
+	return 1 + sort.Search(most-1, func(i int) bool { return o.offsets[from+i+1]-o.offsets[from] >= left })
 }
 
 func (t *texts) len() int { return len(t.offsets) - 1 }
