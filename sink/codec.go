@@ -251,6 +251,25 @@ func (r *row) eachAttr(fn func(key, value []byte) bool) {
 	}
 }
 
+// attrOf finds the first value of a key in encoded attributes that were checked before.
+func attrOf(b []byte, key string) (value []byte, ok bool) {
+	count, n := binary.Uvarint(b)
+	b = b[n:]
+	for range count {
+		size, n := binary.Uvarint(b)
+		end := n + int(size)
+		found := string(b[n:end]) == key
+		b = b[end:]
+		size, n = binary.Uvarint(b)
+		end = n + int(size)
+		if found {
+			return b[n:end], true
+		}
+		b = b[end:]
+	}
+	return nil, false
+}
+
 func cutText(b []byte) (text, rest []byte, ok bool) {
 	size, n := binary.Uvarint(b)
 	if n <= 0 || size > uint64(len(b)-n) {

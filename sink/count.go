@@ -5,9 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/logbridge/logbridge"
 )
@@ -68,25 +72,33 @@ func (l *Log) countOnce(p *plan, by logbridge.CountBy) (*counter, error) {
 		}
 	}()
 	total := newCounter(p, by)
+	var mu sync.Mutex
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
 	for _, t := range tables {
-		if err := p.scanned(t.bytes); err != nil {
-			return nil, err
-		}
-		var part *counter // what a failed attempt has counted does not count
-		err := l.attempt(t.held, func() error {
-			part = newCounter(p, by)
-			return t.count(part)
-		})
-		if err != nil {
-			return nil, err
-		}
-		for g, n := range part.groups {
-			if err := total.add(g.at, g.value, n); err != nil {
-				return nil, err
+		g.Go(func() error {
+			part, err := l.countTable(p, by, t)
+			if err != nil {
+				return err
 			}
-		}
+			mu.Lock()
+			defer mu.Unlock()
+			return total.addAll(part)
+		})
 	}
-	return total, nil
+	return total, g.Wait()
+}
+
+// countTable counts one table; what a failed attempt has counted does not count.
+func (l *Log) countTable(p *plan, by logbridge.CountBy, t table) (part *counter, err error) {
+	if err := p.scanned(t.bytes); err != nil {
+		return nil, err
+	}
+	err = l.attempt(t.held, func() error {
+		part = newCounter(p, by)
+		return t.count(part)
+	})
+	return part, err
 }
 
 // counter collects the groups of one Count. The query is in plan.
@@ -114,6 +126,15 @@ func (c *counter) add(at int64, value string, n uint64) error {
 		return fmt.Errorf("%w: more than %d groups", logbridge.ErrTooLarge, maxCounts)
 	}
 	c.groups[g] += n
+	return nil
+}
+
+func (c *counter) addAll(part *counter) error {
+	for g, n := range part.groups {
+		if err := c.add(g.at, g.value, n); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -225,15 +246,10 @@ func (s memSnapshot) valuesOf(by logbridge.CountBy, v *values) (code func(*rowRe
 		if r.attrs == 0 {
 			return none
 		}
-		code, full := none, row{attrs: s.groups[r.group].raw[r.attrs:]}
-		full.eachAttr(func(k, value []byte) bool {
-			if string(k) == key {
-				code = v.of(value)
-				return false
-			}
-			return true
-		})
-		return code
+		if value, ok := attrOf(s.groups[r.group].raw[r.attrs:], key); ok {
+			return v.of(value)
+		}
+		return none
 	}, func(n int) string { return v.names[n] }
 }
 
