@@ -70,6 +70,10 @@ func (c *Config) setDefaults() {
 	}
 }
 
+// GCPercent is the garbage collection target (debug.SetGCPercent) for a program with a busy sink: the heap is mostly
+// memtables, which hold no pointers, so collecting more often than by default costs little and saves tens of megabytes.
+const GCPercent = 70
+
 // Log is the sink. Its methods may be called concurrently.
 type Log struct {
 	cfg    Config

@@ -63,8 +63,7 @@ type loaded struct {
 	Peak    int     // VmHWM in bytes
 }
 
-// loaderMain runs as the program does. The program leaves Go's runtime as it is, and so does this; what serve should come to
-// set of it has its place here.
+// loaderMain runs as the program does, with its GCPercent.
 func loaderMain(dir string) (err error) {
 	var out loaded
 	f := newStoreFile(os.Stdin)
@@ -73,6 +72,7 @@ func loaderMain(dir string) (err error) {
 		debug.SetGCPercent(dryCollect)
 		out.Seconds, err = appendAll(context.Background(), f, nil, 1)
 	} else {
+		debug.SetGCPercent(GCPercent)
 		out.Seconds, err = loadStore(dir, f)
 	}
 	if err != nil {
@@ -295,6 +295,10 @@ func askAll(b *testing.B, dir string, questions []storeQuestion) {
 		}
 	}
 	for n, q := range questions {
-		storeRow(q.name, milliseconds(medianTime(times[n])), "<= "+q.aim)
+		aim := "-"
+		if q.aim != "" {
+			aim = "<= " + q.aim
+		}
+		storeRow(q.name, milliseconds(medianTime(times[n])), aim)
 	}
 }

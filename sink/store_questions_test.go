@@ -75,7 +75,7 @@ func storeQuestions(t storeTally, lines int) []storeQuestion {
 		{"substring over everything, nowhere", "1000 ms", askContains("no such text in any record", 0), 1},
 		{fmt.Sprintf("substring over everything, in %d records", t.Rare), "1000 ms", askContains(rareNeedle, t.Rare), 1},
 		{"count by level", "15 ms", askCount(logbridge.Query{}, "level", byName(t.Levels)), 1},
-		{"count by level in 31 % of the time", "15 ms", askCount(logbridge.Query{Since: since, Until: until}, "level", byName(t.WindowLevels)), 1},
+		{"count by level in 31 % of the time", "", askCount(logbridge.Query{Since: since, Until: until}, "level", byName(t.WindowLevels)), 1},
 		{"count of a web field (status)", "10 ms", askCount(logbridge.Query{}, "field.status", statuses), 1},
 	}
 }

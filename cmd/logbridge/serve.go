@@ -9,7 +9,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +31,9 @@ type serveCmd struct{ Config }
 func (c *serveCmd) Run(p program, ctx *kong.Context) error {
 	if err := c.finish(ctx); err != nil {
 		return usageError{err}
+	}
+	if os.Getenv("GOGC") == "" { // whoever sets it knows better
+		debug.SetGCPercent(sink.GCPercent)
 	}
 	return run(p.ctx, c.Config, p.log(), p.stdout)
 }
