@@ -16,9 +16,10 @@ type memtable struct {
 	rows    []rowRef
 	streams []string
 
-	// Only the writer uses these.
 	streamID map[string]uint32
-	bytes    int
+	latest   []uint32 // by stream: the number behind its newest row; 0 is none
+
+	bytes int // only the writer uses it without the lock
 }
 
 type memGroup struct {
@@ -36,6 +37,7 @@ type rowRef struct {
 	severity logbridge.Level
 	source   uint8
 	attrs    uint32 // where its attributes are in the group; 0 when it has none
+	before   uint32 // the number behind the row before it in its stream; 0 is none
 }
 
 func newMemtable() *memtable { return &memtable{streamID: map[string]uint32{}} }
@@ -48,10 +50,12 @@ func (m *memtable) add(g *group, p *parsed) {
 	for i := range p.rows {
 		r := &p.rows[i]
 		if r.kept {
+			stream := m.stream(r.stream)
 			m.rows = append(m.rows, rowRef{
-				time: r.time, group: at, offset: r.offset, index: uint32(i),
-				stream: m.stream(r.stream), severity: r.severity, source: r.source, attrs: attrsAt(g.raw, &r.row),
+				time: r.time, group: at, offset: r.offset, index: uint32(i), before: m.latest[stream],
+				stream: stream, severity: r.severity, source: r.source, attrs: attrsAt(g.raw, &r.row),
 			})
+			m.latest[stream] = uint32(len(m.rows))
 		}
 	}
 	m.groups = append(m.groups, memGroup{g.seq, g.raw})
@@ -78,7 +82,7 @@ func (m *memtable) stream(name []byte) uint32 {
 		return id
 	}
 	id := uint32(len(m.streams))
-	m.streams = append(m.streams, string(name))
+	m.streams, m.latest = append(m.streams, string(name)), append(m.latest, 0)
 	m.streamID[m.streams[id]] = id
 	return id
 }
@@ -90,10 +94,28 @@ func (m *memtable) snapshot() memSnapshot {
 	return memSnapshot{groups: m.groups, rows: m.rows, streams: m.streams}
 }
 
+// snapshotOf is snapshot for a query, which needs only the rows of one stream if it asks for one.
+func (m *memtable) snapshotOf(q *plan) memSnapshot {
+	exact := q.exactStream()
+	if exact == "" {
+		return m.snapshot()
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	s := memSnapshot{groups: m.groups, rows: m.rows, streams: m.streams, one: true}
+	if id, ok := m.streamID[exact]; ok {
+		s.latest = m.latest[id]
+	}
+	return s
+}
+
 type memSnapshot struct {
 	groups  []memGroup
 	rows    []rowRef
 	streams []string
+
+	one    bool   // only one stream's rows are asked for:
+	latest uint32 // the number behind its newest
 }
 
 func (s memSnapshot) position(r *rowRef) logbridge.Position {
@@ -109,11 +131,14 @@ func (s memSnapshot) decode(r *rowRef) row {
 	return full
 }
 
-// matching calls fn for each row that answers q.
+// matching calls fn for each row that answers q, in any order.
 func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
-	wanted, exact := make([]bool, len(s.streams)), q.exactStream()
+	if s.one {
+		return s.matchingOne(q, fn)
+	}
+	wanted := make([]bool, len(s.streams))
 	for i, name := range s.streams {
-		wanted[i] = exact == "" && q.MatchStream(logbridge.Stream(name)) || name == exact
+		wanted[i] = q.MatchStream(logbridge.Stream(name))
 	}
 	first := sort.Search(len(s.rows), func(i int) bool { return s.position(&s.rows[i]).Compare(q.After) > 0 })
 	for i := first; i < len(s.rows); i++ {
@@ -122,21 +147,41 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 				return err
 			}
 		}
-		r := &s.rows[i]
-		if !wanted[r.stream] || !q.matchHead(r.time, r.severity, r.source) {
-			continue
-		}
-		if q.content {
-			full := s.decode(r)
-			if !q.matchRow(&full) {
-				continue
+		if r := &s.rows[i]; wanted[r.stream] && s.matches(q, r) {
+			if err := fn(i); err != nil {
+				return err
 			}
-		}
-		if err := fn(i); err != nil {
-			return err
 		}
 	}
 	return nil
+}
+
+// matchingOne is matching for a query that asks for one stream: it goes back from row to row of that.
+func (s memSnapshot) matchingOne(q *plan, fn func(i int) error) error {
+	for n := s.latest; n > 0; n = s.rows[n-1].before {
+		r := &s.rows[n-1]
+		if s.position(r).Compare(q.After) <= 0 {
+			return nil
+		}
+		if s.matches(q, r) {
+			if err := fn(int(n - 1)); err != nil {
+				return err
+			}
+		}
+	}
+	return q.ctx.Err()
+}
+
+// matches reports whether a row of a wanted stream answers q.
+func (s memSnapshot) matches(q *plan, r *rowRef) bool {
+	if !q.matchHead(r.time, r.severity, r.source) {
+		return false
+	}
+	if !q.content {
+		return true
+	}
+	full := s.decode(r)
+	return q.matchRow(&full)
 }
 
 // open selects the rows that answer q, best first.

@@ -353,7 +353,7 @@ func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
 		memtables = append(memtables, l.frozen.table)
 	}
 	for _, m := range memtables {
-		snapshot := m.snapshot()
+		snapshot := m.snapshotOf(p)
 		_, size := m.size()
 		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), bytes: size, open: func(p *plan) (cursor, func(), error) {
 			c, err := snapshot.open(p)
