@@ -138,16 +138,22 @@ func (p *place) try(as string, args ...string) (*process, error) {
 	ready := make(chan bool, 1)
 	go s.listen(stderr, ready)
 	p.t.Cleanup(s.clean)
-	select {
-	case ok := <-ready:
-		if !ok {
-			<-s.ended
-			return s, fmt.Errorf("the server did not start:\n%s", s.output())
+	wakes := time.NewTicker(time.Second)
+	defer wakes.Stop()
+	for limit := time.After(patience); ; {
+		select {
+		case ok := <-ready:
+			if !ok {
+				<-s.ended
+				return s, fmt.Errorf("the server did not start:\n%s", s.output())
+			}
+			return s, nil
+		case <-wakes.C: // strace may stop it at a system call of the start
+			_ = s.cmd.Process.Signal(syscall.SIGCONT)
+		case <-limit:
+			return nil, fmt.Errorf("the server is not ready:\n%s", s.output())
 		}
-	case <-time.After(patience):
-		return nil, fmt.Errorf("the server is not ready:\n%s", s.output())
 	}
-	return s, nil
 }
 
 // clean ends the server at the end of its test, and fails the test for what no server may say.
