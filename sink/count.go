@@ -136,7 +136,7 @@ func floor(t, step int64) int64 {
 
 // histogram counts codes in intervals of time. Rows of a stream come in order of time, so the interval seldom changes. Low
 // codes, which most rows have, are counted in a slice for each interval; there may be many intervals and many codes, so the
-// others are not.
+// others are not, but for when there is one interval.
 type histogram struct {
 	step    int64
 	counts  map[int64][]uint64
@@ -148,7 +148,7 @@ type histogram struct {
 	groups  int // how many there are
 }
 
-// lowCodes is how many codes are counted in slices.
+// lowCodes is how many codes are counted in slices when there are many intervals.
 const lowCodes = 32
 
 type highCode struct {
@@ -158,7 +158,7 @@ type highCode struct {
 
 func (t *histogram) add(time int64, code int32) {
 	at := floor(time, t.step)
-	if code >= lowCodes {
+	if code >= lowCodes && t.step != 0 {
 		t.addHigh(highCode{at, code})
 		return
 	}
