@@ -52,6 +52,9 @@ const (
 	// reportAge is how long a refusal waits for an append whose group takes it along. A crash loses those that waited.
 	reportAge = time.Second
 
+	// reportRoom is what a group has for a report when there was none for longer.
+	reportRoom = 64 << 10
+
 	// lastReports bounds the groups of reports at the end.
 	lastReports = 64
 )
@@ -114,6 +117,8 @@ type committer struct {
 	bytes  int  // encoded bytes in queue
 	closed bool // no appends any more
 
+	reported time.Time // when a group last took a report along
+
 	waits atomic.Int64 // appends in queue, for a look without the lock
 }
 
@@ -154,13 +159,22 @@ func (c *committer) enqueue(uploads []upload) ([]*waiting, error) {
 	return members, nil
 }
 
-// take removes the next group from the queue and adds what the ledger has to report; alone also when no append waits.
+// take removes the next group from the queue and adds what the ledger has to report; alone also when no append waits. While
+// appends fill one group after the other a report would find no room, just when many are refused: so it is the first then.
 func (c *committer) take(alone bool) []*waiting {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n, size := 0, 1
-	for n < len(c.queue) && (n == 0 || size+c.queue[n].size() <= maxGroup) {
+	var report *waiting
+	size := 1
+	if len(c.queue) > 0 && time.Since(c.reported) > 2*reportAge {
+		if report = c.ledger.report(reportRoom); report != nil {
+			size += report.size()
+		}
+	}
+	n := 0
+	for n < len(c.queue) && (n == 0 && report == nil || size+c.queue[n].size() <= maxGroup) {
 		size += c.queue[n].size()
+		c.bytes -= c.queue[n].size()
 		n++
 	}
 	members := slices.Clone(c.queue[:n])
@@ -169,12 +183,13 @@ func (c *committer) take(alone bool) []*waiting {
 	if len(c.queue) == 0 {
 		c.queue = nil
 	}
-	c.bytes -= size - 1
 	c.waits.Store(int64(len(c.queue)))
-	if n > 0 || alone {
-		if w := c.ledger.report(maxGroup - size); w != nil {
-			members = append(members, w)
-		}
+	if report == nil && (n > 0 || alone) {
+		report = c.ledger.report(maxGroup - size)
+	}
+	if report != nil {
+		c.reported = time.Now()
+		members = append(members, report)
 	}
 	return members
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -138,34 +139,97 @@ func (c *counter) addAll(part *counter) error {
 	return nil
 }
 
-// floor is the greatest multiple of step that is not above t, before 1970 as well; 0 without a step.
+// floor is the greatest multiple of step that is not above t, before 1970 as well; 0 without a step. Below what can be said
+// it is the least that can.
 func floor(t, step int64) int64 {
 	if step == 0 {
 		return 0
 	}
-	return t - ((t%step)+step)%step
+	over := t % step
+	if over < 0 {
+		over += step
+	}
+	if t < math.MinInt64+over {
+		return math.MinInt64
+	}
+	return t - over
 }
 
-// histogram counts codes in intervals of time. Rows of a stream come in order of time, so the interval seldom changes.
+// histogram counts codes in intervals of time. Rows of a stream come in order of time, so the interval seldom changes. Low
+// codes, which most rows have, are counted in a slice for each interval; there may be many intervals and many codes, so the
+// others are not, but for when there is one interval.
 type histogram struct {
 	step    int64
 	counts  map[int64][]uint64
 	at      int64
 	current []uint64
+	high    map[highCode]*uint64
+	last    highCode // the one of n
+	n       *uint64
+	groups  int // how many there are
+}
+
+// lowCodes is how many codes are counted in slices when there are many intervals.
+const lowCodes = 32
+
+type highCode struct {
+	at   int64
+	code int32
 }
 
 func (t *histogram) add(time int64, code int32) {
-	if at := floor(time, t.step); t.current == nil || at != t.at {
-		if t.counts == nil {
-			t.counts = map[int64][]uint64{}
-		}
-		t.counts[t.at] = t.current
-		t.at, t.current = at, t.counts[at]
+	at := floor(time, t.step)
+	if code >= lowCodes && t.step != 0 {
+		t.addHigh(highCode{at, code})
+		return
+	}
+	if t.current == nil || at != t.at {
+		t.turn(at)
 	}
 	for int(code) >= len(t.current) {
 		t.current = append(t.current, 0)
 	}
-	t.current[code]++
+	if t.current[code]++; t.current[code] == 1 {
+		t.groups++
+	}
+}
+
+// turn makes an interval the current one.
+func (t *histogram) turn(at int64) {
+	if t.counts == nil {
+		t.counts = map[int64][]uint64{}
+	}
+	if t.current != nil {
+		t.counts[t.at] = t.current
+	}
+	t.at, t.current = at, t.counts[at]
+}
+
+func (t *histogram) addHigh(k highCode) {
+	if t.n == nil || k != t.last {
+		if t.high == nil {
+			t.high = map[highCode]*uint64{}
+		}
+		n := t.high[k]
+		if n == nil {
+			n = new(uint64)
+			t.high[k] = n
+			t.groups++
+		}
+		t.last, t.n = k, n
+	}
+	*t.n++
+}
+
+// all gives the counts of the first n codes, to add to, when there is one interval only.
+func (t *histogram) all(n int) []uint64 {
+	if t.current == nil {
+		t.turn(0)
+	}
+	if more := n - len(t.current); more > 0 {
+		t.current = append(t.current, make([]uint64, more)...)
+	}
+	return t.current
 }
 
 // each gives all counts that are not zero.
@@ -181,6 +245,11 @@ func (t *histogram) each(fn func(at int64, code int, n uint64) error) error {
 			if err := fn(at, code, n); err != nil {
 				return err
 			}
+		}
+	}
+	for k, n := range t.high {
+		if err := fn(k.at, int(k.code), *n); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -212,7 +281,7 @@ func (s memSnapshot) count(c *counter) error {
 	t := histogram{step: int64(c.by.Step)}
 	err := s.matching(c.plan, func(i int) error {
 		t.add(s.rows[i].time, code(&s.rows[i]))
-		if len(v.names) > maxCounts {
+		if t.groups > maxCounts || len(v.names) > maxCounts {
 			return c.tooMany()
 		}
 		return nil
@@ -268,13 +337,14 @@ func (s *segment) count(c *counter) error {
 	}
 	key := strings.TrimPrefix(c.by.Field, logbridge.FieldPrefix)
 	var failed error
-	return cmp.Or(s.scan(c.plan, func(sc *scanner) error {
+	err := s.scan(c.plan, func(sc *scanner) error {
 		return sc.countRows(c, key)
 	}, func(sc *scanner) {
 		failed = cmp.Or(failed, sc.counts.each(func(at int64, code int, n uint64) error {
 			return c.add(at, sc.counted.names[code], n)
 		}))
-	}), failed)
+	})
+	return cmp.Or(err, failed)
 }
 
 // countByStatistics answers what the footer knows, when every row matches.
@@ -314,7 +384,7 @@ func (sc *scanner) countRows(c *counter, key string) error {
 	if err != nil {
 		return err
 	}
-	if len(sc.counted.names) > maxCounts {
+	if sc.counts.groups > maxCounts || len(sc.counted.names) > maxCounts {
 		return c.tooMany()
 	}
 	sc.counts.step = int64(c.by.Step)
@@ -355,12 +425,7 @@ func (sc *scanner) countPages(column int) error {
 	if err := sc.nameCodes(column); err != nil {
 		return err
 	}
-	counts := grow(sc.counts.current, len(sc.counted.names))
-	if sc.counts.current == nil {
-		clear(counts)
-		sc.counts.counts = map[int64][]uint64{}
-	}
-	sc.counts.current = counts
+	counts := sc.counts.all(len(sc.counted.names))
 	read := sc.codePage
 	if column >= colFields {
 		read = sc.fieldPage

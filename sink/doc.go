@@ -164,8 +164,9 @@
 // up, and reads a page of records at a time, in turn with others. It ends with its context, its limit, or its bounds
 // (bounds.go). A reader who takes nothing for 5 s, or reads for a minute, costs the query its hold: it looks anew behind the
 // last record it gave, up to the position it first saw. In memory it has 32 bytes for each hit in what it has open (a limit
-// cuts them as they come), and a page. A tail is such a query again and again, from position to position, woken by the
-// indexer: without gap or repeat, and a slow one holds nobody up.
+// cuts them as they come), of each segment that is open the next records, of about 16 MiB at most, and a page. A tail is such
+// a query again and again, from position to position, woken by the indexer: without gap or repeat, and a slow one holds
+// nobody up.
 //
 // # Limits
 //

@@ -5,6 +5,7 @@ import (
 	"context"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/logbridge/logbridge"
 )
@@ -63,7 +64,8 @@ func (p *plan) everyStream() bool {
 	return p.Stream == "" && p.Product == "" && p.Device == "" && p.Project == "" && p.Logstore == "" && p.Topic == ""
 }
 
-// streamPrefix reports that the range of names that streamBounds gives holds exactly the streams that the query asks for.
+// streamPrefix reports that the range of names that streamBounds gives holds exactly the streams that the query asks for. A
+// name with a slash, which no product or project has, is none of theirs.
 func (p *plan) streamPrefix() bool {
 	kinds := 0
 	for _, asked := range []bool{p.Stream != "", p.Product != "" || p.Device != "", p.Project != "" || p.Logstore != "", p.Topic != ""} {
@@ -71,7 +73,7 @@ func (p *plan) streamPrefix() bool {
 			kinds++
 		}
 	}
-	return kinds == 1 && (p.Device == "" || p.Product != "" && !logbridge.IsGlob(p.Device)) && (p.Logstore == "" || p.Project != "")
+	return kinds == 1 && !strings.Contains(p.Product, "/") && !strings.Contains(p.Project, "/") && (p.Device == "" || p.Product != "" && !logbridge.IsGlob(p.Device)) && (p.Logstore == "" || p.Project != "")
 }
 
 // exactStream is the one stream that the query can match; empty when there may be several.

@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"math/bits"
 	"runtime"
 	"slices"
 	"sync"
@@ -426,20 +425,6 @@ func (sc *scanner) gatherCodes(column int) ([]int32, error) {
 		values, err := read(column, n, last)
 		return pick(sc, out, values, err, first, i, end)
 	})
-}
-
-// onlyCode gives the code that all rows of a page have, when the block says that there is one.
-func (sc *scanner) onlyCode(column, n int) (int32, bool) {
-	mask := uint8(0)
-	switch column {
-	case colSeverity:
-		mask = sc.x.blocks[n].severities
-	case colSource:
-		mask = sc.x.blocks[n].sources
-	case colQuality:
-		mask = sc.x.blocks[n].qualities
-	}
-	return int32(bits.TrailingZeros8(mask)), bits.OnesCount8(mask) == 1
 }
 
 func pick[T any](sc *scanner, out, values []T, err error, first, i, end int) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math/bits"
 	"sync"
 
 	"github.com/klauspost/compress/s2"
@@ -149,8 +150,30 @@ func (r *pageReader) intPage(column, n, last int) ([]int64, error) {
 	return r.ints, nil
 }
 
-// codePage gives the codes of a page of a required column.
+// onlyCode gives the code that all rows of a page have, when the block says that there is one.
+func (r *pageReader) onlyCode(column, n int) (int32, bool) {
+	mask := uint8(0)
+	switch column {
+	case colSeverity:
+		mask = r.x.blocks[n].severities
+	case colSource:
+		mask = r.x.blocks[n].sources
+	case colQuality:
+		mask = r.x.blocks[n].qualities
+	}
+	return int32(bits.TrailingZeros8(mask)), bits.OnesCount8(mask) == 1
+}
+
+// codePage gives the codes of a page of a required column. A page that the index says all of is not read, by nobody: else a
+// merge would fail again and again for a damage that no query sees.
 func (r *pageReader) codePage(column, n, last int) ([]int32, error) {
+	if code, ok := r.onlyCode(column, n); ok {
+		r.codes = grow(r.codes, r.pageRows(column, n))
+		for i := range r.codes {
+			r.codes[i] = code
+		}
+		return r.codes, nil
+	}
 	if err := r.loadPage(column, n, last); err != nil {
 		return nil, err
 	}

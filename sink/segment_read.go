@@ -14,6 +14,8 @@ const (
 	takeFirst = 1024
 	// takeAtOnce bounds how many it reads then, and so what it holds in memory.
 	takeAtOnce = 16 << 10
+	// takeBytes is about how many bytes of text it reads at once, and takeBytesNow with the opening: of long records fewer.
+	takeBytes, takeBytesNow = 16 << 20, takeBytes / maxAhead
 )
 
 // open selects the rows that answer q, best first.
@@ -32,8 +34,15 @@ func (s *segment) open(q *plan) (cursor, error) {
 		return nil, err
 	}
 	c := &segmentCursor{s: s, q: q, hits: q.best(hits), next: takeFirst}
-	if len(c.hits) <= takeNow && q.narrow() { // several segments are opened together: so these are read together, too
-		var err error
+	if len(c.hits) == 0 {
+		return c, nil
+	}
+	x, err := s.index()
+	if err != nil {
+		return nil, err
+	}
+	if q.narrow() && x.together(c.hits, takeNow, takeBytesNow) == len(c.hits) {
+		// Several segments are opened together: so these are read together, too.
 		if c.ready, err = s.records(q, c.hits); err != nil {
 			return nil, err
 		}
@@ -119,7 +128,11 @@ func (c *segmentCursor) head() (hit, bool) {
 
 func (c *segmentCursor) take() (logbridge.Record, error) {
 	if len(c.ready) == 0 {
-		ready, err := c.s.records(c.q, c.hits[:min(len(c.hits), c.next)])
+		x, err := c.s.index()
+		if err != nil {
+			return logbridge.Record{}, err
+		}
+		ready, err := c.s.records(c.q, c.hits[:x.together(c.hits, c.next, takeBytes)])
 		if err != nil {
 			return logbridge.Record{}, err
 		}
@@ -128,6 +141,46 @@ func (c *segmentCursor) take() (logbridge.Record, error) {
 	r := c.ready[0]
 	c.ready, c.hits = c.ready[1:], c.hits[1:]
 	return r, nil
+}
+
+// together gives how many of the first hits may be read together: at least one, at most most, and only so many that they
+// have about so many bytes of text, by the mean of their pages.
+func (x *segmentIndex) together(hits []hit, most, bytes int) int {
+	n := min(len(hits), most)
+	if n*x.longest() <= bytes {
+		return n
+	}
+	size := 0
+	for i := range n {
+		for _, column := range textColumns {
+			c := &x.columns[column]
+			size += c.mean(c.find(hits[i].row))
+		}
+		if size > bytes {
+			return max(i, 1)
+		}
+	}
+	return n
+}
+
+var textColumns = [...]int{colBody, colAttrKey, colAttrValue}
+
+// longest bounds the mean text of a record in any page.
+func (x *segmentIndex) longest() (n int) {
+	for _, column := range textColumns {
+		c, most := &x.columns[column], 0
+		for i := range c.pages {
+			most = max(most, c.mean(i))
+		}
+		n += most
+	}
+	return n
+}
+
+// mean is how many bytes a row of a page has, before compression.
+func (c *columnIndex) mean(page int) int {
+	rows := int(c.first[page+1] - c.first[page])
+	return int(c.pages[page].raw)/max(rows, 1) + 1
 }
 
 // records reads hits in full, in their order.

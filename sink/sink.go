@@ -164,7 +164,11 @@ func (l *Log) Run(ctx context.Context) error {
 	defer cancel()
 	var committing error
 	var wg sync.WaitGroup
-	wg.Go(func() { committing = l.commit.run(ctx) })
+	wg.Go(func() {
+		if committing = l.commit.run(ctx); committing != nil {
+			cancel() // or a segment that cannot be written either would hold up the end
+		}
+	})
 	tending, stop := context.WithCancel(ctx)
 	defer stop()
 	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge)}).run(tending) })
