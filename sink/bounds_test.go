@@ -180,3 +180,29 @@ func TestPagesAreSmall(t *testing.T) {
 		t.Errorf("%d records of 50 kB in a page, %v", len(page), err)
 	}
 }
+
+// TestLimitHoldsForAllTables: a query whose tables all overlap keeps no more hits than a few times its limit.
+func TestLimitHoldsForAllTables(t *testing.T) {
+	const limit, each, tables = 100_000, 90_000, 6
+	r := (&Log{}).newReading(t.Context(), logbridge.Query{Order: logbridge.OldestFirst, Limit: limit}, nil)
+	r.plan = r.asked
+	var best []hit
+	for i := range tables {
+		l := hitList{}
+		for n := range each {
+			l.hits = append(l.hits, hit{time: int64(n), seq: uint64(i)})
+		}
+		best = append(best, l.hits...)
+		r.open = append(r.open, &opened{cursor: &memCursor{hitList: l}})
+	}
+	r.trim()
+	var kept []hit
+	for _, o := range r.open {
+		kept = append(kept, o.left()...)
+	}
+	slices.SortFunc(best, r.plan.compare)
+	slices.SortFunc(kept, r.plan.compare)
+	if !slices.Equal(kept, best[:limit]) {
+		t.Errorf("%d hits are kept, or not the best", len(kept))
+	}
+}

@@ -192,19 +192,12 @@ func (s memSnapshot) open(q *plan) (cursor, error) {
 		hits = append(hits, hit{time: s.rows[i].time, seq: p.Seq, index: p.Index, row: uint32(i)})
 		return nil
 	})
-	return &memCursor{s: s, hits: q.best(hits)}, err
+	return &memCursor{hitList{q.best(hits)}, s}, err
 }
 
 type memCursor struct {
-	s    memSnapshot
-	hits []hit
-}
-
-func (c *memCursor) head() (hit, bool) {
-	if len(c.hits) == 0 {
-		return hit{}, false
-	}
-	return c.hits[0], true
+	hitList
+	s memSnapshot
 }
 
 func (c *memCursor) take() (logbridge.Record, error) {

@@ -176,6 +176,27 @@ func (p *plan) best(hits []hit) []hit {
 type cursor interface {
 	head() (hit, bool)
 	take() (logbridge.Record, error)
+	left() []hit
+	cut(n int)
+}
+
+// hitList is what a cursor has left to give, best first.
+type hitList struct{ hits []hit }
+
+func (l *hitList) head() (hit, bool) {
+	if len(l.hits) == 0 {
+		return hit{}, false
+	}
+	return l.hits[0], true
+}
+
+func (l *hitList) left() []hit { return l.hits }
+
+// cut keeps the first n, and gives the memory of the others back.
+func (l *hitList) cut(n int) {
+	if n < len(l.hits) {
+		l.hits = slices.Clone(l.hits[:n])
+	}
 }
 
 // streamBounds gives the range [low, high) of stream names that a query can match; empty when it is not one range.

@@ -7,6 +7,7 @@ import (
 	"math"
 	"runtime"
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -273,7 +274,39 @@ func (r *reading) openNext() error {
 			}
 		}
 	}
+	r.trim()
 	return err
+}
+
+// trimShare is how many times what the limit leaves a query may hold in hits: each table has as many as that.
+const trimShare = 4
+
+// trim drops the hits that the limit leaves out, when all tables together hold far more than that.
+func (r *reading) trim() {
+	rest, sum := r.asked.Limit-r.sent, 0
+	for _, o := range r.open {
+		sum += len(o.left())
+	}
+	if r.asked.Limit == 0 || sum <= max(rest, takeAtOnce)*trimShare {
+		return
+	}
+	all := make([]hit, 0, sum)
+	for _, o := range r.open {
+		all = append(all, o.left()...)
+	}
+	slices.SortFunc(all, r.plan.compare)
+	worst := all[rest-1]
+	for _, o := range r.open {
+		hits := o.left()
+		o.cut(sort.Search(len(hits), func(i int) bool { return r.plan.compare(hits[i], worst) > 0 }))
+	}
+	r.open = slices.DeleteFunc(r.open, func(o *opened) bool {
+		_, any := o.head()
+		if !any {
+			r.close(o)
+		}
+		return !any
+	})
 }
 
 func (r *reading) openTable(t table) (*opened, error) {

@@ -33,7 +33,7 @@ func (s *segment) open(q *plan) (cursor, error) {
 	if err := s.scan(q, visit, merge); err != nil {
 		return nil, err
 	}
-	c := &segmentCursor{s: s, q: q, hits: q.best(hits), next: takeFirst}
+	c := &segmentCursor{hitList: hitList{q.best(hits)}, s: s, q: q, next: takeFirst}
 	if len(c.hits) == 0 {
 		return c, nil
 	}
@@ -112,18 +112,16 @@ func (sc *scanner) cutByTime(times []int64) bool {
 
 // segmentCursor reads the records of its hits a bounded number at a time.
 type segmentCursor struct {
+	hitList
 	s     *segment
 	q     *plan
-	hits  []hit
 	ready []logbridge.Record // of the first hits
 	next  int
 }
 
-func (c *segmentCursor) head() (hit, bool) {
-	if len(c.hits) == 0 {
-		return hit{}, false
-	}
-	return c.hits[0], true
+func (c *segmentCursor) cut(n int) {
+	c.hitList.cut(n)
+	c.ready = c.ready[:min(len(c.ready), n)]
 }
 
 func (c *segmentCursor) take() (logbridge.Record, error) {
