@@ -132,8 +132,8 @@ func (snappyPacker) codec() format.CompressionCodec { return format.Snappy }
 
 type zstdPacker struct{ *zstd.Encoder }
 
-func (z zstdPacker) pack(dst, page []byte) []byte   { return z.EncodeAll(page, dst[:0]) }
-func (z zstdPacker) codec() format.CompressionCodec { return format.Zstd }
+func (z *zstdPacker) pack(dst, page []byte) []byte   { return z.EncodeAll(page, dst[:0]) }
+func (z *zstdPacker) codec() format.CompressionCodec { return format.Zstd }
 
 // zstdPackers keeps encoders, whose tables are large.
 var zstdPackers = sync.Pool{New: func() any {
@@ -142,7 +142,7 @@ var zstdPackers = sync.Pool{New: func() any {
 	if err != nil {
 		panic(err) // the options are constants
 	}
-	return zstdPacker{e}
+	return &zstdPacker{e}
 }}
 
 // segmentWriter writes the file from front to back.
