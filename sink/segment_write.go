@@ -41,7 +41,7 @@ const (
 	// maxDictionary bounds a dictionary, in bytes: that of the streams is the largest, and no query reads it.
 	maxDictionary = 1 << 30
 
-	// zstdWindow: pages are not larger, and a small window keeps the encoder's tables in the cache.
+	// zstdWindow: few pages are larger, and a small window keeps the encoder's tables in the cache.
 	zstdWindow = 256 << 10
 )
 
