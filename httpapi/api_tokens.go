@@ -76,7 +76,7 @@ func (a *api) deleteToken(ctx context.Context, in *tokenPath) (*none, error) {
 
 // ledger is one call; it has no file of its own.
 func (a *api) ledger() {
-	call(a, logbridge.RoleViewer, http.MethodGet, "/ledger", "get-ledger", "What became of every record",
+	call(a, logbridge.RoleViewer, http.MethodGet, "/ledger", "get-ledger", "What became of every line",
 		func(context.Context, *none) (*answer[logbridge.Ledger], error) {
 			return &answer[logbridge.Ledger]{a.deps.Counter.Ledger()}, nil
 		})

@@ -114,10 +114,10 @@
 //
 // # Merging, retention, set aside
 //
-// Small neighbours become one segment (merge.go): each record is written at most twice more, nothing stays small for ever but
-// the newest, and a gap in the sequences stays open. The sum is synced under its final name, the set changes in one step, the
-// parts go when their last reader is done (segments.go). A crash in between leaves files within the sequences of another: a
-// start removes them when that has at least as many records.
+// Small neighbours become one segment (merge.go): each record is written at most twice more (thrice in a log that
+// rests between its segments), nothing stays small for ever but the newest, and a gap in the sequences stays open. The sum is
+// synced under its final name, the set changes in one step, the parts go when their last reader is done (segments.go). A
+// crash in between leaves files within the sequences of another: a start removes them when that has at least as many records.
 //
 // Retention (retention.go) removes whole segments, oldest first: by age when the last record of one is older than that
 // (counted from receipt, so an old backlog stays), by bytes while all together have too many, but never the newest for that.

@@ -15,9 +15,10 @@ import (
 // Small segments are merged so that their number, and with it the work of opening them for a query, stays in proportion to the
 // data. Sizes have three classes: tiny below 1/32 of the target, small below 1/2, and the rest, which is final. Tiny
 // neighbours become a small one when they are enough for it together, small and tiny ones a final one when they are.
-// So each record is written at most twice more. A run that can never be enough, for its neighbours are final or
-// too far in time, is merged as it is: nothing stays small for ever, except what is newest. When no new segment has come for
-// mergeIdle, that is merged too if it is fresh, once, for a better compression: a busy log does not stop for that.
+// So each record is written at most twice more. A run that can never be enough, for its neighbours are final or too far in
+// time, is merged as it is: nothing stays small for ever, except what is newest. When no new segment has come for mergeIdle,
+// that is merged too if it is fresh, once, for a better compression: a busy log does not stop for that. In a log that rests
+// between its segments records are so written three times more, where that is no burden.
 const (
 	// mergeRows and mergeBytes are the target, whichever is reached first: large enough that segments are few, small enough
 	// that writing one takes seconds and losing one to a damaged disk is no disaster.

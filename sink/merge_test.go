@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -76,6 +77,44 @@ func TestMergePolicyOverALife(t *testing.T) {
 				t.Errorf("%d segments of %d, want at most %d", len(list), c.segments, c.most)
 			}
 		})
+	}
+}
+
+// TestMergePolicyOfALogThatRests: when there is a pause after each tiny segment, that is merged by itself first, which is one
+// more time for its records.
+func TestMergePolicyOfALogThatRests(t *testing.T) {
+	policy, clock := newMergePolicy(0), epoch
+	var list []*member
+	writes := make([]int, 2000) // of the record of each sequence
+	merge := func(run []*member) bool {
+		if len(run) == 0 {
+			return false
+		}
+		last := run[len(run)-1]
+		into := described(run[0].first, last.last, 0, 0, epoch, epoch)
+		into.minObserved, into.maxObserved = run[0].minObserved, last.maxObserved
+		for _, in := range run {
+			into.rows, into.size = into.rows+in.rows, into.size+in.size
+		}
+		for i := into.first; i <= into.last; i++ {
+			if writes[i]++; writes[i] > 3 {
+				t.Fatalf("a record is written %d times more", writes[i])
+			}
+		}
+		at := slices.Index(list, run[0])
+		list = slices.Replace(list, at, at+len(run), into)
+		return true
+	}
+	for i := range writes {
+		m := described(uint64(i), uint64(i), 10_000, 400_000, clock, clock)
+		m.fresh = true
+		list, clock = append(list, m), clock.Add(10*time.Minute)
+		for merge(policy.pick(list)) {
+		}
+		merge(policy.pickFresh(list))
+	}
+	if len(list) > 100 || slices.ContainsFunc(list, isFreshMember) {
+		t.Errorf("%d segments of %d, or a fresh one", len(list), len(writes))
 	}
 }
 

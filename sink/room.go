@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// stateRoom is what a flush may write beside the segment's records: the replay window at its bound, and the rest of
+	// stateRoom is what a flush may write beside the segment's records: the three windows at their bound, and the rest of
 	// the state, the footer and what a group adds to a memtable that is almost full, generously.
 	stateRoom = uint64(maxWindowFile) + 8<<20
 

@@ -25,7 +25,7 @@ func mergeSegments(ctx context.Context, dir string, in []*segment) (path string,
 		return "", err
 	}
 	f.column = -1 // the times are read again
-	z := zstdPackers.Get().(zstdPacker)
+	z := zstdPackers.Get().(*zstdPacker)
 	defer zstdPackers.Put(z)
 	return writeRows(dir, f, in[0].first, in[len(in)-1].last, z)
 }

@@ -42,7 +42,7 @@ const (
 	// maxDictionary bounds a dictionary, in bytes: that of the streams is the largest, and no query reads it.
 	maxDictionary = 1 << 30
 
-	// zstdWindow: pages are not larger, and a small window keeps the encoder's tables in the cache.
+	// zstdWindow: few pages are larger, and a small window keeps the encoder's tables in the cache.
 	zstdWindow = 256 << 10
 )
 
@@ -149,8 +149,8 @@ func (snappyPacker) codec() format.CompressionCodec { return format.Snappy }
 
 type zstdPacker struct{ *zstd.Encoder }
 
-func (z zstdPacker) pack(dst, page []byte) []byte   { return z.EncodeAll(page, dst[:0]) }
-func (z zstdPacker) codec() format.CompressionCodec { return format.Zstd }
+func (z *zstdPacker) pack(dst, page []byte) []byte   { return z.EncodeAll(page, dst[:0]) }
+func (z *zstdPacker) codec() format.CompressionCodec { return format.Zstd }
 
 // zstdPackers keeps encoders, whose tables are large.
 var zstdPackers = sync.Pool{New: func() any {
@@ -159,7 +159,7 @@ var zstdPackers = sync.Pool{New: func() any {
 	if err != nil {
 		panic(err) // the options are constants
 	}
-	return zstdPacker{e}
+	return &zstdPacker{e}
 }}
 
 // segmentWriter writes the file from front to back.

@@ -172,7 +172,10 @@ func (s *segmentSet) putAside(seg *segment, suffix string, cause error) {
 	s.aside.Add(1)
 	s.asideRows.Add(uint64(seg.rows))
 	s.log.Error("segment set aside: its records are not found any more", "file", filepath.Base(seg.path)+suffix, "records", seg.rows,
-		"from", stamp(seg.minTime), "to", stamp(seg.maxTime), "cause", cause, "rename", err)
+		"from", stamp(seg.minTime), "to", stamp(seg.maxTime), "cause", cause)
+	if err != nil {
+		s.log.Error("a segment that is set aside has kept its name: the next start looks at it again", "file", filepath.Base(seg.path), "err", err)
+	}
 }
 
 func stamp(ns int64) string { return time.Unix(0, ns).UTC().Format(time.RFC3339) }

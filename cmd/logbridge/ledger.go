@@ -70,7 +70,7 @@ func (c ledgerCmd) print(p program, l logbridge.Ledger) error {
 	if quiet == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(p.stdout, "%d streams of which every line was stored are not shown; --all shows them.\n", quiet)
+	_, err := fmt.Fprintf(p.stdout, "Not shown, since every line was stored: %d of %d streams; --all shows them.\n", quiet, len(l.Streams))
 	return err
 }
 
