@@ -157,7 +157,7 @@ func eventTime(r *logbridge.Record) (int64, logbridge.TimeQuality) {
 	if at.Before(minTime) || at.After(maxTime) {
 		at, quality = r.ObservedTime, logbridge.TimeReceived
 	}
-	if quality == logbridge.TimeReceived { // as exact as the time of receipt is kept
+	if quality != logbridge.TimeDevice { // as exact as the time of receipt, from which it comes, is kept
 		at = at.Truncate(time.Microsecond)
 	}
 	return at.UnixNano(), quality

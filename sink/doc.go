@@ -188,10 +188,10 @@
 //	commit log            commit.go · group.go, codec.go (bytes)
 //	indexing              index.go (live and at a start) · memtable.go · duplicates.go, window.go · ledger.go, ledger_answer.go
 //	state on disk         flush.go (order) · window_file.go · ledger_file.go · files.go · room.go
-//	segment, writing      schema.go · segment_write.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
-//	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go (filters) · segment_read.go (records)
+//	segment, writing      schema.go · segment_write.go · segment_columns.go · segment_texts.go · segment_pack.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
+//	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go · scan_filter.go · segment_read.go (records)
 //	the set of segments   segments.go · cache.go · merge.go · retention.go
-//	questions             query.go (plan) · reading.go (Query) · tail.go · count.go · bounds.go
+//	questions             query.go (plan) · reading.go (Query) · tail.go · count.go, count_segment.go · needle.go · bounds.go
 //
 // # Proof
 //

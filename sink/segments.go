@@ -210,9 +210,9 @@ func loadSegments(dir string, log *slog.Logger) (s *segmentSet, last uint64, err
 			return nil, 0, err // nor is this: the other version would miss what is set aside here
 		}
 		if err != nil {
-			log.Error("segment set aside: it cannot be read", "err", err)
+			log.Error("segment set aside: its footer cannot be read, so nobody knows how many records it has", "file", e.Name()+damagedSuffix, "err", err)
 			s.aside.Add(1)
-			if err := os.Rename(path, path+damagedSuffix); err != nil {
+			if err := errors.Join(os.Rename(path, path+damagedSuffix), syncDir(dir)); err != nil {
 				return nil, 0, err
 			}
 			continue

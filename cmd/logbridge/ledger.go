@@ -81,12 +81,18 @@ func sum(counts map[string]uint64) (n uint64) {
 	return n
 }
 
-// reasons writes the reasons of what was refused and dropped.
+// reasons writes the reasons of what was refused, and of what was dropped.
 func reasons(c logbridge.Counts) string {
 	var all []string
-	for _, list := range []map[string]uint64{c.Refused, c.Dropped} {
-		for _, reason := range slices.Sorted(maps.Keys(list)) {
-			all = append(all, fmt.Sprintf("%s=%d", reason, list[reason]))
+	for _, part := range []struct {
+		what   string
+		counts map[string]uint64
+	}{{"refused:", c.Refused}, {"dropped:", c.Dropped}} {
+		for i, reason := range slices.Sorted(maps.Keys(part.counts)) {
+			if i == 0 {
+				all = append(all, part.what)
+			}
+			all = append(all, fmt.Sprintf("%s=%d", reason, part.counts[reason]))
 		}
 	}
 	return strings.Join(all, " ")
