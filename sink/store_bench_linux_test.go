@@ -98,7 +98,7 @@ func loadStore(dir string, f *storeFile) (seconds float64, err error) {
 
 // settle waits until the folder of the segments has been quiet for a while: nothing is being written or merged.
 func settle(dir string) error {
-	const quiet = 2 * time.Second
+	const quiet = mergeIdle + 2*time.Second // what is newest is merged when nothing has come for mergeIdle
 	before, since := "", time.Now()
 	for time.Since(since) < quiet {
 		time.Sleep(quiet / 20)
