@@ -11,6 +11,9 @@ import (
 // TestValuesOnAFullDisk: they are refused, reads go on, and they are written again once there is room.
 func TestValuesOnAFullDisk(t *testing.T) {
 	n := start(t, t.TempDir())
+	if n.Room(math.MaxUint64) == nil {
+		t.Skip("SKIPPED: this system does not say how much room there is")
+	}
 	w := open(t, n)
 	if err := w.Put(t.Context(), "a", "1"); err != nil {
 		t.Fatal(err)
@@ -18,7 +21,7 @@ func TestValuesOnAFullDisk(t *testing.T) {
 	measured := w.store.room
 	w.store.room = func(uint64) error { return n.Room(math.MaxUint64) } // more than any disk has
 	if err := w.Put(t.Context(), "a", "2"); !errors.Is(err, logbridge.ErrUnavailable) {
-		t.Skipf("SKIPPED: this system does not say how much room there is: %v", err)
+		t.Errorf("put on a full disk: %v", err)
 	}
 	if _, err := w.Delete(t.Context(), "a"); !errors.Is(err, logbridge.ErrUnavailable) {
 		t.Errorf("delete on a full disk: %v", err)

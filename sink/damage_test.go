@@ -92,10 +92,9 @@ func (e *env) putBack(m *member, content []byte) *member {
 func TestDamageThatPasses(t *testing.T) {
 	e := newEnv(t, Config{MemtableBytes: 16 << 10})
 	e.fill(0, 20)
-	r := e.log.newReading(t.Context(), logbridge.Query{}, e.log.queries)
 	m := e.log.segments.list[0]
 	tries := 0
-	err := r.attempt(m, func() error {
+	err := e.log.attempt(m, func() error {
 		if tries++; tries == 1 {
 			return fmt.Errorf("%w: once", errDamaged)
 		}
@@ -105,10 +104,10 @@ func TestDamageThatPasses(t *testing.T) {
 		t.Errorf("%v after %d tries, in the set: %v", err, tries, e.log.has(m))
 	}
 	system := errors.New("input/output error")
-	if err := r.attempt(m, func() error { return system }); !errors.Is(err, system) || !e.log.has(m) {
+	if err := e.log.attempt(m, func() error { return system }); !errors.Is(err, system) || !e.log.has(m) {
 		t.Errorf("%v, in the set: %v", err, e.log.has(m))
 	}
-	if err := r.attempt(m, func() error { return errDamaged }); !errors.Is(err, errOutdated) || e.log.has(m) {
+	if err := e.log.attempt(m, func() error { return errDamaged }); !errors.Is(err, errOutdated) || e.log.has(m) {
 		t.Errorf("%v, in the set: %v", err, e.log.has(m))
 	}
 }

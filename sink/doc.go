@@ -191,7 +191,7 @@
 //	segment, writing      schema.go · segment_write.go · segment_columns.go · segment_texts.go · segment_pack.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
 //	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go · scan_filter.go · segment_read.go (records)
 //	the set of segments   segments.go · cache.go · merge.go · retention.go
-//	questions             query.go (plan) · reading.go (Query) · tail.go · count.go, count_segment.go · needle.go · bounds.go
+//	questions             query.go (plan) · reading.go (Query), tables.go · tail.go · count.go, count_segment.go · needle.go · bounds.go
 //
 // # Proof
 //

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"math"
 	"runtime"
 	"slices"
 	"sort"
@@ -15,15 +14,6 @@ import (
 
 	"github.com/logbridge/logbridge"
 )
-
-// table is something that can be searched: a memtable or a segment. bound is what no hit of it can be better than.
-type table struct {
-	bound hit
-	bytes int     // read when it is opened; a segment counts for itself
-	held  *member // nil for a memtable
-	open  func(*plan) (c cursor, done func(), err error)
-	count func(*counter) error
-}
 
 // opened is a table that a query has come to.
 type opened struct {
@@ -223,7 +213,7 @@ func (r *reading) step() (record logbridge.Record, got bool, err error) {
 		return record, false, nil
 	}
 	at, _ := best.head()
-	err = r.attempt(best.held, func() (err error) {
+	err = r.l.attempt(best.held, func() (err error) {
 		record, err = best.take()
 		return err
 	})
@@ -314,7 +304,7 @@ func (r *reading) openTable(t table) (*opened, error) {
 		return nil, err
 	}
 	o := &opened{held: t.held}
-	err := r.attempt(t.held, func() (err error) {
+	err := r.l.attempt(t.held, func() (err error) {
 		o.cursor, o.done, err = t.open(r.plan)
 		return err
 	})
@@ -332,8 +322,6 @@ func (r *reading) close(o *opened) {
 		r.l.segments.release(o.held)
 	}
 }
-
-func (r *reading) attempt(m *member, read func() error) error { return r.l.attempt(m, read) }
 
 // attempt does a read of a segment, nil for a memtable. What looks damaged is read again, for the disk may be right and the
 // read wrong; if it still does, the segment is set aside, and errOutdated says that another look is needed. So it
@@ -374,45 +362,4 @@ func (r *reading) best() *opened {
 		}
 	}
 	return best
-}
-
-// tables gives what a query must look at, held, and the position that it reaches to.
-func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
-	l.mu.RLock()
-	defer l.mu.RUnlock()
-	var all []table
-	memtables := []*memtable{l.active}
-	if l.frozen != nil {
-		memtables = append(memtables, l.frozen.table)
-	}
-	for _, m := range memtables {
-		snapshot := m.snapshotOf(p)
-		_, size := m.size()
-		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), bytes: size, open: func(p *plan) (cursor, func(), error) {
-			c, err := snapshot.open(p)
-			return c, nil, err
-		}, count: snapshot.count})
-	}
-	for _, s := range l.segments.list {
-		if s.rows == 0 || s.last < p.After.Seq || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
-			continue
-		}
-		held := l.segments.hold(s)
-		all = append(all, table{bound: p.bestOf(s.minTime, s.maxTime, s.first), held: held, open: func(p *plan) (cursor, func(), error) {
-			return l.segments.open(held, p)
-		}, count: func(c *counter) error { return l.segments.count(held, c) }})
-	}
-	return all, l.last
-}
-
-// bestOf is a bound for hits whose time and sequence begin or end there.
-func (p *plan) bestOf(low, high int64, first uint64) hit {
-	switch p.Order {
-	case logbridge.ByPosition:
-		return hit{seq: first}
-	case logbridge.OldestFirst:
-		return hit{time: low}
-	default:
-		return hit{time: high, seq: math.MaxUint64, index: math.MaxUint32}
-	}
 }

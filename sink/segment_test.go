@@ -53,8 +53,12 @@ func mustOpen(t testing.TB, path string, err error) *segment {
 }
 
 // answer reads all that a table has to say to q.
-func answer(t testing.TB, open func(*plan) (cursor, error), q logbridge.Query) (out []logbridge.Record, err error) {
-	c, err := open(newPlan(t.Context(), q))
+func answer(t testing.TB, open func(*plan) (cursor, error), q logbridge.Query) ([]logbridge.Record, error) {
+	return answerPlan(open, newPlan(t.Context(), q))
+}
+
+func answerPlan(open func(*plan) (cursor, error), p *plan) (out []logbridge.Record, err error) {
+	c, err := open(p)
 	for err == nil {
 		if _, more := c.head(); !more {
 			return out, nil
@@ -122,6 +126,10 @@ func TestSegmentSaysWhatTheMemtableSaid(t *testing.T) {
 
 func compareCounts(t *testing.T, q logbridge.Query, whole memSnapshot, segments ...*segment) {
 	t.Helper()
+	all, err := answer(t, whole.open, logbridge.Query{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, by := range []logbridge.CountBy{{}, {Field: "level"}, {Field: "source"}, {Field: "stream"}, {Field: "product"}, {Field: "field.k0"},
 		{Field: "field.k1"}, {Step: 7e11}, {Field: "level", Step: 7e11}, {Field: "field.k2", Step: 1e12}} {
 		counts := func(count func(*counter) error) map[countGroup]uint64 {
@@ -133,10 +141,6 @@ func compareCounts(t *testing.T, q logbridge.Query, whole memSnapshot, segments 
 		}
 		want := counts(whole.count)
 		model := map[countGroup]uint64{}
-		all, err := answer(t, whole.open, logbridge.Query{})
-		if err != nil {
-			t.Fatal(err)
-		}
 		for _, r := range all {
 			if q.Match(&r) {
 				model[countGroup{floor(r.Time.UnixNano(), int64(by.Step)), by.Of(&r)}]++

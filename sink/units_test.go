@@ -54,36 +54,6 @@ func TestSegmentOfManyUnits(t *testing.T) {
 		}
 	}
 	for i := 0; i < len(queries); i += 9 {
-		q := queries[i]
-		for _, by := range []logbridge.CountBy{{}, {Field: "level"}, {Field: "source"}, {Field: "stream"}, {Field: "product"}, {Field: "field.k0"},
-			{Field: "field.k1"}, {Step: 7e11}, {Field: "level", Step: 7e11}, {Field: "field.k2", Step: 1e12}} {
-			counts := func(count func(*counter) error) map[countGroup]uint64 {
-				c := newCounter(newPlan(t.Context(), q), by)
-				if err := count(c); err != nil {
-					t.Fatal(err)
-				}
-				return c.groups
-			}
-			want := counts(whole.count)
-			for _, s := range []*segment{one, merged} {
-				if got := counts(s.count); !reflect.DeepEqual(got, want) {
-					t.Errorf("%s, query %+v by %+v: %v, the memtable says %v", filepath.Base(s.path), q, by, got, want)
-				}
-			}
-		}
+		compareCounts(t, queries[i], whole, one, merged)
 	}
-}
-
-func answerPlan(open func(*plan) (cursor, error), p *plan) (out []logbridge.Record, err error) {
-	c, err := open(p)
-	for err == nil {
-		if _, more := c.head(); !more {
-			break
-		}
-		var r logbridge.Record
-		if r, err = c.take(); err == nil {
-			out = append(out, r)
-		}
-	}
-	return out, err
 }

@@ -1,0 +1,57 @@
+package sink
+
+import (
+	"math"
+
+	"github.com/logbridge/logbridge"
+)
+
+// table is something that can be searched: a memtable or a segment. bound is what no hit of it can be better than.
+type table struct {
+	bound hit
+	bytes int     // read when it is opened; a segment counts for itself
+	held  *member // nil for a memtable
+	open  func(*plan) (c cursor, done func(), err error)
+	count func(*counter) error
+}
+
+// tables gives what a query must look at, held, and the position that it reaches to.
+func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	var all []table
+	memtables := []*memtable{l.active}
+	if l.frozen != nil {
+		memtables = append(memtables, l.frozen.table)
+	}
+	for _, m := range memtables {
+		snapshot := m.snapshotOf(p)
+		_, size := m.size()
+		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), bytes: size, open: func(p *plan) (cursor, func(), error) {
+			c, err := snapshot.open(p)
+			return c, nil, err
+		}, count: snapshot.count})
+	}
+	for _, s := range l.segments.list {
+		if s.rows == 0 || s.last < p.After.Seq || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
+			continue
+		}
+		held := l.segments.hold(s)
+		all = append(all, table{bound: p.bestOf(s.minTime, s.maxTime, s.first), held: held, open: func(p *plan) (cursor, func(), error) {
+			return l.segments.open(held, p)
+		}, count: func(c *counter) error { return l.segments.count(held, c) }})
+	}
+	return all, l.last
+}
+
+// bestOf is a bound for hits whose time and sequence begin or end there.
+func (p *plan) bestOf(low, high int64, first uint64) hit {
+	switch p.Order {
+	case logbridge.ByPosition:
+		return hit{seq: first}
+	case logbridge.OldestFirst:
+		return hit{time: low}
+	default:
+		return hit{time: high, seq: math.MaxUint64, index: math.MaxUint32}
+	}
+}
