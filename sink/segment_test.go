@@ -157,12 +157,24 @@ func compareCounts(t *testing.T, q logbridge.Query, whole memSnapshot, segments 
 	}
 }
 
-// TestSegmentForOtherReaders reads a segment with a Parquet library that knows nothing of our index.
+// TestSegmentForOtherReaders reads a new segment and a merged one with a Parquet library that knows nothing of our index.
 func TestSegmentForOtherReaders(t *testing.T) {
 	groups := manyRecords(rand.New(rand.NewPCG(3, 4)), 20, 500)
-	m := tableOf(t, 1, groups...)
-	path, err := writeSegment(t.TempDir(), m, 1, 20)
-	s := mustOpen(t, path, err)
+	dir := t.TempDir()
+	path, err := writeSegment(dir, tableOf(t, 1, groups...), 1, 20)
+	fresh := mustOpen(t, path, err)
+	path, err = mergeSegments(t.Context(), dir, []*segment{fresh})
+	merged := mustOpen(t, path, err)
+	if !fresh.fresh || merged.fresh {
+		t.Fatalf("fresh: %v, then %v", fresh.fresh, merged.fresh)
+	}
+	for _, s := range []*segment{fresh, merged} {
+		readElsewhere(t, s)
+	}
+}
+
+func readElsewhere(t *testing.T, s *segment) {
+	t.Helper()
 	want, err := answer(t, s.open, logbridge.Query{Order: logbridge.ByPosition})
 	if err != nil {
 		t.Fatal(err)
@@ -180,7 +192,7 @@ func TestSegmentForOtherReaders(t *testing.T) {
 		Index      int32             `parquet:"seq_index"`
 		K0         *string           `parquet:"field_k0,optional"`
 	}
-	rows, err := parquet.ReadFile[parquetRow](path)
+	rows, err := parquet.ReadFile[parquetRow](s.path)
 	if err != nil {
 		t.Fatal(err)
 	}
