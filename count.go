@@ -10,8 +10,10 @@ import (
 type CountBy struct {
 	// Field is empty (one group), "level", "source", "stream", "product", or "field." and the key of an attribute.
 	Field string
-	// Step is the length of the intervals of event time, which begin at multiples of it since 1970; 0 is one interval.
+	// Step is the length of the intervals of event time; 0 is one interval.
 	Step time.Duration
+	// Origin is where one of the intervals begins, and so where the others do; the zero value is 1970.
+	Origin time.Time
 }
 
 // Count is how many records one group has in one interval.

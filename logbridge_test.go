@@ -105,7 +105,7 @@ func TestQueryMatch(t *testing.T) {
 		want bool
 	}{
 		"all":               {Query{}, true},
-		"source":            {Query{Source: SourceSLS}, false},
+		"source":            {Query{Sources: SourcesOf(SourceSLS)}, false},
 		"product":           {Query{Product: "ABCDE12345"}, true},
 		"other product":     {Query{Product: "ABCDE12346"}, false},
 		"device":            {Query{Device: "dev_01"}, true},
@@ -114,8 +114,8 @@ func TestQueryMatch(t *testing.T) {
 		"stream":            {Query{Stream: r.Stream}, true},
 		"project":           {Query{Project: "p"}, false},
 		"topic":             {Query{Topic: "t"}, false},
-		"as severe":         {Query{Level: LevelWarn}, true},
-		"more severe":       {Query{Level: LevelError}, false},
+		"as severe":         {Query{Levels: AtLeast(LevelWarn)}, true},
+		"more severe":       {Query{Levels: AtLeast(LevelError)}, false},
 		"since is in":       {Query{Since: now}, true},
 		"until is out":      {Query{Until: now}, false},
 		"body":              {Query{Contains: "timeout"}, true},

@@ -3,24 +3,30 @@ package logbridge
 import (
 	"fmt"
 	"path"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // Query selects records. Zero fields do not restrict.
 type Query struct {
-	Source  Source
+	// Sources and Levels are sets of what is asked for; empty is all.
+	Sources SourceSet
+	Levels  LevelSet
 	Stream  Stream
+	// Streams, when not nil, says of a stream whether its records are asked for, beside what the fields about streams say.
+	// It is asked once for a stream and table, not for each record, and may be called concurrently.
+	Streams func(Stream) bool
 	Product string
 	// Device is a device name or a glob (path.Match) of them.
 	Device   string
 	Project  string
 	Logstore string
 	Topic    string
-	// Level keeps records at least as severe: LevelWarn keeps warn and error. LevelOff, the zero value, keeps all.
-	Level Level
-	// Contains is a substring of the body or of an attribute's value.
+	// Contains is a substring of the record's text; Where says of which.
 	Contains string
+	Where    Scope
 	// Fields are attributes that must be there with exactly this value.
 	Fields []Attr
 	// Since (inclusive) and Until (exclusive) bound the event time.
@@ -32,6 +38,18 @@ type Query struct {
 	// Order of the answer; the zero value is NewestFirst.
 	Order Order
 }
+
+// Scope says where Query.Contains is looked for.
+type Scope uint8
+
+// The scopes.
+const (
+	// InValues is the body and the values of the attributes.
+	InValues Scope = iota
+	// InLine is the body, and for a record without one the keys and the values of its attributes: what a reader who is
+	// shown one line for each record sees, as long as the text holds nothing of JSON's own.
+	InLine
+)
 
 // Order is the order of an answer.
 type Order uint8
@@ -57,7 +75,7 @@ func IsGlob(device string) bool { return strings.ContainsAny(device, `*?[\`) }
 
 // MatchStream reports whether records of stream s can match, by the fields that speak of the stream alone.
 func (q *Query) MatchStream(s Stream) bool {
-	if q.Stream != "" && s != q.Stream {
+	if q.Stream != "" && s != q.Stream || q.Streams != nil && !q.Streams(s) {
 		return false
 	}
 	if q.Product != "" || q.Device != "" {
@@ -93,8 +111,11 @@ func (q *Query) MatchTime(t time.Time) bool {
 	return (q.Since.IsZero() || !t.Before(q.Since)) && (q.Until.IsZero() || t.Before(q.Until))
 }
 
-// MatchLevel reports whether a severity is at least as severe as asked.
-func (q *Query) MatchLevel(l Level) bool { return q.Level == LevelOff || l <= q.Level }
+// MatchLevel reports whether a severity is one of those asked for.
+func (q *Query) MatchLevel(l Level) bool { return q.Levels == 0 || q.Levels.Has(l) }
+
+// MatchSource reports whether a source is one of those asked for.
+func (q *Query) MatchSource(s Source) bool { return q.Sources == 0 || q.Sources.Has(s) }
 
 // MatchContent reports whether body and attributes hold what Contains and Fields ask for.
 func (q *Query) MatchContent(body string, attrs []Attr) bool {
@@ -106,8 +127,11 @@ func (q *Query) MatchContent(body string, attrs []Attr) bool {
 	if q.Contains == "" || strings.Contains(body, q.Contains) {
 		return true
 	}
+	if q.Where == InLine && body != "" {
+		return false
+	}
 	for _, a := range attrs {
-		if strings.Contains(a.Value, q.Contains) {
+		if strings.Contains(a.Value, q.Contains) || q.Where == InLine && strings.Contains(a.Key, q.Contains) {
 			return true
 		}
 	}
@@ -125,7 +149,65 @@ func hasAttr(attrs []Attr, want Attr) bool {
 
 // Match reports whether r answers the query, Limit and Order aside.
 func (q *Query) Match(r *Record) bool {
-	return (q.Source == "" || r.Source == q.Source) &&
+	return q.MatchSource(r.Source) &&
 		q.MatchLevel(r.Severity) && q.MatchTime(r.Time) && (q.After.IsZero() || r.Position.Compare(q.After) > 0) &&
 		q.MatchStream(r.Stream) && q.MatchContent(r.Body, r.Attributes)
+}
+
+// LevelSet is a set of levels.
+type LevelSet uint8
+
+// LevelsOf is the set of these levels.
+func LevelsOf(levels ...Level) (s LevelSet) {
+	for _, l := range levels {
+		s |= 1 << l
+	}
+	return s
+}
+
+// AtLeast is the set of the levels that are as severe as l or more: LevelWarn gives warn and error. LevelOff gives the empty
+// set, which asks for all.
+func AtLeast(l Level) LevelSet {
+	if l == LevelOff {
+		return 0
+	}
+	return 1<<(l+1) - 1
+}
+
+// Has reports whether l is in the set.
+func (s LevelSet) Has(l Level) bool { return s&(1<<l) != 0 }
+
+// SourceSet is a set of sources.
+type SourceSet uint8
+
+// noSource is in a set for a source that there is not, so that the set is not empty, which would ask for all.
+const noSource = 1 << 7
+
+// SourcesOf is the set of these sources.
+func SourcesOf(sources ...Source) (s SourceSet) {
+	for _, source := range sources {
+		if n := slices.Index(Sources, source); n >= 0 {
+			s |= 1 << n
+		} else {
+			s |= noSource
+		}
+	}
+	return s
+}
+
+// Has reports whether source is in the set.
+func (s SourceSet) Has(source Source) bool {
+	n := slices.Index(Sources, source)
+	return n >= 0 && s&(1<<n) != 0
+}
+
+// Lost is what a tail gives in place of records that it passed over, since its reader was too slow: an error that is not
+// the last of its pairs.
+type Lost struct {
+	Records uint64   // how many that answer the query
+	To      Position // the last position that was passed over
+}
+
+func (l *Lost) Error() string {
+	return strconv.FormatUint(l.Records, 10) + " records dropped, the reader is too slow"
 }

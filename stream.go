@@ -3,6 +3,7 @@ package logbridge
 import (
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // Stream is what one query usually asks for: one device, one logstore, one topic. Its text form is
@@ -17,6 +18,44 @@ func SLSStream(project, logstore string) Stream { return Stream("sls/" + project
 
 // CLSStream is the stream of a topic.
 func CLSStream(topic string) Stream { return Stream("cls/" + topic) }
+
+// ServiceStream is the stream of a service that logs by OTLP or Loki's push, under names that other tools gave it: what no name
+// of a stream may hold becomes an underscore.
+func ServiceStream(namespace, service string) Stream {
+	return Stream("otlp/" + streamPart(namespace, "-") + "/" + streamPart(service, "unknown_service"))
+}
+
+// maxStreamPart is the longest name of a namespace or service in a stream; longer ones are cut.
+const maxStreamPart = 128
+
+func streamPart(s, absent string) string {
+	if s == "" {
+		return absent
+	}
+	s = strings.Map(func(r rune) rune {
+		if r == '/' || r < ' ' || r == 0x7f || r == utf8.RuneError {
+			return '_'
+		}
+		return r
+	}, s)
+	if len(s) > maxStreamPart {
+		cut := maxStreamPart
+		for !utf8.RuneStart(s[cut]) {
+			cut--
+		}
+		s = s[:cut]
+	}
+	return s
+}
+
+// Service gives namespace and service of a service stream; the namespace is "-" when none was given.
+func (s Stream) Service() (namespace, service string, ok bool) {
+	rest, ok := strings.CutPrefix(string(s), "otlp/")
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, "/")
+}
 
 // Device gives the device of a device stream.
 func (s Stream) Device() (DeviceID, bool) {

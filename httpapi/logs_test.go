@@ -321,7 +321,7 @@ func FuzzParseLogsQuery(f *testing.F) {
 			}
 			return
 		}
-		if q.Limit < 0 || q.Limit > maxLimit || q.Limit == 0 && !q.follow || !q.Level.Valid() || len(q.Fields) > maxFields || q.Validate() != nil {
+		if q.Limit < 0 || q.Limit > maxLimit || q.Limit == 0 && !q.follow || q.Levels > logbridge.AtLeast(logbridge.LevelDebug) || len(q.Fields) > maxFields || q.Validate() != nil {
 			t.Fatalf("%q: %+v", raw, q)
 		}
 		if q.Since.IsZero() && q.After.IsZero() || q.follow && q.Order != logbridge.ByPosition {

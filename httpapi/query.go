@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,8 +92,6 @@ func (p *paramReader) read(name, v string, times int) {
 // text is where a parameter that needs no parsing goes; nil for the others.
 func (p *paramReader) text(name string) *string {
 	switch q := &p.query.Query; name {
-	case "source":
-		return (*string)(&q.Source)
 	case "stream":
 		return (*string)(&q.Stream)
 	case "product":
@@ -119,7 +118,16 @@ func (p *paramReader) typed(name, v string) {
 	switch name {
 	case "level":
 		if v != "" {
-			q.Level, err = logbridge.ParseLevel(v)
+			var l logbridge.Level
+			l, err = logbridge.ParseLevel(v)
+			q.Levels = logbridge.AtLeast(l)
+		}
+	case "source":
+		if v != "" {
+			q.Sources = logbridge.SourcesOf(logbridge.Source(v))
+			if !slices.Contains(logbridge.Sources, logbridge.Source(v)) {
+				err = fmt.Errorf("%q is none of %v", clip(v), logbridge.Sources)
+			}
 		}
 	case "since":
 		q.Since, err = parseWhen(v, p.now)
@@ -177,9 +185,6 @@ func (p *paramReader) finish() {
 	default:
 		p.fail("parameter direction: %q is neither forward nor backward", clip(p.order))
 	}
-	if q.Source != "" && !knownSource(q.Source) {
-		p.fail("parameter source: %q is none of %v", clip(string(q.Source)), logbridge.Sources)
-	}
 	if q.follow && p.order == "backward" {
 		p.fail("parameter direction: follow goes forward only")
 	}
@@ -192,15 +197,6 @@ func (p *paramReader) finish() {
 	if q.Limit == 0 && !q.follow {
 		q.Limit = defaultLimit
 	}
-}
-
-func knownSource(s logbridge.Source) bool {
-	for _, known := range logbridge.Sources {
-		if s == known {
-			return true
-		}
-	}
-	return false
 }
 
 // latest is the last second of year 9999, beyond which RFC 3339 has no form.

@@ -139,15 +139,33 @@ func (c *counter) addAll(part *counter) error {
 	return nil
 }
 
-// floor is the greatest multiple of step that is not above t, before 1970 as well; 0 without a step. Below what can be said
-// it is the least that can.
-func floor(t, step int64) int64 {
-	if step == 0 {
+// intervals are the stretches of time in which is counted: as long as step, one of them beginning at origin (from 0 to step).
+type intervals struct{ step, origin int64 }
+
+func intervalsOf(by logbridge.CountBy) intervals {
+	n := intervals{step: int64(by.Step)}
+	if n.step > 0 && !by.Origin.IsZero() {
+		n.origin = euclid(by.Origin.UnixNano(), n.step)
+	}
+	return n
+}
+
+// euclid is a mod step, never below 0.
+func euclid(a, step int64) int64 {
+	if a %= step; a < 0 {
+		a += step
+	}
+	return a
+}
+
+// of gives the begin of t's interval, before 1970 as well; 0 without a step. Below what can be said it is the least that can.
+func (n intervals) of(t int64) int64 {
+	if n.step == 0 {
 		return 0
 	}
-	over := t % step
+	over := euclid(t, n.step) - n.origin
 	if over < 0 {
-		over += step
+		over += n.step
 	}
 	if t < math.MinInt64+over {
 		return math.MinInt64
@@ -159,7 +177,7 @@ func floor(t, step int64) int64 {
 // codes, which most rows have, are counted in a slice for each interval; there may be many intervals and many codes, so the
 // others are not, but for when there is one interval.
 type histogram struct {
-	step    int64
+	intervals
 	counts  map[int64][]uint64
 	at      int64
 	current []uint64
@@ -178,7 +196,7 @@ type highCode struct {
 }
 
 func (t *histogram) add(time int64, code int32) {
-	at := floor(time, t.step)
+	at := t.of(time)
 	if code >= lowCodes && t.step != 0 {
 		t.addHigh(highCode{at, code})
 		return
@@ -278,7 +296,7 @@ func (v *values) of(name []byte) int32 {
 func (s memSnapshot) count(c *counter) error {
 	var v values
 	code, name := s.valuesOf(c.by, &v)
-	t := histogram{step: int64(c.by.Step)}
+	t := histogram{intervals: intervalsOf(c.by)}
 	err := s.matching(c.plan, func(i int) error {
 		t.add(s.rows[i].time, code(&s.rows[i]))
 		if t.groups > maxCounts || len(v.names) > maxCounts {

@@ -30,7 +30,7 @@ func (s *segment) count(c *counter) error {
 
 // countByStatistics answers what the footer knows, when every row matches.
 func (s *segment) countByStatistics(c *counter) (done bool, err error) {
-	whole := c.everyStream() && !c.content && c.Level == logbridge.LevelOff && c.source < 0 && c.by.Step == 0 &&
+	whole := c.everyStream() && !c.content && c.Levels == 0 && c.Sources == 0 && c.by.Step == 0 &&
 		c.matchTime(s.minTime) && c.matchTime(s.maxTime) && (c.After.IsZero() || s.first > c.After.Seq)
 	if !whole {
 		return false, nil
@@ -68,7 +68,7 @@ func (sc *scanner) countRows(c *counter, key string) error {
 	if sc.counts.groups > maxCounts || len(sc.counted.names) > maxCounts {
 		return c.tooMany()
 	}
-	sc.counts.step = int64(c.by.Step)
+	sc.counts.intervals = intervalsOf(c.by)
 	if c.by.Step == 0 {
 		for _, code := range codes {
 			sc.counts.add(0, code)

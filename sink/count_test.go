@@ -95,13 +95,14 @@ func TestCountIsBoundedInMemory(t *testing.T) {
 	}
 }
 
-func TestFloor(t *testing.T) {
-	for _, c := range []struct{ t, step, want int64 }{
-		{7, 5, 5}, {-1, 5, -5}, {-5, 5, -5}, {-6, 5, -10}, {0, 5, 0}, {7, 0, 0},
-		{1 << 62, 1<<63 - 1, 0}, {-1 << 63, 1 << 20, -1 << 63}, {-1<<63 + 5, 1000, -1 << 63},
+func TestIntervals(t *testing.T) {
+	for _, c := range []struct{ t, step, origin, want int64 }{
+		{7, 5, 0, 5}, {-1, 5, 0, -5}, {-5, 5, 0, -5}, {-6, 5, 0, -10}, {0, 5, 0, 0}, {7, 0, 0, 0},
+		{7, 5, 2, 7}, {6, 5, 2, 2}, {1, 5, 2, -3}, {-3, 5, 2, -3}, {-4, 5, 2, -8},
+		{1 << 62, 1<<63 - 1, 0, 0}, {1 << 62, 1<<63 - 1, 1<<63 - 2, -1}, {-1 << 63, 1 << 20, 0, -1 << 63}, {-1<<63 + 5, 1000, 0, -1 << 63},
 	} {
-		if got := floor(c.t, c.step); got != c.want {
-			t.Errorf("floor(%d, %d) = %d, want %d", c.t, c.step, got, c.want)
+		if got := (intervals{c.step, c.origin}).of(c.t); got != c.want {
+			t.Errorf("intervals{%d, %d}.of(%d) = %d, want %d", c.step, c.origin, c.t, got, c.want)
 		}
 	}
 }

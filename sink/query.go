@@ -14,7 +14,6 @@ import (
 type plan struct {
 	logbridge.Query
 	since, until int64 // ns
-	source       int   // its number, -1 for any
 	content      bool  // body or attributes must be looked at
 	needle       needle
 	ctx          context.Context
@@ -25,7 +24,7 @@ type plan struct {
 }
 
 func newPlan(ctx context.Context, q logbridge.Query) *plan {
-	p := &plan{Query: q, since: math.MinInt64, until: math.MaxInt64, source: -1, ctx: ctx, newest: math.MaxUint64}
+	p := &plan{Query: q, since: math.MinInt64, until: math.MaxInt64, ctx: ctx, newest: math.MaxUint64}
 	if !q.Since.IsZero() && q.Since.After(minTime) {
 		p.since = math.MaxInt64
 		if q.Since.Before(maxTime) {
@@ -38,12 +37,6 @@ func newPlan(ctx context.Context, q logbridge.Query) *plan {
 			p.until = q.Until.UnixNano()
 		}
 	}
-	if q.Source != "" {
-		p.source = sourceNumber(q.Source)
-		if p.source < 0 {
-			p.source = math.MaxInt // no record has it
-		}
-	}
 	p.needle = newNeedle(q.Contains)
 	p.content = len(p.needle.text) > 0 || len(q.Fields) > 0
 	return p
@@ -51,7 +44,7 @@ func newPlan(ctx context.Context, q logbridge.Query) *plan {
 
 // matchHead looks at the fixed part of a record.
 func (p *plan) matchHead(at int64, l logbridge.Level, source uint8) bool {
-	return p.MatchLevel(l) && p.matchTime(at) && (p.source < 0 || int(source) == p.source)
+	return p.MatchLevel(l) && p.matchTime(at) && (p.Sources == 0 || p.Sources&(1<<source) != 0)
 }
 
 // matchTime: until is exclusive, except that the last nanosecond that can be said stands for no end.
@@ -61,7 +54,7 @@ func (p *plan) matchTime(at int64) bool {
 
 // everyStream reports that the query does not ask for streams.
 func (p *plan) everyStream() bool {
-	return p.Stream == "" && p.Product == "" && p.Device == "" && p.Project == "" && p.Logstore == "" && p.Topic == ""
+	return p.Streams == nil && p.Stream == "" && p.Product == "" && p.Device == "" && p.Project == "" && p.Logstore == "" && p.Topic == ""
 }
 
 // streamPrefix reports that the range of names that streamBounds gives holds exactly the streams that the query asks for. A
@@ -73,7 +66,7 @@ func (p *plan) streamPrefix() bool {
 			kinds++
 		}
 	}
-	return kinds == 1 && !strings.Contains(p.Product, "/") && !strings.Contains(p.Project, "/") && (p.Device == "" || p.Product != "" && !logbridge.IsGlob(p.Device)) && (p.Logstore == "" || p.Project != "")
+	return p.Streams == nil && kinds == 1 && !strings.Contains(p.Product, "/") && !strings.Contains(p.Project, "/") && (p.Device == "" || p.Product != "" && !logbridge.IsGlob(p.Device)) && (p.Logstore == "" || p.Project != "")
 }
 
 // exactStream is the one stream that the query can match; empty when there may be several.
@@ -104,9 +97,12 @@ func (p *plan) matchRow(r *row) bool {
 	if len(p.needle.text) == 0 || p.needle.in(r.body) {
 		return true
 	}
+	if p.Where == logbridge.InLine && len(r.body) > 0 {
+		return false
+	}
 	found := false
-	r.eachAttr(func(_, v []byte) bool {
-		found = p.needle.in(v)
+	r.eachAttr(func(k, v []byte) bool {
+		found = p.needle.in(v) || p.Where == logbridge.InLine && p.needle.in(k)
 		return !found
 	})
 	return found

@@ -32,29 +32,21 @@ func (sc *scanner) filterTime() error {
 }
 
 func (sc *scanner) filterSeverity() error {
-	if sc.q.Level == logbridge.LevelOff {
+	wanted := uint8(sc.q.Levels)
+	if wanted == 0 {
 		return nil
-	}
-	wanted := uint8(0)
-	for l := range logbridge.Level(levels) {
-		if sc.q.MatchLevel(l) {
-			wanted |= 1 << l
-		}
 	}
 	return filterBlocks(sc, colSeverity, func(b *block) verdict { return maskVerdict(b.severities, wanted) },
 		sc.codePage, func(c int32) bool { return wanted&(1<<c) != 0 })
 }
 
 func (sc *scanner) filterSource() error {
-	if sc.q.source < 0 {
+	wanted := uint8(sc.q.Sources)
+	if wanted == 0 {
 		return nil
 	}
-	if sc.q.source >= len(logbridge.Sources) {
-		sc.sel = selection{dense: true}
-		return nil
-	}
-	return filterBlocks(sc, colSource, func(b *block) verdict { return maskVerdict(b.sources, 1<<sc.q.source) },
-		sc.codePage, func(c int32) bool { return int(c) == sc.q.source })
+	return filterBlocks(sc, colSource, func(b *block) verdict { return maskVerdict(b.sources, wanted) },
+		sc.codePage, func(c int32) bool { return wanted&(1<<c) != 0 })
 }
 
 func maskVerdict(has, wanted uint8) verdict {
@@ -156,6 +148,9 @@ func (sc *scanner) filterNeedle() error {
 	if len(sc.q.needle.text) == 0 {
 		return nil
 	}
+	if sc.q.Where == logbridge.InLine {
+		return sc.filterLine()
+	}
 	sc.found = grow(sc.found, sc.sel.len())
 	clear(sc.found)
 	err := sc.pages(colBody, func(n, last, first, i, end int) error {
@@ -190,6 +185,39 @@ func (sc *scanner) filterNeedle() error {
 			}
 		}
 		return nil
+	})
+	if err != nil {
+		return err
+	}
+	sc.keepFound(sc.found)
+	return nil
+}
+
+// filterLine keeps the rows whose body holds the needle, and those without one of which a key or a value does.
+func (sc *scanner) filterLine() error {
+	sc.found = grow(sc.found, sc.sel.len())
+	clear(sc.found)
+	bodied := make([]bool, sc.sel.len())
+	err := sc.pages(colBody, func(n, last, first, i, end int) error {
+		if err := sc.loadPage(colBody, n, last); err != nil {
+			return err
+		}
+		if err := sc.decodeTexts(&sc.text, sc.raw, sc.pageRows(colBody, n)); err != nil {
+			return err
+		}
+		for ; i < end; i++ {
+			body := sc.text.at(int(sc.sel.at(i)) - first)
+			sc.found[i], bodied[i] = sc.q.needle.in(body), len(body) > 0
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	err = sc.attributes(func(i int, keys, values *texts, from, to uint32) {
+		for v := from; v < to && !bodied[i] && !sc.found[i]; v++ {
+			sc.found[i] = sc.q.needle.in(keys.at(int(v))) || sc.q.needle.in(values.at(int(v)))
+		}
 	})
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/parquet-go/parquet-go"
 
@@ -131,7 +132,7 @@ func compareCounts(t *testing.T, q logbridge.Query, whole memSnapshot, segments 
 		t.Fatal(err)
 	}
 	for _, by := range []logbridge.CountBy{{}, {Field: "level"}, {Field: "source"}, {Field: "stream"}, {Field: "product"}, {Field: "field.k0"},
-		{Field: "field.k1"}, {Step: 7e11}, {Field: "level", Step: 7e11}, {Field: "field.k2", Step: 1e12}} {
+		{Field: "field.k1"}, {Step: 7e11}, {Field: "level", Step: 7e11}, {Field: "field.k2", Step: 1e12}, {Field: "level", Step: 7e11, Origin: time.Unix(123, 45)}} {
 		counts := func(count func(*counter) error) map[countGroup]uint64 {
 			c := newCounter(newPlan(t.Context(), q), by)
 			if err := count(c); err != nil {
@@ -143,7 +144,7 @@ func compareCounts(t *testing.T, q logbridge.Query, whole memSnapshot, segments 
 		model := map[countGroup]uint64{}
 		for _, r := range all {
 			if q.Match(&r) {
-				model[countGroup{floor(r.Time.UnixNano(), int64(by.Step)), by.Of(&r)}]++
+				model[countGroup{intervalsOf(by).of(r.Time.UnixNano()), by.Of(&r)}]++
 			}
 		}
 		if !reflect.DeepEqual(want, model) {
