@@ -35,10 +35,7 @@ func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy
 	q.Order, q.Limit = logbridge.ByPosition, 0
 	p := newPlan(ctx, q)
 	p.work = newWork(&l.cfg)
-	c, err := l.countOnce(p, by)
-	for errors.Is(err, errOutdated) {
-		c, err = l.countOnce(p, by)
-	}
+	c, _, err := l.countAll(l.queries, p, by)
 	if err != nil {
 		return nil, err
 	}
@@ -56,15 +53,26 @@ func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy
 	return out, nil
 }
 
-// countOnce looks at all tables in one turn; errOutdated says that it has to be done again.
-func (l *Log) countOnce(p *plan, by logbridge.CountBy) (*counter, error) {
-	if err := l.queries.lock(p.ctx); err != nil {
-		return nil, err
+// countAll counts what answers p up to the newest position, which it gives.
+func (l *Log) countAll(g *gate, p *plan, by logbridge.CountBy) (c *counter, to logbridge.Position, err error) {
+	for {
+		c, to, err = l.countOnce(g, p, by)
+		if !errors.Is(err, errOutdated) {
+			return c, to, err
+		}
 	}
-	defer l.queries.unlock()
+}
+
+// countOnce looks at all tables in one turn; errOutdated says that it has to be done again.
+func (l *Log) countOnce(turns *gate, p *plan, by logbridge.CountBy) (*counter, logbridge.Position, error) {
+	if err := turns.lock(p.ctx); err != nil {
+		return nil, logbridge.Position{}, err
+	}
+	defer turns.unlock()
 	p.work.begin()
 	defer p.work.end()
-	tables, _ := l.tables(p)
+	tables, to := l.tables(p)
+	p.newest = to.Seq
 	defer func() {
 		for _, t := range tables {
 			if t.held != nil {
@@ -87,7 +95,7 @@ func (l *Log) countOnce(p *plan, by logbridge.CountBy) (*counter, error) {
 			return total.addAll(part)
 		})
 	}
-	return total, g.Wait()
+	return total, to, g.Wait()
 }
 
 // countTable counts one table; what a failed attempt has counted does not count.

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"math"
 	"sort"
 	"sync"
 	"unsafe"
@@ -136,18 +137,22 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	if s.one {
 		return s.matchingOne(q, fn)
 	}
-	wanted := make([]bool, len(s.streams))
-	for i, name := range s.streams {
-		wanted[i] = q.MatchStream(logbridge.Stream(name))
-	}
 	first := sort.Search(len(s.rows), func(i int) bool { return s.position(&s.rows[i]).Compare(q.After) > 0 })
-	for i := first; i < len(s.rows); i++ {
+	end := len(s.rows)
+	if q.newest != math.MaxUint64 {
+		end = sort.Search(end, func(i int) bool { return s.position(&s.rows[i]).Seq > q.newest })
+	}
+	if first >= end {
+		return nil
+	}
+	wanted := s.wanted(q)
+	for i := first; i < end; i++ {
 		if i%blockRows == 0 {
 			if err := q.ctx.Err(); err != nil {
 				return err
 			}
 		}
-		if r := &s.rows[i]; wanted[r.stream] && s.matches(q, r) {
+		if r := &s.rows[i]; wanted(r.stream) && s.matches(q, r) {
 			if err := fn(i); err != nil {
 				return err
 			}
@@ -156,14 +161,34 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	return nil
 }
 
+// wanted says of a stream's number whether q asks for it. It looks at a name when that is asked first: a tail that comes to
+// see what is new meets few of all streams.
+func (s memSnapshot) wanted(q *plan) func(stream uint32) bool {
+	if q.everyStream() {
+		return func(uint32) bool { return true }
+	}
+	const unknown, no, yes = 0, 1, 2
+	known := make([]uint8, len(s.streams))
+	return func(stream uint32) bool {
+		if known[stream] == unknown {
+			known[stream] = no
+			if q.MatchStream(logbridge.Stream(s.streams[stream])) {
+				known[stream] = yes
+			}
+		}
+		return known[stream] == yes
+	}
+}
+
 // matchingOne is matching for a query that asks for one stream: it goes back from row to row of that.
 func (s memSnapshot) matchingOne(q *plan, fn func(i int) error) error {
 	for n := s.latest; n > 0; n = s.rows[n-1].before {
 		r := &s.rows[n-1]
-		if s.position(r).Compare(q.After) <= 0 {
+		at := s.position(r)
+		if at.Compare(q.After) <= 0 {
 			return nil
 		}
-		if s.matches(q, r) {
+		if at.Seq <= q.newest && s.matches(q, r) {
 			if err := fn(int(n - 1)); err != nil {
 				return err
 			}
