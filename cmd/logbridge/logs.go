@@ -48,7 +48,7 @@ func (c logsCmd) Run(p program) error {
 	}
 	show := c.printer(p)
 	if c.Follow {
-		f := follower{server: server, query: query, show: show, stderr: p.stderr}
+		f := follower{server: server, query: query, show: show, stderr: p.stderr, raw: c.Output == "json"}
 		return f.run(p.ctx)
 	}
 	// The newest are asked for, and shown in the order in which they happened.
