@@ -22,11 +22,10 @@ const (
 	maxCells = 500_000
 )
 
-// errSeries and errResolution are Loki's own sentences: people look them up.
-func errSeries() error {
-	return fmt.Errorf("%w: maximum number of series (%d) reached for a single query; consider reducing query cardinality by adding more specific stream selectors, reducing the time range, or aggregating results with functions like sum(), count() or topk()", logbridge.ErrTooLarge, maxSeries)
-}
+// errSeries is Loki's own sentence: people look it up.
+var errSeries = fmt.Sprintf("maximum number of series (%d) reached for a single query; consider reducing query cardinality by adding more specific stream selectors, reducing the time range, or aggregating results with functions like sum(), count() or topk()", maxSeries)
 
+// errResolution is Loki's too.
 func errResolution() error {
 	return fmt.Errorf("%w: exceeded maximum resolution of 11,000 points per time series. Try increasing the value of the step parameter", logbridge.ErrInvalid)
 }
@@ -134,6 +133,16 @@ func (t *tally) add(labels []loki.Label, at int64, records, value int64) error {
 	if last < first {
 		return nil
 	}
+	return t.changed(labels, [2]int{first, last + 1}, change{records, value})
+}
+
+// change counts records that come into the windows from a point on, or go out of them.
+func (t *tally) change(labels []loki.Label, from int, records int64) error {
+	return t.changed(labels, [2]int{max(from, 0), t.n}, change{records, records})
+}
+
+// changed adds c to the points from span[0] to before span[1].
+func (t *tally) changed(labels []loki.Label, span [2]int, c change) error {
 	key := seriesKey(labels)
 	g := t.groups[key]
 	if g == nil {
@@ -142,10 +151,10 @@ func (t *tally) add(labels []loki.Label, at int64, records, value int64) error {
 		t.cells++
 	}
 	before := len(g.changes)
-	c := g.changes[first]
-	g.changes[first] = change{c.records + records, c.value + value}
-	c = g.changes[last+1]
-	g.changes[last+1] = change{c.records - records, c.value - value}
+	at := g.changes[span[0]]
+	g.changes[span[0]] = change{at.records + c.records, at.value + c.value}
+	at = g.changes[span[1]]
+	g.changes[span[1]] = change{at.records - c.records, at.value - c.value}
 	if t.cells += len(g.changes) - before; t.cells > maxCells {
 		return errCells()
 	}
@@ -164,10 +173,10 @@ func (t *tally) series(per float64) ([]series, error) {
 		for i, step := range steps {
 			c := g.changes[step]
 			now = change{now.records + c.records, now.value + c.value}
-			if now.records == 0 {
+			if now.records <= 0 || i+1 == len(steps) {
 				continue
 			}
-			end := steps[i+1] // the last change leaves no records
+			end := steps[i+1]
 			if points += end - step; points > maxCells {
 				return nil, errCells()
 			}

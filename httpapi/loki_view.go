@@ -24,6 +24,9 @@ const (
 	labelDetectedLevel = "detected_level" // the same value: Grafana colours by one or the other
 )
 
+// viewLabels are all of them, in the order of their names.
+var viewLabels = []string{labelDetectedLevel, labelDevice, labelLevel, labelLogstore, labelProduct, labelProject, labelService, labelNamespace, labelSource, labelTopic}
+
 // Structured metadata that every record has beside its attributes. Seq is what links back to GET /api/v1/logs.
 const (
 	metaTimeQuality = "time_quality"
@@ -69,7 +72,7 @@ type lokiKind struct {
 	level  logbridge.Level
 }
 
-func kindOf(r *logbridge.Record) lokiKind {
+func lokiKindOf(r *logbridge.Record) lokiKind {
 	return lokiKind{stream: r.Stream, source: r.Source, level: r.Severity}
 }
 
@@ -94,7 +97,7 @@ type kindLabels map[lokiKind][]loki.Label
 const maxKinds = 4096
 
 func (m kindLabels) of(r *logbridge.Record) []loki.Label {
-	kind := kindOf(r)
+	kind := lokiKindOf(r)
 	labels, known := m[kind]
 	if !known {
 		labels = kind.labels()
@@ -127,10 +130,11 @@ func appendMetadata(labels []loki.Label, r *logbridge.Record) []loki.Label {
 		loki.Label{Name: metaSeq, Value: r.Position.String()})
 }
 
-// freeLabel is name, or name with as many _extracted as it takes to be none of labels nor of the names that come after them.
+// freeLabel is name, or name with as many _extracted behind it as it takes to be none of labels, nor of those that only other
+// streams have: what a name means shall not depend on the stream.
 func freeLabel(labels []loki.Label, name string) string {
 	taken := func(l loki.Label) bool { return l.Name == name }
-	for name == metaSeq || name == metaTimeQuality || slices.ContainsFunc(labels, taken) {
+	for name == metaSeq || name == metaTimeQuality || slices.Contains(viewLabels, name) || slices.ContainsFunc(labels, taken) {
 		name += "_extracted"
 	}
 	return name
