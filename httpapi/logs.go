@@ -26,7 +26,7 @@ const (
 
 // logs serves GET /logs: NDJSON, one record a line.
 func (a *api) logs(e *echo.Echo) {
-	e.GET(apiPath+"/logs", a.queryLogs)
+	e.GET(apiPath+"/logs", a.queryLogs, gzipped())
 	a.huma.OpenAPI().AddOperation(logsOperation())
 }
 

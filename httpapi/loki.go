@@ -80,11 +80,15 @@ func (s *Server) routeLoki(e *echo.Echo) {
 	e.GET("/prometheus/api/v1/rules", s.lokiHandler(lokiRules), gzipped(), s.lokiViewer)
 }
 
-// gzipped compresses answers for those who ask. A stream is flushed through it; a WebSocket must not meet it.
+// gzipped compresses answers for those who ask; what is flushed goes out compressed. What is followed stays as it is, since a
+// compressor would take a megabyte for each follower, and so does a WebSocket.
 func gzipped() echo.MiddlewareFunc {
 	return middleware.GzipWithConfig(middleware.GzipConfig{
 		MinLength: gzipFrom,
-		Skipper:   func(c echo.Context) bool { return c.IsWebSocket() },
+		Skipper: func(c echo.Context) bool {
+			follow := c.QueryParam("follow")
+			return c.IsWebSocket() || follow == "true" || follow == "1"
+		},
 	})
 }
 
