@@ -1,6 +1,7 @@
 package loki
 
 import (
+	"cmp"
 	"math"
 	"strconv"
 	"strings"
@@ -80,7 +81,8 @@ type LiteralExpr struct {
 }
 
 // Apply gives the value for a left and a right one, and whether there is any: a comparison that does not hold leaves the
-// sample out. The value of one that holds is left, as in PromQL; see Keeps for a scalar on the left.
+// sample out. That of one that
+// holds is left.
 func (e *BinaryExpr) Apply(left, right float64) (value float64, ok bool) {
 	switch e.Op {
 	case '+':
@@ -112,7 +114,7 @@ func (e *BinaryExpr) Apply(left, right float64) (value float64, ok bool) {
 	return left, holds
 }
 
-func compare(op byte, left, right float64) bool {
+func compare[T cmp.Ordered](op byte, left, right T) bool {
 	switch op {
 	case '=':
 		return left == right

@@ -28,6 +28,3 @@ func ParseParams(form url.Values, now time.Time) (Params, error) {
 // ParseTime reads a time parameter: an integer of nanoseconds (of at most ten digits: of seconds, as Loki does), a
 // number of seconds with a fraction, or RFC 3339.
 func ParseTime(s string) (time.Time, error) { return time.Time{}, nil }
-
-// ParseDuration reads a duration as Prometheus and Loki write it: 1d, 2h30m, 10ms, 1w.
-func ParseDuration(s string) (time.Duration, error) { return 0, nil }
