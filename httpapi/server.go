@@ -80,8 +80,10 @@ type Server struct {
 	sls, cls *dialect
 	decoy    string // stands in for the key of a device that does not exist
 	fronts   []*front
-	draining context.Context // done when streams have to end
-	drain    context.CancelFunc
+	// lokiReads has an element for each request of Loki's clients that is being answered.
+	lokiReads chan struct{}
+	draining  context.Context // done when streams have to end
+	drain     context.CancelFunc
 }
 
 // The names of the fronts.
@@ -115,7 +117,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if len(cfg.DeviceHosts) == 0 {
 		cfg.DeviceHosts = tencentGateways()
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK()}
+	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
 	public := s.newEcho()
@@ -270,6 +272,7 @@ func (s *Server) routeAdmin(e *echo.Echo) {
 	}
 	e.GET("/", s.frontPage)
 	s.routeAPI(e)
+	s.routeLoki(e)
 	s.routeHealth(e)
 }
 
@@ -312,6 +315,8 @@ func (s *Server) fail(err error, c echo.Context) {
 		s.failWeb(c, s.cls, status)
 	case strings.HasPrefix(path, "/api/"):
 		writeProblem(c, problemOf(status))
+	case under(path, lokiPath):
+		_ = writeLokiProblem(c, problemOf(status))
 	default:
 		_ = c.String(status, http.StatusText(status)+"\n")
 	}
