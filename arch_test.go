@@ -46,6 +46,7 @@ var onlyIn = map[string][]string{
 	"github.com/nats-io/":            {"natsd", "sink", "registry", "levels"},
 	"github.com/parquet-go/":         {"sink"},
 	"github.com/danielgtaylor/huma/": {"httpapi"},
+	"github.com/coder/websocket":     {"httpapi"},
 }
 
 // testsOnly holds recordings that no program carries.

@@ -82,6 +82,7 @@ type Server struct {
 	fronts   []*front
 	// lokiReads has an element for each request of Loki's clients that is being answered.
 	lokiReads chan struct{}
+	sockets   sync.WaitGroup  // handlers that have taken over their connection, of which net/http knows no more
 	draining  context.Context // done when streams have to end
 	drain     context.CancelFunc
 }
@@ -225,6 +226,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	serving.Wait()
+	s.sockets.Wait()
 	return err
 }
 

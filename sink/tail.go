@@ -46,6 +46,14 @@ func (l *Log) Tail(ctx context.Context, from logbridge.Position, q logbridge.Que
 	}
 }
 
+// Newest is the newest position: a Tail from there gives only what comes later, and a Query that begins now sees everything up
+// to it.
+func (l *Log) Newest() logbridge.Position {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.last
+}
+
 // tail is a Tail at work.
 type tail struct {
 	*sleeper
