@@ -160,7 +160,7 @@ var errTime = fmt.Errorf("%w time: expected nanoseconds, seconds with a fraction
 
 // inNanoseconds refuses what the nanoseconds of an int64 cannot hold, of which all answers are made.
 func inNanoseconds(t time.Time) (time.Time, error) {
-	if s := t.Unix(); s < math.MinInt64/int64(time.Second)+1 || s > math.MaxInt64/int64(time.Second)-1 {
+	if !time.Unix(0, t.UnixNano()).Equal(t) {
 		return time.Time{}, errTime
 	}
 	return t.UTC(), nil
