@@ -135,12 +135,16 @@ func (s *Server) newLokiTail(c echo.Context) (*lokiTail, error) {
 	case !c.IsWebSocket():
 		return nil, newProblem(http.StatusUpgradeRequired, "a tail needs a WebSocket: a proxy in between must pass the header Upgrade on")
 	}
+	return s.makeLokiTail(r, logs, time.Duration(delay)*time.Second), nil
+}
+
+func (s *Server) makeLokiTail(r *lokiRequest, e *loki.LogExpr, delay time.Duration) *lokiTail {
 	t := &lokiTail{
-		Server: s, r: r, sel: selectLogs(logs), delay: time.Duration(delay) * time.Second,
-		known: kindLabels{}, pipeline: logs.Pipeline(), ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		Server: s, r: r, sel: selectLogs(e), delay: delay,
+		known: kindLabels{}, pipeline: e.Pipeline(), ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 	t.lines = t.noLines()
-	return t, nil
+	return t
 }
 
 func (t *lokiTail) noLines() lineSet {
