@@ -228,3 +228,27 @@ func slowReader(t *testing.T, q logbridge.Query) {
 	lose(append(waits[1:], more(much)...))
 	expect(more(50))
 }
+
+// TestCountsEndAtTheNewestPosition: a group that the memtable shows and that does not count yet is in none, so that what a tail
+// passes over and what it gives then never overlap.
+func TestCountsEndAtTheNewestPosition(t *testing.T) {
+	e := newEnv(t, Config{})
+	e.append(lines("dev", 0, 3))
+	uploads, err := encodeBatch(lines("dev", 3, 4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &group{seq: e.log.next(), raw: joinGroup([]*waiting{{upload: uploads[0]}})}
+	var p parsed
+	if err := p.parse(g.raw); err != nil {
+		t.Fatal(err)
+	}
+	e.log.active.add(g, &p)
+	for _, q := range []logbridge.Query{{}, {Product: "ABCDE12345", Device: "dev"}} {
+		tl := tail{l: e.log, ctx: t.Context(), q: q}
+		n, to, err := tl.behind()
+		if err != nil || n != 3 || to != e.log.Newest() {
+			t.Errorf("%d up to %s, %v, want 3 up to %s", n, to, err, e.log.Newest())
+		}
+	}
+}
