@@ -118,11 +118,23 @@ func (f *flattener) push(key string) {
 }
 
 // name is the path as a name, "" if nothing is left of it.
-func (f *flattener) name() string {
-	if name, ok := f.known[string(f.prefix)]; ok {
+func (f *flattener) name() string { return f.keep(f.prefix) }
+
+// extracted is the name that a label has when its own is taken.
+func (f *flattener) extracted(name string) string {
+	mark := len(f.prefix)
+	f.prefix = append(append(f.prefix, name...), extracted...)
+	name = f.keep(f.prefix[mark:])
+	f.prefix = f.prefix[:mark]
+	return name
+}
+
+// keep is a name as a string, one that it has already if there is.
+func (f *flattener) keep(text []byte) string {
+	if name, ok := f.known[string(text)]; ok {
 		return name
 	}
-	name := string(f.prefix)
+	name := string(text)
 	if len(f.known) < maxKnown && len(name) <= maxKnownName {
 		if f.known == nil {
 			f.known = make(map[string]string)

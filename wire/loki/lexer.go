@@ -33,8 +33,11 @@ type token struct {
 
 // what describes the token for a sentence.
 func (t token) what() string {
-	if t.kind == endOfQuery {
+	switch t.kind {
+	case endOfQuery:
 		return "the end of the query"
+	case text:
+		return "the string " + clip(t.raw) // it has its own quotes
 	}
 	return quoted(t.raw)
 }
@@ -42,15 +45,17 @@ func (t token) what() string {
 // maxQuoted is how much of a query an error quotes at most.
 const maxQuoted = 40
 
-func quoted(s string) string {
-	if len(s) > maxQuoted {
-		cut := maxQuoted
-		for cut > 0 && !utf8.RuneStart(s[cut]) {
-			cut--
-		}
-		s = s[:cut] + "…"
+func quoted(s string) string { return strconv.Quote(clip(s)) }
+
+func clip(s string) string {
+	if len(s) <= maxQuoted {
+		return s
 	}
-	return strconv.Quote(s)
+	cut := maxQuoted
+	for cut > 0 && !utf8.RuneStart(s[cut]) {
+		cut--
+	}
+	return s[:cut] + "…"
 }
 
 // symbols are tried in this order, so the longer ones come first.
@@ -159,7 +164,7 @@ func (l *lexer) text(quote byte) (token, error) {
 	if quote == '"' {
 		value, err := strconv.Unquote(t.raw)
 		if err != nil {
-			return token{}, l.fault(start, "the string %s has an escape that there is not; in back-ticks a backslash is nothing special", quoted(t.raw))
+			return token{}, l.fault(start, "the string %s has an escape that there is not; in back-ticks a backslash is nothing special", clip(t.raw))
 		}
 		t.value = value
 	}

@@ -77,7 +77,7 @@ func (p *parser) textFilter(name, op string) labelFilter {
 		p.value(&m)
 		return &textFilter{m}
 	}
-	p.fail("%s compares numbers, and %s is a string: write = or !=", op, p.tok.what())
+	p.fail("%s compares numbers: write = or != before %s", op, p.tok.what())
 	return nil
 }
 

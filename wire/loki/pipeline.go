@@ -196,7 +196,7 @@ func (p *Pipeline) take(name, value string) bool {
 		return true
 	}
 	if p.clashes(name) {
-		name += extracted
+		name = p.names.extracted(name)
 	}
 	for i := range p.taken {
 		if p.taken[i].Name == name {
@@ -216,10 +216,16 @@ func (p *Pipeline) set(name, value string) bool {
 		return true
 	}
 	for i := range p.taken {
-		if t := &p.taken[i]; t.Name == name {
-			t.Value, t.gone = value, false
-			return true
+		t := &p.taken[i]
+		if t.Name != name {
+			continue
 		}
+		if p.bytes += len(value) - len(t.Value); p.bytes > maxFieldBytes {
+			p.bytes -= len(value) - len(t.Value)
+			return false
+		}
+		t.Value, t.gone = value, false
+		return true
 	}
 	if i := find(p.base, name); i >= 0 {
 		p.hide(i)

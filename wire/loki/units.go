@@ -2,10 +2,13 @@ package loki
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/logbridge/logbridge"
 )
 
 // unit is a unit of a Prometheus duration.
@@ -20,10 +23,10 @@ var units = [...]unit{
 	{"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond},
 }
 
-var errDuration = errors.New("expected a duration such as 30s, 5m, 1h30m, 1d or 1w")
+var errDuration = fmt.Errorf("%w duration: expected one such as 30s, 5m, 1h30m, 1d or 1w, and no longer than 292 years", logbridge.ErrInvalid)
 
 // ParseDuration reads a duration as Prometheus and Loki write it, without a sign: 1d, 2h30m, 10ms, 1w. 0 needs no unit. The
-// error says what is expected and wraps nothing.
+// error wraps logbridge.ErrInvalid.
 func ParseDuration(s string) (time.Duration, error) {
 	if s == "0" {
 		return 0, nil
@@ -46,7 +49,7 @@ func ParseDuration(s string) (time.Duration, error) {
 		}
 		size := units[next].size
 		if n > int64(math.MaxInt64-total)/int64(size) {
-			return 0, errors.New("the duration is longer than 292 years")
+			return 0, errDuration
 		}
 		total += time.Duration(n) * size
 		rest = rest[len(name):]
