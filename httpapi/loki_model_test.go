@@ -58,7 +58,7 @@ func randomRecords(rng *rand.Rand, n int) []logbridge.Record {
 		if r.Body == "" {
 			r.Attributes = []logbridge.Attr{
 				{Key: "k", Value: pick("v1", "v2", "timeout: \"x\"", "")}, {Key: "device", Value: pick("phone", "desk")},
-				{Key: "a.b", Value: "1"}, {Key: "k", Value: "again"}, {Key: "level", Value: "info"},
+				{Key: "a.b", Value: "1"}, {Key: "k", Value: "again"}, {Key: "level", Value: "info"}, {Key: "service_namespace", Value: pick("shop", "web")},
 			}
 		}
 		records[i] = r
@@ -193,7 +193,7 @@ var (
 	modelStages = []string{
 		"", "|= `timeout`", "|= `a: b`", "|= `\"k\":\"v1\"`", "|= `timeout` |= `connect`", "!= `timeout`", "|~ `time.*`", "|= ``", "| level=`warn`",
 		"| json", "| json | drop __error__", "| json | drop __error__, __error_details__ | level=`error`", "| logfmt | drop __error__", "| json | logfmt | drop __error__, __error_details__",
-		"|= `status` | logfmt | status >= 500", "| json | k=`v1`", "| json | drop __error__ | device=`phone`", "|= `ok` | drop __error__", "| tag=`main.c`", "|= `v1` | json",
+		"|= `status` | logfmt | status >= 500", "| json | k=`v1`", "| json | drop __error__ | device=`phone`", "|= `ok` | drop __error__", "| tag=`main.c`", "|= `v1` | json", "|= `ok` |= `1`", "|= `\"k\":\"again`", "| json | drop __error__ | service_namespace=`shop`",
 	}
 	modelGroups = []string{
 		"", "sum", "sum by (level, detected_level)", "sum by (level)", "sum by (source)", "sum by (product)", "sum by (device)", "sum by (service_name)", "sum by (service_name, level)",
