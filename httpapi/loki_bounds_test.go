@@ -44,7 +44,7 @@ func TestMetricAndSeriesAnswersAreBounded(t *testing.T) {
 		{maxSeries, "/query_range", `sum by (device) (count_over_time({source="mqtt"}[1m]))`, 200, ""},
 		{maxSeries + 1, "/query_range", `sum by (device) (count_over_time({source="mqtt"}[1m]))`, 400, "maximum number of series (2000) reached for a single query; consider"},
 		{maxSeries + 1, "/query_range", `topk(3, sum by (device) (count_over_time({source="mqtt"}[1m])))`, 200, ""},
-		{maxCells / 2, "/query_range", `topk(3, sum by (device) (count_over_time({source="mqtt"}[1m])))`, 422, "more than 500000 values to add up"},
+		{maxCells/3 + 1, "/query_range", `topk(3, sum by (device) (count_over_time({source="mqtt"}[1m])))`, 422, "more than 500000 values to add up"},
 		{maxSets, "/index/volume", `{}`, 200, ""},
 		{maxSets + 1, "/index/volume", `{}`, 400, "more than 50000 series"},
 		{maxSets + 1, "/series", ``, 400, "more than 50000 series"},

@@ -204,7 +204,7 @@ var (
 
 // TestMetricQueriesAgreeWithAModel asks many queries, of which the log answers some by counting and others by reading.
 func TestMetricQueriesAgreeWithAModel(t *testing.T) {
-	w, records := lokiWorld(t, 1500)
+	w, records := lokiWorld(t, 1000)
 	rng := rand.New(rand.NewPCG(3, 4))
 	pick := func(list []string) string { return list[rng.IntN(len(list))] }
 	asked, failed, empty := 0, 0, 0
@@ -268,7 +268,14 @@ func TestMetricQueriesAgreeWithAModel(t *testing.T) {
 			ask(selector, "", group, "count_over_time", "1m", "", "1m")
 		}
 	}
-	for range 300 {
+	for _, stages := range modelStages {
+		ask(modelSelectors[0], stages, "sum by (level)", "count_over_time", "5m", "", "")
+		ask(`{source=~"sls|cls"}`, stages, "sum by (device)", "rate", "5m", "", "1m")
+	}
+	for _, selector := range modelSelectors {
+		ask(selector, "", "sum by (source)", "count_over_time", "1m", "", "1m")
+	}
+	for range 200 {
 		ask(pick(modelSelectors), pick(modelStages), pick(modelGroups), pick([]string{"count_over_time", "rate", "bytes_over_time", "bytes_rate"}),
 			pick([]string{"1m", "5m", "90s", "10s"}), pick([]string{"", "", " offset 5m", " offset -5m"}), pick([]string{"1m", "70s", "7s", "1001ms", "", ""}))
 	}
