@@ -105,7 +105,7 @@ func (s *selection) countable(name string) bool {
 			return false
 		}
 	}
-	return isLabelName(name) && (s.onlyJSON && s.events() || !s.parses() && s.bodies())
+	return isLabelName(name) && name != metaSeq && (s.onlyJSON && s.events() || !s.parses() && s.bodies())
 }
 
 // counted is how many records of a kind, as far as the dimensions tell, there are in one interval.

@@ -240,7 +240,13 @@ func combine(e *loki.BinaryExpr, left, right result) result {
 	case right.scalar:
 		return result{series: each(left.series, func(p point) (float64, bool) { return e.Apply(p.value, right.number) })}
 	case left.scalar:
-		return result{series: each(right.series, func(p point) (float64, bool) { return e.Apply(left.number, p.value) })}
+		return result{series: each(right.series, func(p point) (float64, bool) {
+			value, ok := e.Apply(left.number, p.value)
+			if !e.Bool && strings.IndexByte("=!<>GL", e.Op) >= 0 {
+				value = p.value // of a comparison that holds the sample is left, on whichever side it is
+			}
+			return value, ok
+		})}
 	}
 	others := map[string]map[int]float64{}
 	for _, s := range right.series {

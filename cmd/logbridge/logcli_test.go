@@ -108,7 +108,7 @@ func TestLogcliReads(t *testing.T) {
 	if newest, oldest := strings.Index(out, "sensor answers"), strings.Index(out, "no answer"); newest > oldest {
 		t.Errorf("the newest line is not the first:\n%s", out)
 	}
-	out = r.run("query", "--quiet", "--forward", "-o", "jsonl", device01+` |= "code=7" | logfmt | code > 6`)
+	out = r.run("query", "--quiet", "--forward", "--include-common-labels", "-o", "jsonl", device01+` |= "code=7" | logfmt | code > 6`)
 	var line struct {
 		Labels map[string]string `json:"labels"`
 		Line   string            `json:"line"`
