@@ -12,8 +12,8 @@
 // logbridge.
 //
 // Left out is what the sink cannot answer at its own speed or nobody has asked for: unwrap and the functions over unwrapped values,
-// line_format, unpack, pattern, regexp, decolorize, pattern filters (|>), ip(), label_replace, sort, set operators and the
-// matching of two vectors. Each is refused by name. What is stored, and how a query is evaluated over time, is for the callers.
+// unpack, pattern, regexp, decolorize, pattern filters (|>), ip(), label_replace, sort, set operators and the matching of two
+// vectors; templates know labels and the line, but no functions. Each is refused by name. What is stored, and how a query is evaluated over time, is for the callers.
 //
 // The package has more exported names than others here: each is a word of the query language or of an answer.
 package loki
