@@ -132,15 +132,24 @@ func TestNoAllocations(t *testing.T) {
 	} {
 		p := mustPipeline(t, stages)
 		p.Process(text, streamLabels)
-		if n := testing.AllocsPerRun(100, func() { p.Process(text, streamLabels) }); n > 0 {
+		if n := allocations(func() { p.Process(text, streamLabels) }); n > 0 {
 			t.Errorf("%s: %v allocations a line", stages, n)
 		}
 		meta := []Label{{"seq", "1"}}
 		p.Categorize(text, streamLabels, meta)
-		if n := testing.AllocsPerRun(100, func() { p.Categorize(text, streamLabels, meta) }); n > 0 {
+		if n := allocations(func() { p.Categorize(text, streamLabels, meta) }); n > 0 {
 			t.Errorf("%s: %v allocations a line when categorized", stages, n)
 		}
 	}
+}
+
+// allocations is the least of many runs: the race detector makes the pool of package regexp forget now and then.
+func allocations(f func()) float64 {
+	least := testing.AllocsPerRun(1, f)
+	for range 50 {
+		least = min(least, testing.AllocsPerRun(1, f))
+	}
+	return least
 }
 
 func BenchmarkPipeline(b *testing.B) {
