@@ -145,14 +145,17 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	if first >= end {
 		return nil
 	}
-	wanted := s.wanted(q)
+	wanted, any, err := s.wanted(q, s.rows[first:end])
+	if err != nil || !any {
+		return err
+	}
 	for i := first; i < end; i++ {
 		if i%blockRows == 0 {
-			if err := q.ctx.Err(); err != nil {
+			if err := q.scanned(0); err != nil {
 				return err
 			}
 		}
-		if r := &s.rows[i]; wanted(r.stream) && s.matches(q, r) {
+		if r := &s.rows[i]; wanted[r.stream] && s.matches(q, r) {
 			if err := fn(i); err != nil {
 				return err
 			}
@@ -161,23 +164,28 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	return nil
 }
 
-// wanted says of a stream's number whether q asks for it. It looks at a name when that is asked first: a tail that comes to
-// see what is new meets few of all streams.
-func (s memSnapshot) wanted(q *plan) func(stream uint32) bool {
-	if q.everyStream() {
-		return func(uint32) bool { return true }
+// wanted says of each stream of these rows whether the query asks for it. A tail that comes to see what is new meets few of all
+// streams.
+func (s memSnapshot) wanted(q *plan, rows []rowRef) (wanted []bool, any bool, err error) {
+	defer predicateFailed(&err)
+	wanted = make([]bool, len(s.streams))
+	asked := make([]bool, len(s.streams))
+	ask := func(n uint32) {
+		asked[n], wanted[n] = true, q.MatchStream(logbridge.Stream(s.streams[n]))
+		any = any || wanted[n]
 	}
-	const unknown, no, yes = 0, 1, 2
-	known := make([]uint8, len(s.streams))
-	return func(stream uint32) bool {
-		if known[stream] == unknown {
-			known[stream] = no
-			if q.MatchStream(logbridge.Stream(s.streams[stream])) {
-				known[stream] = yes
-			}
+	if len(rows) >= len(s.streams) { // it is not worth a look at the rows
+		for n := range s.streams {
+			ask(uint32(n))
 		}
-		return known[stream] == yes
+		return wanted, any, nil
 	}
+	for i := range rows {
+		if n := rows[i].stream; !asked[n] {
+			ask(n)
+		}
+	}
+	return wanted, any, nil
 }
 
 // matchingOne is matching for a query that asks for one stream: it goes back from row to row of that.

@@ -154,8 +154,8 @@ func (t *tail) passOver() bool {
 // behind counts what the tail has not given yet, up to the newest position.
 func (t *tail) behind() (n uint64, to logbridge.Position, err error) {
 	p := newPlan(t.ctx, t.q)
-	p.Limit, p.work = 0, newWork(&t.l.cfg)
-	c, to, err := t.l.countAll(t.l.tails, p, logbridge.CountBy{})
+	p.Limit, p.turn = 0, t.l.turns.of(&t.l.cfg)
+	c, to, err := t.l.countAll(p, logbridge.CountBy{})
 	if err != nil {
 		return 0, to, err
 	}
