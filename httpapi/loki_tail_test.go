@@ -141,9 +141,12 @@ func TestLokiTail(t *testing.T) {
 	w.Server.drain() // what Run does first when it is told to stop
 	for _, l := range []*lokiTailer{two, nobody} {
 		for {
-			_, err := l.read()
-			if err == nil {
+			f, err := l.read()
+			if err == nil && l != nobody {
 				continue
+			}
+			if err == nil {
+				t.Fatalf("a line that no level has: %+v", f)
 			}
 			if status := websocket.CloseStatus(err); status != -1 {
 				t.Errorf("closed by a frame with %d, want none: %v", status, err)
@@ -152,6 +155,37 @@ func TestLokiTail(t *testing.T) {
 		}
 	}
 	w.stop()
+}
+
+// TestLokiTailBetweenHistoryAndLive: what comes while the history is read is shown once; lines of the same time stay in their order.
+func TestLokiTailBetweenHistoryAndLive(t *testing.T) {
+	var w *world
+	at := time.Now()
+	keep := func(body string) {
+		r := record(device01.Stream(), "mqtt", 3, 0, body)
+		r.Time = at
+		w.keep(r)
+	}
+	w = start(t, func(_ *Config, d *Deps) {
+		d.Log = busyLog{d.Log, func() { keep("c") }}
+	})
+	keep("a")
+	keep("b")
+	l := w.followLoki(url.Values{"query": {`{device="dev_01"}`}, "limit": {"3"}})
+	l.expect("a", "b", "c")
+	keep("d")
+	l.expect("d")
+}
+
+// busyLog is a log to which something comes right behind what is the newest position.
+type busyLog struct {
+	Log
+	come func()
+}
+
+func (l busyLog) Newest() logbridge.Position {
+	defer l.come()
+	return l.Log.Newest()
 }
 
 func TestLokiTailErrors(t *testing.T) {

@@ -16,15 +16,7 @@ func TestFollowGoesOnOverCrashesUnderLoad(t *testing.T) {
 	home, w, random := newPlace(t, crashConfig), newWitness(), newRandom(t)
 	s := home.start(anyone, anyone)
 	addr := s.addr("http")
-	follow := home.program("logbridge", "logs", "-f", "-o", "json", "--since", "2000-01-01", "--url", s.url())
-	out, err := follow.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := follow.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = follow.Process.Kill(); _ = follow.Wait() }()
+	_, out := s.follow("--since", "2000-01-01")
 	shown := make(chan found, 1<<16) // more than there will be
 	go func() {
 		defer close(shown)
