@@ -21,7 +21,7 @@ import (
 // tableOf is a memtable of these groups of records; one without records is left out.
 func tableOf(t testing.TB, first uint64, groups ...[]logbridge.Record) memSnapshot {
 	t.Helper()
-	m := newMemtable()
+	m := newMemtable(0)
 	for i, records := range groups {
 		uploads, err := encodeBatch(logbridge.Batch{Records: records})
 		if err != nil {
