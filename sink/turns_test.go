@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -35,7 +36,7 @@ func (t *turns) idle() { t.appended.Store(int64(time.Since(t.begin) - time.Hour)
 
 func begun(t *testing.T, all *turns) *turn {
 	t.Helper()
-	one := all.of(&Config{QueryTime: time.Hour, QueryBytes: 1 << 40})
+	one := all.of(&Config{QueryTime: 2 * time.Hour, QueryBytes: 1 << 40})
 	if err := one.begin(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +149,27 @@ func TestLongTurnGivesWay(t *testing.T) {
 	short.end()
 	if all.running != 0 || all.waits() != 0 {
 		t.Errorf("%d run, %d wait", all.running, all.waits())
+	}
+}
+
+// TestTurnRestsBesideIngest, and not when there is none, nor when it was short.
+func TestTurnRestsBesideIngest(t *testing.T) {
+	for _, c := range []struct {
+		busy       bool
+		took, rest time.Duration
+	}{{true, turnTime, turnTime / restPart}, {true, time.Hour, longTurn / restPart}, {true, turnTime - 1, 0}, {false, time.Second, 0}} {
+		synctest.Test(t, func(t *testing.T) {
+			all := newTurns()
+			one := begun(t, all)
+			if c.busy {
+				defer all.append()()
+			}
+			time.Sleep(c.took)
+			before := time.Now()
+			if err := one.read(t.Context(), 1); err != nil || time.Since(before) != c.rest {
+				t.Errorf("%+v: rested for %s, %v", c, time.Since(before), err)
+			}
+		})
 	}
 }
 
