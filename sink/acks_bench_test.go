@@ -234,8 +234,13 @@ func (g *bareFile) append(body []byte) {
 	<-done
 }
 
-// hammer runs the uploaders side by side for a while.
+// hammer runs the uploaders side by side for ackTime.
 func hammer(b *testing.B, row ackRow, uploader func(i int) func() error) ackFigures {
+	return hammerFor(b, ackTime, row, uploader)
+}
+
+// hammerFor is hammer for a while.
+func hammerFor(b *testing.B, while time.Duration, row ackRow, uploader func(i int) func() error) ackFigures {
 	turns := make([]func() error, row.uploaders)
 	for i := range turns {
 		turns[i] = uploader(i)
@@ -244,7 +249,7 @@ func hammer(b *testing.B, row ackRow, uploader func(i int) func() error) ackFigu
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	cpu, start := processTime(b), time.Now()
-	timer := time.AfterFunc(ackTime, cancel)
+	timer := time.AfterFunc(while, cancel)
 	defer timer.Stop()
 	var done atomic.Int64
 	var all sync.WaitGroup

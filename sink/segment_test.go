@@ -132,7 +132,8 @@ func compareCounts(t *testing.T, q logbridge.Query, whole memSnapshot, segments 
 		t.Fatal(err)
 	}
 	for _, by := range []logbridge.CountBy{{}, {Field: "level"}, {Field: "source"}, {Field: "stream"}, {Field: "product"}, {Field: "field.k0"},
-		{Field: "field.k1"}, {Step: 7e11}, {Field: "level", Step: 7e11}, {Field: "field.k2", Step: 1e12}, {Field: "level", Step: 7e11, Origin: time.Unix(123, 45)}} {
+		{Field: "field.k1"}, {Step: 7e11}, {Field: "level", Step: 7e11}, {Field: "field.k2", Step: 1e12}, {Field: "stream", Step: 7e11}, {Field: "product", Step: 7e11}, {Field: "source", Step: 1e9},
+		{Field: "level", Step: 7e11, Origin: time.Unix(123, 45)}} {
 		counts := func(count func(*counter) error) map[countGroup]uint64 {
 			c := newCounter(newPlan(t.Context(), q), by)
 			if err := count(c); err != nil {
