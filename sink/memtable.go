@@ -41,7 +41,10 @@ type rowRef struct {
 	before   uint32 // the number behind the row before it in its stream; 0 is none
 }
 
-func newMemtable() *memtable { return &memtable{streamID: map[string]uint32{}} }
+// newMemtable makes one with room for so many rows: without it they are copied again and again while they become more.
+func newMemtable(rows int) *memtable {
+	return &memtable{rows: make([]rowRef, 0, rows), streamID: map[string]uint32{}}
+}
 
 // add indexes the records of a group that are kept; p is the group taken apart.
 func (m *memtable) add(g *group, p *parsed) {

@@ -74,6 +74,10 @@ func (c *Config) setDefaults() {
 // memtables, which hold no pointers, so collecting more often than by default costs little and saves tens of megabytes.
 const GCPercent = 70
 
+// ExtraProcs is how many processors of Go's (GOMAXPROCS) a program with a busy sink has beyond what it would have: one is in
+// a sync most of the time, where the runtime takes it for busy, and with two cores half of the program would wait with it.
+const ExtraProcs = 1
+
 // Log is the sink. Its methods may be called concurrently.
 type Log struct {
 	cfg    Config
@@ -140,7 +144,7 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	}
 	l := &Log{
 		cfg: cfg, log: log, room: newRoom(cfg, node.Room, log),
-		groups: make(chan *group, handOverMost), active: newMemtable(),
+		groups: make(chan *group, handOverMost), active: newMemtable(0),
 		written: make(chan struct{}), wakeMerge: make(chan struct{}, 1), wakeRetention: make(chan struct{}, 1),
 		turns: newTurns(), queries: newGate(0, cfg.MaxQueries), tails: newGate(maxTailsReading, 0),
 		sleepers: newSleepers(), patience: tailPatience,

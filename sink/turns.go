@@ -22,6 +22,11 @@ const (
 	// within milliseconds; with a few uploads a second most of a search has all processors.
 	ingestLately = 50 * time.Millisecond
 
+	// restPart: while ingest goes on, a turn that has lasted is followed by a rest of this part of it, so that ingest has more
+	// than half of a machine that has other things to do as well, or only one processor.
+	restPart = 2
+	longTurn = 4 * turnTime // what counts of it: the rest of the time the thread may not have run
+
 	// elderTurns: one of so many turns is for the oldest query that waits, so that many small ones do not keep it waiting for
 	// ever.
 	elderTurns = 4
@@ -193,7 +198,10 @@ func (t *turn) read(ctx context.Context, n int) error {
 	ended := took >= turnTime
 	if ended {
 		t.work.spent.Add(int64(took))
-		t.began = now
+		if t.of.busy() {
+			time.Sleep(min(took, longTurn) / restPart)
+		}
+		t.began = time.Now()
 	}
 	if t.of.wanted(ended) {
 		t.end()
