@@ -22,7 +22,7 @@ func fieldsOf(message []byte) (text string, err error) {
 func witnessed(message []byte) (text string, ok bool) {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)
-		if n < 0 || kind == protowire.StartGroupType || kind == protowire.EndGroupType {
+		if n < 0 {
 			return text, false
 		}
 		message = message[n:]
@@ -37,8 +37,10 @@ func witnessed(message []byte) (text string, ok bool) {
 			var w uint32
 			w, n = protowire.ConsumeFixed32(message)
 			v = uint64(w)
-		default:
+		case protowire.BytesType:
 			raw, n = protowire.ConsumeBytes(message)
+		default: // groups, and two types that there are not
+			return text, false
 		}
 		if n < 0 {
 			return text, false
@@ -59,7 +61,7 @@ func FuzzFields(f *testing.F) {
 	message = protowire.AppendTag(message, protowire.MaxValidNumber, protowire.Fixed32Type)
 	message = protowire.AppendFixed32(message, 7)
 	f.Add(message)
-	for _, bad := range []string{"", "\x08", "\x12\x05abcd", "\x00\x00", "\x0b\x0c", "\x09\x01", "\x0d\x01", "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "\x80\x80\x80\x80\x80\x80\x80\x01\x12", "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
+	for _, bad := range []string{"", "\x08", "\x12\x05abcd", "\x00\x00", "\x0b\x0c", "7\x00", "\x09\x01", "\x0d\x01", "\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02", "\x80\x80\x80\x80\x80\x80\x80\x01\x12", "\x12\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"} {
 		f.Add([]byte(bad))
 	}
 	f.Fuzz(func(t *testing.T, message []byte) {
