@@ -22,7 +22,7 @@ func fieldsOf(message []byte) (text string, err error) {
 func witnessed(message []byte) (text string, ok bool) {
 	for len(message) > 0 {
 		number, kind, n := protowire.ConsumeTag(message)
-		if n < 0 {
+		if n < 0 || number > protowire.MaxValidNumber {
 			return text, false
 		}
 		message = message[n:]
