@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"wire/tencent":  {".", "wire/loose"},
 	"wire/sls":      {".", "wire/loose"},
 	"wire/cls":      {".", "wire/loose"},
+	"wire/loki":     {".", "wire/loose"},
 	"wire/otlp":     {".", "wire/loose"},
 }
 

@@ -3,8 +3,11 @@ package loose
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/logbridge/logbridge"
 )
 
 // The wire types of protobuf that are in use. Groups, 3 and 4, were given up before any of these protocols was made.
@@ -73,6 +76,20 @@ func (f *Fields) Next() bool {
 	}
 	f.err = ErrFields
 	return false
+}
+
+// Each calls use with each field of a message, until that returns an error. What is no message is ErrInvalid.
+func Each(message string, use func(*Fields) error) error {
+	f := FieldsOf(message)
+	for f.Next() {
+		if err := use(&f); err != nil {
+			return err
+		}
+	}
+	if f.err != nil {
+		return fmt.Errorf("%w: %w", logbridge.ErrInvalid, f.err)
+	}
+	return nil
 }
 
 func (f *Fields) value() (ok bool) {

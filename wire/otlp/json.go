@@ -21,7 +21,7 @@ func DecodeJSON(body []byte, received time.Time) (Request, error) {
 	if err := checkBody(body); err != nil {
 		return Request{}, err
 	}
-	d := jsonDecoder{builder: newBuilder(received), in: loose.NewScanner(loose.Repair(body))}
+	d := jsonDecoder{builder: builder{received: received.UTC()}, in: loose.NewScanner(loose.Repair(body))}
 	d.members(func(key string) {
 		if key == "resourceLogs" {
 			d.elements(d.resourceLogs)
@@ -35,7 +35,7 @@ func DecodeJSON(body []byte, received time.Time) (Request, error) {
 		}
 		return Request{}, fmt.Errorf("%w: %w", logbridge.ErrInvalid, err)
 	}
-	return d.request, nil
+	return d.Request, nil
 }
 
 type jsonDecoder struct {
@@ -119,7 +119,7 @@ func (d *jsonDecoder) part(to *part) {
 		case "version":
 			to.version = d.in.Optional()
 		case "attributes":
-			d.attributes(&to.attributes)
+			d.attributes(&to.Attributes)
 		case "droppedAttributesCount":
 			to.dropped = d.unsigned()
 		default:
@@ -129,9 +129,8 @@ func (d *jsonDecoder) part(to *part) {
 }
 
 func (d *jsonDecoder) logRecord() {
-	d.check(d.begin())
+	d.check(d.Begin())
 	var r logRecord
-	begin, size := len(d.own.list), d.own.size
 	d.members(func(key string) {
 		switch key {
 		case "timeUnixNano":
@@ -145,7 +144,7 @@ func (d *jsonDecoder) logRecord() {
 		case "body":
 			r.body = d.value(0)
 		case "attributes":
-			d.attributes(&d.own)
+			d.attributes(&d.Own)
 		case "droppedAttributesCount":
 			r.dropped = d.unsigned()
 		case "flags":
@@ -161,7 +160,7 @@ func (d *jsonDecoder) logRecord() {
 		}
 	})
 	if d.in.Err() == nil {
-		d.end(&r, begin, size)
+		d.end(&r)
 	}
 }
 
@@ -199,7 +198,7 @@ func (d *jsonDecoder) unsigned() uint64 {
 	return n
 }
 
-func (d *jsonDecoder) attributes(to *attributes) {
+func (d *jsonDecoder) attributes(to *loose.Attributes) {
 	d.elements(func() {
 		key, v := d.pair(0)
 		if d.in.Err() == nil {

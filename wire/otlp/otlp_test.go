@@ -20,6 +20,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/loose"
 )
 
 var received = time.Date(2026, 11, 21, 19, 30, 0, 0, time.UTC)
@@ -72,8 +73,8 @@ func TestGoExporter(t *testing.T) {
 		head+`warn "{\"what\":\"map\",\"n\":7,\"list\":[true,1.5]}" attempt=2 card=visa ok=true raw=AAH/ severity_text=sev`+tail+
 		head+`debug "payment 3 of the exporter" attempt=3 card=visa ok=false raw=AAH/ severity_text=sev event_name=payment.done`+tail+
 		head+`error "payment 4 of the exporter" attempt=4 card=visa ok=true raw=AAH/ severity_number=21 severity_text=sev`+tail)
-	if !got.Timed || got.Rejected != nil {
-		t.Errorf("timed %v, rejected %v", got.Timed, got.Rejected)
+	if got.Untimed || got.Rejected != nil {
+		t.Errorf("untimed %v, rejected %v", got.Untimed, got.Rejected)
 	}
 }
 
@@ -148,7 +149,7 @@ func TestBothForms(t *testing.T) {
 	check(t, err)
 	want := strings.ReplaceAll(everythingRead, "1795289342000000000", fmt.Sprint(received.Add(-58*time.Second).UnixNano()))
 	equal(t, lines(got.Records), want)
-	if got.Timed {
+	if !got.Untimed {
 		t.Error("a record without a time was overlooked")
 	}
 	ids := strings.NewReplacer(base64.StdEncoding.EncodeToString(traceID), strings.ToUpper(hex.EncodeToString(traceID)),
@@ -252,33 +253,39 @@ func TestBounds(t *testing.T) {
 	for range maxDepth + 1 {
 		deep = object(kv("k", deep))
 	}
-	one := func(records ...*logs.LogRecord) *logs.ResourceLogs {
-		return &logs.ResourceLogs{ScopeLogs: []*logs.ScopeLogs{{LogRecords: records}}}
+	// wrap is what stands around the log records, or whatever is in them; each has its form in JSON beside it.
+	wrap := func(records string) string {
+		return string(appendBytes(nil, first, string(appendBytes(nil, second, records))))
 	}
-	many := func(n int) *logs.LogRecord {
-		return &logs.LogRecord{Attributes: slices.Repeat([]*common.KeyValue{{}}, n)}
+	const empty, emptyJSON = "\x12\x00", "{},"
+	list := func(n int, object string) string { return strings.TrimSuffix(strings.Repeat(object, n), ",") }
+	requestJSON := func(resource, records string) string {
+		return `{"resource":` + resource + `,"scopeLogs":[{"logRecords":[` + records + `]}]},`
 	}
-	wide := one(slices.Repeat([]*logs.LogRecord{{}}, 1000)...)
-	wide.Resource = &resource.Resource{Attributes: []*common.KeyValue{kv("k", str(strings.Repeat("x", maxSize/1000)))}}
+	many := string(appendBytes(nil, second, strings.Repeat("\x32\x00", 100)))
+	manyJSON := `{"attributes":[` + list(100, emptyJSON) + `]},`
+	wide := strings.Repeat("x", loose.MaxRecordsSize/1000)
+	wideProto := appendBytes(nil, first, string(appendBytes(nil, first, string(appendBytes(nil, first, string(appendBytes([]byte("\x0a\x01k"), second, string(appendBytes(nil, first, wide)))))))))
+	wideProto = append(wideProto, appendBytes(nil, second, strings.Repeat(empty, 1000))...)
+	deepBytes, err := proto.Marshal(&logs.LogRecord{Body: deep})
+	check(t, err)
 	for name, row := range map[string]struct {
-		data *logs.LogsData
-		want error
+		proto, json string
+		want        error
 	}{
-		"records at the bound":    {&logs.LogsData{ResourceLogs: []*logs.ResourceLogs{one(slices.Repeat([]*logs.LogRecord{{}}, MaxRecords)...)}}, nil},
-		"records":                 {&logs.LogsData{ResourceLogs: []*logs.ResourceLogs{one(slices.Repeat([]*logs.LogRecord{{}}, MaxRecords+1)...)}}, logbridge.ErrTooLarge},
-		"records of all":          {&logs.LogsData{ResourceLogs: []*logs.ResourceLogs{one(slices.Repeat([]*logs.LogRecord{{}}, MaxRecords)...), one(&logs.LogRecord{})}}, logbridge.ErrTooLarge},
-		"attributes":              {&logs.LogsData{ResourceLogs: []*logs.ResourceLogs{one(slices.Repeat([]*logs.LogRecord{many(9)}, maxAttributes/9+1)...)}}, logbridge.ErrTooLarge},
-		"depth":                   {&logs.LogsData{ResourceLogs: []*logs.ResourceLogs{one(&logs.LogRecord{Body: deep})}}, logbridge.ErrInvalid},
-		"attributes of resources": {&logs.LogsData{ResourceLogs: []*logs.ResourceLogs{wide}}, logbridge.ErrTooLarge},
+		"records at the bound": {wrap(strings.Repeat(empty, loose.MaxRecords)), requestJSON("null", list(loose.MaxRecords, emptyJSON)), nil},
+		"records":              {wrap(strings.Repeat(empty, loose.MaxRecords+1)), requestJSON("null", list(loose.MaxRecords+1, emptyJSON)), logbridge.ErrTooLarge},
+		"records of all": {wrap(strings.Repeat(empty, loose.MaxRecords)) + wrap(empty),
+			requestJSON("null", list(loose.MaxRecords, emptyJSON)) + requestJSON("null", "{}"), logbridge.ErrTooLarge},
+		"attributes": {wrap(strings.Repeat(many, loose.MaxAttributes/100+1)), requestJSON("null", list(loose.MaxAttributes/100+1, manyJSON)), logbridge.ErrTooLarge},
+		"depth":      {wrap(string(appendBytes(nil, second, string(deepBytes)))), strings.TrimSuffix(strings.TrimPrefix(nest(maxDepth+1), `{"resourceLogs":[`), "]}"), logbridge.ErrInvalid},
+		"attributes of resources": {string(appendBytes(nil, first, string(wideProto))),
+			requestJSON(`{"attributes":[{"key":"k","value":{"stringValue":"`+wide+`"}}]}`, list(1000, emptyJSON)), logbridge.ErrTooLarge},
 	} {
-		body, err := proto.Marshal(row.data)
-		check(t, err)
-		if _, err = DecodeProto(body, received); !errors.Is(err, row.want) || err != nil && row.want == nil {
+		if _, err := DecodeProto([]byte(row.proto), received); !errors.Is(err, row.want) || err != nil && row.want == nil {
 			t.Errorf("%s in protobuf: %v, want %v", name, err, row.want)
 		}
-		body, err = protojson.Marshal(row.data)
-		check(t, err)
-		if _, err = DecodeJSON(body, received); !errors.Is(err, row.want) || err != nil && row.want == nil {
+		if _, err := DecodeJSON([]byte(`{"resourceLogs":[`+strings.TrimSuffix(row.json, ",")+`]}`), received); !errors.Is(err, row.want) || err != nil && row.want == nil {
 			t.Errorf("%s in JSON: %v, want %v", name, err, row.want)
 		}
 	}
@@ -294,8 +301,8 @@ func TestBounds(t *testing.T) {
 
 // TestLongRecordsAreRejected alone, whether it is the body, an attribute, a composite value, the scope or the resource.
 func TestLongRecordsAreRejected(t *testing.T) {
-	long := str(strings.Repeat("x", MaxRecord+1))
-	nulls := array(slices.Repeat([]*common.AnyValue{{}}, MaxRecord/4)...)
+	long := str(strings.Repeat("x", loose.MaxRecord+1))
+	nulls := array(slices.Repeat([]*common.AnyValue{{}}, loose.MaxRecord/4)...)
 	small := []*logs.LogRecord{{Body: str("short")}, {Body: str("also")}}
 	data := &logs.LogsData{ResourceLogs: []*logs.ResourceLogs{
 		{ScopeLogs: []*logs.ScopeLogs{
@@ -314,7 +321,7 @@ func TestLongRecordsAreRejected(t *testing.T) {
 	check(t, err)
 	for _, r := range []Request{got, other} {
 		equal(t, lines(r.Records), `otlp/-/unknown_service 2026-11-21T19:30:00Z received info "short"`)
-		if want := []Rejected{{"otlp/-/unknown_service", 6}, {"otlp/-/s", 2}}; !slices.Equal(r.Rejected, want) {
+		if want := []loose.Rejected{{Stream: "otlp/-/unknown_service", Records: 6}, {Stream: "otlp/-/s", Records: 2}}; !slices.Equal(r.Rejected, want) {
 			t.Errorf("rejected %v, want %v", r.Rejected, want)
 		}
 	}
@@ -372,7 +379,7 @@ func checkRequest(t *testing.T, got Request, err error) {
 		}
 		return
 	}
-	if len(got.Records) > MaxRecords || got.Size > maxSize {
+	if len(got.Records) > loose.MaxRecords || got.Size > loose.MaxRecordsSize {
 		t.Fatalf("%d records of %d bytes", len(got.Records), got.Size)
 	}
 	for _, r := range got.Records {
@@ -382,7 +389,7 @@ func checkRequest(t *testing.T, got Request, err error) {
 			size += len(a.Key) + len(a.Value)
 			texts = append(texts, a.Key, a.Value)
 		}
-		if size > MaxRecord || r.Severity < logbridge.LevelError || r.Severity > logbridge.LevelDebug {
+		if size > loose.MaxRecord || r.Severity < logbridge.LevelError || r.Severity > logbridge.LevelDebug {
 			t.Fatalf("a record of %d bytes, level %s", size, r.Severity)
 		}
 		if _, _, ok := r.Stream.Service(); !ok || !utf8.ValidString(strings.Join(texts, "")) {

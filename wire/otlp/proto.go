@@ -48,8 +48,8 @@ func DecodeProto(body []byte, received time.Time) (Request, error) {
 	if err := checkBody(body); err != nil {
 		return Request{}, err
 	}
-	d := protoDecoder{newBuilder(received)}
-	err := each(string(body), func(f *loose.Fields) error {
+	d := protoDecoder{builder{received: received.UTC()}}
+	err := loose.Each(string(body), func(f *loose.Fields) error {
 		if f.Tag == first {
 			return d.resourceLogs(f.Raw)
 		}
@@ -58,7 +58,7 @@ func DecodeProto(body []byte, received time.Time) (Request, error) {
 	if err != nil {
 		return Request{}, err
 	}
-	return d.request, nil
+	return d.Request, nil
 }
 
 func checkBody(body []byte) error {
@@ -68,25 +68,11 @@ func checkBody(body []byte) error {
 	return nil
 }
 
-// each calls use with each field of a message.
-func each(message string, use func(*loose.Fields) error) error {
-	f := loose.FieldsOf(message)
-	for f.Next() {
-		if err := use(&f); err != nil {
-			return err
-		}
-	}
-	if err := f.Err(); err != nil {
-		return fmt.Errorf("%w: %w", logbridge.ErrInvalid, err)
-	}
-	return nil
-}
-
 type protoDecoder struct{ builder }
 
 func (d *protoDecoder) resourceLogs(message string) error {
 	var resource part
-	err := each(message, func(f *loose.Fields) error {
+	err := loose.Each(message, func(f *loose.Fields) error {
 		switch f.Tag {
 		case first:
 			return d.resource(f.Raw, &resource)
@@ -102,10 +88,10 @@ func (d *protoDecoder) resourceLogs(message string) error {
 }
 
 func (d *protoDecoder) resource(message string, to *part) error {
-	return each(message, func(f *loose.Fields) error {
+	return loose.Each(message, func(f *loose.Fields) error {
 		switch f.Tag {
 		case first:
-			return d.keyValue(f.Raw, &to.attributes)
+			return d.keyValue(f.Raw, &to.Attributes)
 		case resourceDropped:
 			to.dropped = f.Uint
 		}
@@ -115,7 +101,7 @@ func (d *protoDecoder) resource(message string, to *part) error {
 
 func (d *protoDecoder) scopeLogs(message string) error {
 	var scope part
-	err := each(message, func(f *loose.Fields) error {
+	err := loose.Each(message, func(f *loose.Fields) error {
 		switch f.Tag {
 		case first:
 			return d.scope(f.Raw, &scope)
@@ -132,14 +118,14 @@ func (d *protoDecoder) scopeLogs(message string) error {
 }
 
 func (d *protoDecoder) scope(message string, to *part) error {
-	return each(message, func(f *loose.Fields) error {
+	return loose.Each(message, func(f *loose.Fields) error {
 		switch f.Tag {
 		case first:
 			to.name = f.Text()
 		case second:
 			to.version = f.Text()
 		case scopeAttributes:
-			return d.keyValue(f.Raw, &to.attributes)
+			return d.keyValue(f.Raw, &to.Attributes)
 		case scopeDropped:
 			to.dropped = f.Uint
 		}
@@ -148,12 +134,11 @@ func (d *protoDecoder) scope(message string, to *part) error {
 }
 
 func (d *protoDecoder) logRecord(message string) error {
-	if err := d.begin(); err != nil {
+	if err := d.Begin(); err != nil {
 		return err
 	}
 	var r logRecord
-	begin, size := len(d.own.list), d.own.size
-	err := each(message, func(f *loose.Fields) (err error) {
+	err := loose.Each(message, func(f *loose.Fields) (err error) {
 		switch f.Tag {
 		case recordTime:
 			r.time = f.Uint
@@ -166,7 +151,7 @@ func (d *protoDecoder) logRecord(message string) error {
 		case recordBody:
 			r.body, err = d.value(f.Raw, 0)
 		case recordAttributes:
-			err = d.keyValue(f.Raw, &d.own)
+			err = d.keyValue(f.Raw, &d.Own)
 		case recordDropped:
 			r.dropped = f.Uint
 		case recordFlags:
@@ -183,7 +168,7 @@ func (d *protoDecoder) logRecord(message string) error {
 	if err != nil {
 		return err
 	}
-	d.end(&r, begin, size)
+	d.end(&r)
 	return nil
 }
 
@@ -199,7 +184,7 @@ func id(raw string) string {
 
 // pair reads a KeyValue.
 func (d *protoDecoder) pair(message string, depth int) (key string, v value, err error) {
-	err = each(message, func(f *loose.Fields) (err error) {
+	err = loose.Each(message, func(f *loose.Fields) (err error) {
 		switch f.Tag {
 		case first:
 			key = f.Text()
@@ -211,7 +196,7 @@ func (d *protoDecoder) pair(message string, depth int) (key string, v value, err
 	return key, v, err
 }
 
-func (d *protoDecoder) keyValue(message string, to *attributes) error {
+func (d *protoDecoder) keyValue(message string, to *loose.Attributes) error {
 	key, v, err := d.pair(message, 0)
 	if err != nil {
 		return err
@@ -221,7 +206,7 @@ func (d *protoDecoder) keyValue(message string, to *attributes) error {
 
 // value reads an AnyValue that is inside of depth others.
 func (d *protoDecoder) value(message string, depth int) (v value, err error) {
-	err = each(message, func(f *loose.Fields) (err error) {
+	err = loose.Each(message, func(f *loose.Fields) (err error) {
 		switch f.Tag {
 		case valueString:
 			v = text(f.Text())
@@ -248,7 +233,7 @@ func (d *protoDecoder) composite(open byte, message string, depth int) (value, e
 		return value{}, errDepth()
 	}
 	c := newComposite(open)
-	err := each(message, func(f *loose.Fields) (err error) {
+	err := loose.Each(message, func(f *loose.Fields) (err error) {
 		if f.Tag != first {
 			return nil
 		}

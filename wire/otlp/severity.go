@@ -28,17 +28,17 @@ func LevelOf(number int64) (logbridge.Level, bool) {
 }
 
 // severity judges number and text of a record, and keeps as attributes what the level does not say.
-func (r *logRecord) severity(own *attributes) logbridge.Level {
+func (r *logRecord) severity(own *loose.Attributes) logbridge.Level {
 	level, ok := LevelOf(r.number)
 	name := strings.TrimPrefix(r.severityText, severityName)
 	if !ok {
 		level, ok = loose.Severity(strings.TrimRight(name, "1234")) // ERROR2
 	}
 	if r.number != 0 && (!ok || r.number != int64(level.SeverityNumber())) {
-		own.add("severity_number", text(strconv.FormatInt(r.number, 10)))
+		own.Add("severity_number", strconv.FormatInt(r.number, 10))
 	}
 	if r.severityText != "" && !strings.EqualFold(name, level.String()) {
-		own.add("severity_text", text(r.severityText))
+		own.Add("severity_text", r.severityText)
 	}
 	return level
 }

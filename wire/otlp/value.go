@@ -25,7 +25,7 @@ const (
 // excess is what makes a record with a value that is too big too long itself.
 func (v value) excess() int {
 	if v.kind == tooBig {
-		return MaxRecord + 1
+		return loose.MaxRecord + 1
 	}
 	return 0
 }
@@ -64,7 +64,7 @@ func newComposite(open byte) composite { return composite{b: []byte{open}, open:
 
 // add appends an element, with its key in an object.
 func (c *composite) add(key string, v value) {
-	if c.big = c.big || v.kind == tooBig || len(c.b) > MaxRecord; c.big {
+	if c.big = c.big || v.kind == tooBig || len(c.b) > loose.MaxRecord; c.big {
 		c.b = nil
 		return
 	}
