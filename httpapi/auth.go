@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"strings"
@@ -31,6 +32,38 @@ func (s *Server) authorize(authorization string, role logbridge.Role) (logbridge
 	}
 	if roleRank[token.Role] < roleRank[role] {
 		return logbridge.Token{}, newProblem(http.StatusForbidden, "this call needs a token of role "+string(role)+" or above, not "+string(token.Role))
+	}
+	return token, nil
+}
+
+// basicChallenge is sent along where a client may have no way to send a bearer token.
+const basicChallenge = `Basic realm="logbridge"`
+
+// credential is the token of a request that may bring it as the password of basic authentication too, under any name.
+func credential(r *http.Request) string {
+	if _, password, ok := r.BasicAuth(); ok {
+		return password
+	}
+	scheme, plain, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(plain)
+}
+
+// mayWrite lets tokens through that may write logs of services: role ingest, and admin, which may do everything. Errors are
+// refusals.
+func (s *Server) mayWrite(r *http.Request) (logbridge.Token, error) {
+	plain := credential(r)
+	if plain == "" {
+		return logbridge.Token{}, refuse(badToken, "", 0, errors.New("a token is needed, as bearer token or as password"))
+	}
+	token, err := s.deps.Tokens.Authenticate(plain)
+	if err != nil {
+		return logbridge.Token{}, refuse(badToken, "", 0, errors.New("the token is not valid"))
+	}
+	if token.Role != logbridge.RoleIngest && token.Role != logbridge.RoleAdmin {
+		return logbridge.Token{}, refuse(badRole, "", 0, errors.New("writing logs needs a token of role ingest or admin, not "+string(token.Role)))
 	}
 	return token, nil
 }
