@@ -136,6 +136,7 @@ type Log interface {
 	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
 	Query(ctx context.Context, q logbridge.Query) iter.Seq2[logbridge.Record, error]
 	Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error]
+	Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error)
 }
 
 // Counter counts what became of every record. Refuse takes what is not stored: stream is "" when what was asked for does not

@@ -57,7 +57,8 @@ func errSnappy() error {
 // logbridge.ServiceStream of the labels service_namespace or namespace, and service_name or else the first that is there of
 // those by which Loki discovers it. The level is what metadata or label level, detected_level, severity or another of Loki's
 // names says, or the line as logfmt or JSON; else info. What the record says already is no attribute: the labels service_name
-// and service_namespace where the stream has them as they are, and level and detected_level where they are the level's name.
+// and service_namespace where the stream has them as they are, and level and detected_level where they are the name of
+// the record's level.
 func DecodePushJSON(body []byte, received time.Time) (Push, error) {
 	if err := checkPush(body); err != nil {
 		return Push{}, err

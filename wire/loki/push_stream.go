@@ -27,6 +27,8 @@ type pushStream struct {
 	stream logbridge.Stream
 	labels loose.Attributes // those that the records keep
 	level  logbridge.Level  // LevelOff if no label says one
+	// levels are labels that say nothing but the level: records of that level do not keep them.
+	levels []logbridge.Attr
 }
 
 func newPushStream(labels *loose.Attributes) *pushStream {
@@ -34,10 +36,13 @@ func newPushStream(labels *loose.Attributes) *pushStream {
 	s := &pushStream{stream: service, level: levelOf(labels.List)}
 	namespace, name, _ := service.Service()
 	for _, l := range labels.List {
-		if l.Key == "service_name" && l.Value == name || l.Key == "service_namespace" && l.Value == namespace || saysLevel(l, s.level) {
-			continue
+		switch {
+		case l.Key == "service_name" && l.Value == name, l.Key == "service_namespace" && l.Value == namespace:
+		case saysLevel(l, s.level):
+			s.levels = append(s.levels, l)
+		default:
+			s.labels.Add(l.Key, l.Value)
 		}
-		s.labels.Add(l.Key, l.Value)
 	}
 	return s
 }
@@ -83,6 +88,11 @@ func (d *pushDecoder) entry(s *pushStream, at time.Time, line string) {
 		level = lineLevel(line)
 	}
 	d.DropOwn(func(a logbridge.Attr) bool { return saysLevel(a, level) })
+	if level != s.level {
+		for _, l := range s.levels {
+			d.Own.Add(l.Key, l.Value)
+		}
+	}
 	r := logbridge.Record{
 		Time: at, ObservedTime: d.received, TimeQuality: logbridge.TimeDevice, Source: logbridge.SourceLoki, Severity: level, Body: line,
 	}
