@@ -74,8 +74,7 @@ func (s *Server) writeIntakeFault(c echo.Context, in *intake, r *refusal) error 
 	why := r.err.Error()
 	switch status {
 	case http.StatusUnauthorized:
-		c.Response().Header().Add("WWW-Authenticate", challenge)
-		c.Response().Header().Add("WWW-Authenticate", basicChallenge)
+		c.Response().Header()["Www-Authenticate"] = lokiChallenges
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		c.Response().Header().Set("Retry-After", retryAfter)
 	case http.StatusInternalServerError:

@@ -26,7 +26,7 @@ const (
 
 // logs serves GET /logs: NDJSON, one record a line.
 func (a *api) logs(e *echo.Echo) {
-	e.GET(apiPath+"/logs", a.queryLogs)
+	e.GET(apiPath+"/logs", a.queryLogs, gzipped())
 	a.huma.OpenAPI().AddOperation(logsOperation())
 }
 
@@ -130,8 +130,8 @@ func (a *api) stream(c echo.Context, records iter.Seq2[logbridge.Record, error],
 }
 
 // queryProblem is problem, but that a query over its bounds is no request with too large a body.
-func (a *api) queryProblem(err error) *problem {
-	p := a.problem(err)
+func (s *Server) queryProblem(err error) *problem {
+	p := s.problem(err)
 	if p.Status == http.StatusRequestEntityTooLarge {
 		code := p.Code
 		p = newProblem(http.StatusUnprocessableEntity, p.Detail)

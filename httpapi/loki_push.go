@@ -11,7 +11,7 @@ import (
 	"github.com/logbridge/logbridge/wire/loki"
 )
 
-const lokiPushPath = "/loki/api/v1/push"
+const lokiPushPath = lokiPath + "/push"
 
 // lokiIntake: errors are plain text, which Loki's clients write into their own log.
 func lokiIntake() *intake {

@@ -82,8 +82,10 @@ type Server struct {
 	loki     *intake // of its push
 	decoy    string  // stands in for the key of a device that does not exist
 	fronts   []*front
-	draining context.Context // done when streams have to end
-	drain    context.CancelFunc
+	// lokiReads has an element for each request of Loki's clients that is being answered.
+	lokiReads chan struct{}
+	draining  context.Context // done when streams have to end
+	drain     context.CancelFunc
 }
 
 // The names of the fronts.
@@ -117,7 +119,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if len(cfg.DeviceHosts) == 0 {
 		cfg.DeviceHosts = tencentGateways()
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK()}
+	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
 	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
@@ -275,6 +277,7 @@ func (s *Server) routeAdmin(e *echo.Echo) {
 	}
 	e.GET("/", s.frontPage)
 	s.routeAPI(e)
+	s.routeLoki(e)
 	s.routeHealth(e)
 }
 
@@ -321,6 +324,8 @@ func (s *Server) fail(err error, c echo.Context) {
 		s.failIntake(c, s.loki, status)
 	case strings.HasPrefix(path, "/api/"):
 		writeProblem(c, problemOf(status))
+	case under(path, lokiPath):
+		_ = writeLokiProblem(c, problemOf(status))
 	default:
 		_ = c.String(status, http.StatusText(status)+"\n")
 	}

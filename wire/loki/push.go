@@ -188,8 +188,8 @@ func entryTime(in *loose.Scanner) time.Time {
 // The fields of PushRequest, StreamAdapter, EntryAdapter, LabelPairAdapter (loki/pkg/push/push.proto) and Timestamp.
 const (
 	pushStreams   = 1<<3 | loose.Bytes
-	streamLabels  = 1<<3 | loose.Bytes
-	streamEntries = 2<<3 | loose.Bytes
+	pushLabels    = 1<<3 | loose.Bytes
+	pushEntries   = 2<<3 | loose.Bytes
 	entryStamp    = 1<<3 | loose.Bytes
 	entryLine     = 2<<3 | loose.Bytes
 	entryMetadata = 3<<3 | loose.Bytes
@@ -221,7 +221,7 @@ func DecodePushProto(body []byte, received time.Time) (Push, error) {
 func (d *pushDecoder) protoStream(message string) error {
 	var labels loose.Attributes
 	err := loose.Each(message, func(f *loose.Fields) error {
-		if f.Tag == streamLabels {
+		if f.Tag == pushLabels {
 			return d.parseLabels(f.Text(), &labels)
 		}
 		return nil
@@ -231,7 +231,7 @@ func (d *pushDecoder) protoStream(message string) error {
 	}
 	s := newPushStream(&labels)
 	err = loose.Each(message, func(f *loose.Fields) error {
-		if f.Tag == streamEntries {
+		if f.Tag == pushEntries {
 			return d.protoEntry(f.Raw, s)
 		}
 		return nil
