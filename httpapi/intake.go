@@ -14,6 +14,7 @@ import (
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zlib"
 	"github.com/labstack/echo/v4"
 
 	"github.com/logbridge/logbridge"
@@ -56,16 +57,10 @@ var intakeStatus = map[reason]int{
 // take answers what do returns; do has answered a success itself.
 func (s *Server) take(in *intake, do echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		err := do(c)
-		if err == nil {
-			return nil
+		if err := do(c); err != nil {
+			return s.writeIntakeFault(c, in, s.refused(in.source, err))
 		}
-		r := (*refusal)(nil)
-		if !errors.As(err, &r) {
-			r = refuse(internal, "", 0, err)
-		}
-		s.count(in.source, r)
-		return s.writeIntakeFault(c, in, r)
+		return nil
 	}
 }
 
@@ -85,18 +80,7 @@ func (s *Server) writeIntakeFault(c echo.Context, in *intake, r *refusal) error 
 
 // failIntake answers what no handler took.
 func (s *Server) failIntake(c echo.Context, in *intake, status int) {
-	call := c.Request().Method + " " + clip(c.Request().URL.Path)
-	r := refuse(unknownName, "", 0, errors.New("there is no such call: "+call))
-	switch status {
-	case http.StatusMethodNotAllowed:
-		r = refuse(badMethod, "", 0, errors.New(call+" is not supported"))
-	case http.StatusInternalServerError:
-		r = refuse(internal, "", 0, errPanic)
-	}
-	if c.Request().ContentLength != 0 { // else it brought no logs
-		s.count(in.source, r)
-	}
-	_ = s.writeIntakeFault(c, in, r)
+	_ = s.writeIntakeFault(c, in, s.unrouted(c, in.source, status, unknownName))
 }
 
 // mediaType is the type of a request's body, without its parameters.
@@ -198,7 +182,7 @@ func inflate(ctx context.Context, encoding string, body []byte, plain *buffer, m
 		}
 		r = z
 	case "deflate":
-		r = flate.NewReader(bytes.NewReader(body))
+		r = undeflate(body)
 	default:
 		return nil, refuse(unsupported, "", 0, fmt.Errorf("content encoding %q is not supported, gzip is", clip(encoding)))
 	}
@@ -207,4 +191,15 @@ func inflate(ctx context.Context, encoding string, body []byte, plain *buffer, m
 		err = fmt.Errorf("%w: body is not %s", logbridge.ErrInvalid, strings.ToLower(encoding))
 	}
 	return plain.b, err
+}
+
+// undeflate reads what is called deflate: zlib, as HTTP has it and the OpenTelemetry Collector sends it, or raw, as Loki reads
+// it. A raw stream does not begin like zlib's: method 8, and a multiple of 31.
+func undeflate(body []byte) io.Reader {
+	if len(body) > 2 && body[0]&15 == 8 && (int(body[0])<<8|int(body[1]))%31 == 0 {
+		if z, err := zlib.NewReader(bytes.NewReader(body)); err == nil {
+			return z
+		}
+	}
+	return flate.NewReader(bytes.NewReader(body))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"errors"
 	"fmt"
@@ -30,25 +31,34 @@ func (w *world) token(role logbridge.Role) string {
 	return plain
 }
 
-func zipped(t *testing.T, text string) string {
+// packed compresses text.
+func packed(t *testing.T, text string, with func(io.Writer) io.WriteCloser) string {
 	t.Helper()
 	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
+	z := with(&b)
 	_, err := io.WriteString(z, text)
 	check(t, err)
 	check(t, z.Close())
 	return b.String()
 }
 
+func zipped(t *testing.T, text string) string {
+	t.Helper()
+	return packed(t, text, func(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) })
+}
+
 func deflated(t *testing.T, text string) string {
 	t.Helper()
-	var b bytes.Buffer
-	z, err := flate.NewWriter(&b, flate.BestSpeed)
-	check(t, err)
-	_, err = io.WriteString(z, text)
-	check(t, err)
-	check(t, z.Close())
-	return b.String()
+	return packed(t, text, func(w io.Writer) io.WriteCloser {
+		z, err := flate.NewWriter(w, flate.BestSpeed)
+		check(t, err)
+		return z
+	})
+}
+
+func zlibbed(t *testing.T, text string) string {
+	t.Helper()
+	return packed(t, text, func(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) })
 }
 
 // otlpJSON is a request with a record for each body.
@@ -105,6 +115,7 @@ func TestOTLPUploads(t *testing.T) {
 		{"/otlp/v1/logs", otlpJSON(now, "b"), "application/json; charset=utf-8", "identity", "{}"},
 		{"/v1/logs", zipped(t, otlpJSON(now, "c")), "application/json", "gzip", "{}"},
 		{"/v1/logs", deflated(t, otlpJSON(now, "d")), "application/json", "deflate", "{}"},
+		{"/v1/logs", zlibbed(t, otlpJSON(now, "e")), "application/json", "deflate", "{}"},
 		{"/v1/logs", recordedExport(t), "application/x-protobuf", "", ""},
 		{"/v1/logs", zipped(t, recordedExport(t)), "application/x-protobuf", "gzip", ""},
 		{"/v1/logs", "", "application/x-protobuf", "", ""},
@@ -116,14 +127,14 @@ func TestOTLPUploads(t *testing.T) {
 			t.Errorf("%+v: %d %q %v", row, a.StatusCode, a.body, a.Header)
 		}
 	}
-	if got := w.stored("otlp/-/pay"); got != "a b c d" {
+	if got := w.stored("otlp/-/pay"); got != "a b c d e" {
 		t.Errorf("stored %q", got)
 	}
 	// The same bytes, once compressed, are the same upload.
 	if got := w.stored("otlp/shop/checkout"); strings.Count(got, "of the exporter") != 4 {
 		t.Errorf("stored %q", got)
 	}
-	if c := w.sink.Ledger().Sources[logbridge.SourceOTLP]; c.Received != 14 || c.Stored != 9 || c.Duplicate != 5 {
+	if c := w.sink.Ledger().Sources[logbridge.SourceOTLP]; c.Received != 15 || c.Stored != 10 || c.Duplicate != 5 {
 		t.Errorf("ledger %+v", c)
 	}
 }
@@ -357,13 +368,13 @@ func TestManyUploadsAtOnce(t *testing.T) {
 	w := start(t)
 	bearer := "Bearer " + w.token(logbridge.RoleIngest)
 	body := otlpJSON(time.Now(), strings.Repeat("x", loose.MaxRecord), strings.Repeat("y", loose.MaxRecord))
-	packed := zipped(t, body)
+	small := zipped(t, body)
 	var mu sync.Mutex
 	got := map[int]int{}
 	var all sync.WaitGroup
 	for range 40 {
 		all.Go(func() {
-			r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), "POST", w.url+"/v1/logs", strings.NewReader(packed))
+			r, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), "POST", w.url+"/v1/logs", strings.NewReader(small))
 			if err != nil {
 				t.Error(err)
 				return

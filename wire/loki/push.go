@@ -205,7 +205,7 @@ func DecodePushProto(body []byte, received time.Time) (Push, error) {
 		return Push{}, err
 	}
 	d := pushDecoder{received: received.UTC()}
-	err := loose.Each(string(body), func(f *loose.Fields) error {
+	err := loose.Each(string(body), func(f loose.Field) error {
 		if f.Tag == pushStreams {
 			return d.protoStream(f.Raw)
 		}
@@ -220,7 +220,7 @@ func DecodePushProto(body []byte, received time.Time) (Push, error) {
 // protoStream goes over the stream twice: the labels may stand behind the entries.
 func (d *pushDecoder) protoStream(message string) error {
 	var labels loose.Attributes
-	err := loose.Each(message, func(f *loose.Fields) error {
+	err := loose.Each(message, func(f loose.Field) error {
 		if f.Tag == pushLabels {
 			return d.parseLabels(f.Text(), &labels)
 		}
@@ -230,7 +230,7 @@ func (d *pushDecoder) protoStream(message string) error {
 		return err
 	}
 	s := newPushStream(&labels)
-	err = loose.Each(message, func(f *loose.Fields) error {
+	err = loose.Each(message, func(f loose.Field) error {
 		if f.Tag == pushEntries {
 			return d.protoEntry(f.Raw, s)
 		}
@@ -248,10 +248,10 @@ func (d *pushDecoder) protoEntry(message string, s *pushStream) error {
 	}
 	var seconds, nanos int64
 	line := ""
-	err := loose.Each(message, func(f *loose.Fields) error {
+	err := loose.Each(message, func(f loose.Field) error {
 		switch f.Tag {
 		case entryStamp:
-			return loose.Each(f.Raw, func(f *loose.Fields) error {
+			return loose.Each(f.Raw, func(f loose.Field) error {
 				switch f.Tag {
 				case stampSeconds:
 					seconds = int64(f.Uint)
@@ -280,7 +280,7 @@ func (d *pushDecoder) protoEntry(message string, s *pushStream) error {
 
 func (d *pushDecoder) protoPair(message string) error {
 	var name, value string
-	err := loose.Each(message, func(f *loose.Fields) error {
+	err := loose.Each(message, func(f loose.Field) error {
 		switch f.Tag {
 		case pairName:
 			name = f.Text()

@@ -37,15 +37,19 @@ var ErrFields = errors.New("not a valid protobuf message")
 //	}
 //	return f.Err()
 type Fields struct {
+	Field
+	rest string
+	err  error
+}
+
+// Field is one field of a message.
+type Field struct {
 	// Tag is the field's number times 8 plus its wire type.
 	Tag uint64
 	// Uint is the value of a Varint, Fixed64 or Fixed32.
 	Uint uint64
 	// Raw is the value of Bytes: a string, bytes or a message.
 	Raw string
-
-	rest string
-	err  error
 }
 
 // FieldsOf reads message.
@@ -55,7 +59,7 @@ func FieldsOf(message string) Fields { return Fields{rest: message} }
 func (f *Fields) Err() error { return f.err }
 
 // Text is Raw as valid UTF-8: a wrong byte becomes U+FFFD.
-func (f *Fields) Text() string {
+func (f Field) Text() string {
 	if utf8.ValidString(f.Raw) {
 		return f.Raw
 	}
@@ -79,10 +83,10 @@ func (f *Fields) Next() bool {
 }
 
 // Each calls use with each field of a message, until that returns an error. What is no message is ErrInvalid.
-func Each(message string, use func(*Fields) error) error {
+func Each(message string, use func(Field) error) error {
 	f := FieldsOf(message)
 	for f.Next() {
-		if err := use(&f); err != nil {
+		if err := use(f.Field); err != nil {
 			return err
 		}
 	}

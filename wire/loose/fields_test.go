@@ -70,7 +70,7 @@ func FuzzFields(f *testing.F) {
 		if got != want || (err == nil) != ok || err != nil && !errors.Is(err, ErrFields) {
 			t.Fatalf("got %s%v, want %s%v", got, err, want, ok)
 		}
-		text := Fields{Raw: string(message)}
+		text := Field{Raw: string(message)}
 		if !utf8.ValidString(text.Text()) {
 			t.Fatalf("%q", text.Text())
 		}

@@ -2,7 +2,6 @@ package loose
 
 import (
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -60,7 +59,7 @@ type Rejected struct {
 // several streams. Its decoder calls Begin, List and End for each record, EndPart behind the records of a part, and
 // EndStream behind the parts of a stream, so what is common may stand before or behind the records.
 type Upload struct {
-	// Records are those of all streams that have ended.
+	// Records are those of all streams that have ended, and behind them those of the stream at hand, which are not complete.
 	Records []logbridge.Record
 	// Rejected are those that are not among them.
 	Rejected []Rejected
@@ -78,9 +77,8 @@ type Upload struct {
 	parts        []Attributes
 }
 
-// pending is a record of the stream at hand.
+// pending is what is missing of a record of the stream at hand.
 type pending struct {
-	record     logbridge.Record
 	begin, end int // of its own attributes
 	size, part int
 }
@@ -124,7 +122,8 @@ func (u *Upload) DropOwn(drop func(logbridge.Attr) bool) {
 func (u *Upload) End(r logbridge.Record) {
 	u.Untimed = u.Untimed || r.TimeQuality == logbridge.TimeReceived
 	size := u.Own.Size - u.size + len(r.Body)
-	u.pending = append(u.pending, pending{record: r, begin: u.begin, end: len(u.Own.List), size: size, part: len(u.parts)})
+	u.Records = append(u.Records, r)
+	u.pending = append(u.pending, pending{begin: u.begin, end: len(u.Own.List), size: size, part: len(u.parts)})
 }
 
 // EndPart says what the records since the last part have in common.
@@ -146,8 +145,8 @@ func (u *Upload) EndStream(stream logbridge.Stream, common Attributes) error {
 			return fmt.Errorf("%w: records of more than %d bytes, with what they have in common in each", logbridge.ErrTooLarge, MaxRecordsSize)
 		}
 	}
-	first := len(u.Records)
-	u.Records = slices.Grow(u.Records, len(u.pending)-rejected)
+	first := len(u.Records) - len(u.pending)
+	kept := first
 	attrs := make([]logbridge.Attr, 0, total)
 	for i := range u.pending {
 		p := &u.pending[i]
@@ -156,9 +155,12 @@ func (u *Upload) EndStream(stream logbridge.Stream, common Attributes) error {
 		}
 		begin := len(attrs)
 		attrs = append(append(append(attrs, u.Own.List[p.begin:p.end]...), u.parts[p.part].List...), common.List...)
-		p.record.Stream, p.record.Attributes = stream, attrs[begin:len(attrs):len(attrs)]
-		u.Records = append(u.Records, p.record)
+		u.Records[kept] = u.Records[first+i]
+		u.Records[kept].Stream, u.Records[kept].Attributes = stream, attrs[begin:len(attrs):len(attrs)]
+		kept++
 	}
+	clear(u.Records[kept:]) // a long text shall not be held
+	u.Records = u.Records[:kept]
 	logbridge.RepairTimes(u.Records[first:], time.Time{}, nil)
 	if rejected > 0 {
 		u.Rejected = append(u.Rejected, Rejected{stream, rejected})

@@ -49,7 +49,7 @@ func DecodeProto(body []byte, received time.Time) (Request, error) {
 		return Request{}, err
 	}
 	d := protoDecoder{builder{received: received.UTC()}}
-	err := loose.Each(string(body), func(f *loose.Fields) error {
+	err := loose.Each(string(body), func(f loose.Field) error {
 		if f.Tag == first {
 			return d.resourceLogs(f.Raw)
 		}
@@ -72,7 +72,7 @@ type protoDecoder struct{ builder }
 
 func (d *protoDecoder) resourceLogs(message string) error {
 	var resource part
-	err := loose.Each(message, func(f *loose.Fields) error {
+	err := loose.Each(message, func(f loose.Field) error {
 		switch f.Tag {
 		case first:
 			return d.resource(f.Raw, &resource)
@@ -88,7 +88,7 @@ func (d *protoDecoder) resourceLogs(message string) error {
 }
 
 func (d *protoDecoder) resource(message string, to *part) error {
-	return loose.Each(message, func(f *loose.Fields) error {
+	return loose.Each(message, func(f loose.Field) error {
 		switch f.Tag {
 		case first:
 			return d.keyValue(f.Raw, &to.Attributes)
@@ -101,7 +101,7 @@ func (d *protoDecoder) resource(message string, to *part) error {
 
 func (d *protoDecoder) scopeLogs(message string) error {
 	var scope part
-	err := loose.Each(message, func(f *loose.Fields) error {
+	err := loose.Each(message, func(f loose.Field) error {
 		switch f.Tag {
 		case first:
 			return d.scope(f.Raw, &scope)
@@ -118,7 +118,7 @@ func (d *protoDecoder) scopeLogs(message string) error {
 }
 
 func (d *protoDecoder) scope(message string, to *part) error {
-	return loose.Each(message, func(f *loose.Fields) error {
+	return loose.Each(message, func(f loose.Field) error {
 		switch f.Tag {
 		case first:
 			to.name = f.Text()
@@ -138,7 +138,7 @@ func (d *protoDecoder) logRecord(message string) error {
 		return err
 	}
 	var r logRecord
-	err := loose.Each(message, func(f *loose.Fields) (err error) {
+	err := loose.Each(message, func(f loose.Field) (err error) {
 		switch f.Tag {
 		case recordTime:
 			r.time = f.Uint
@@ -184,7 +184,7 @@ func id(raw string) string {
 
 // pair reads a KeyValue.
 func (d *protoDecoder) pair(message string, depth int) (key string, v value, err error) {
-	err = loose.Each(message, func(f *loose.Fields) (err error) {
+	err = loose.Each(message, func(f loose.Field) (err error) {
 		switch f.Tag {
 		case first:
 			key = f.Text()
@@ -206,7 +206,7 @@ func (d *protoDecoder) keyValue(message string, to *loose.Attributes) error {
 
 // value reads an AnyValue that is inside of depth others.
 func (d *protoDecoder) value(message string, depth int) (v value, err error) {
-	err = loose.Each(message, func(f *loose.Fields) (err error) {
+	err = loose.Each(message, func(f loose.Field) (err error) {
 		switch f.Tag {
 		case valueString:
 			v = text(f.Text())
@@ -233,7 +233,7 @@ func (d *protoDecoder) composite(open byte, message string, depth int) (value, e
 		return value{}, errDepth()
 	}
 	c := newComposite(open)
-	err := loose.Each(message, func(f *loose.Fields) (err error) {
+	err := loose.Each(message, func(f loose.Field) (err error) {
 		if f.Tag != first {
 			return nil
 		}
