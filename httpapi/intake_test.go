@@ -348,6 +348,29 @@ func TestIntakeComesAgain(t *testing.T) {
 	}
 }
 
+// TestRecordsCountAsMemory: a small body may be many records, for which there must be room too.
+func TestRecordsCountAsMemory(t *testing.T) {
+	w := start(t)
+	bearer := "Bearer " + w.token(logbridge.RoleIngest)
+	const records = 10_000
+	body := `{"resourceLogs":[{"scopeLogs":[{"logRecords":[` + strings.TrimSuffix(strings.Repeat("{},", records), ",") + `]}]}]}`
+	send := func() int {
+		return w.send("POST", "/v1/logs", body, "Authorization", bearer, "Content-Type", "application/json").StatusCode
+	}
+	const taken = maxBodiesInFlight - 1<<20 // room for the body, not for the records
+	check(t, w.Server.bodies.share.Acquire(t.Context(), taken))
+	if status := send(); status != 429 {
+		t.Errorf("without room: %d", status)
+	}
+	w.Server.bodies.share.Release(taken)
+	if status := send(); status != 200 {
+		t.Errorf("with room: %d", status)
+	}
+	if c := w.sink.Ledger().Sources[logbridge.SourceOTLP]; c.Stored != records || c.Refused["overload"] != records || c.Received != 2*records {
+		t.Errorf("ledger %+v", c)
+	}
+}
+
 // TestUploadsWithoutATimeAreNotMerged: nothing tells a repetition from the same thing said twice.
 func TestUploadsWithoutATimeAreNotMerged(t *testing.T) {
 	w := start(t)

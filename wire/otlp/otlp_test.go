@@ -229,17 +229,17 @@ func TestSeverityBothWays(t *testing.T) {
 func TestTimes(t *testing.T) {
 	ahead := received.Add(3 * time.Hour).UnixNano()
 	body := fmt.Sprintf(`{"resourceLogs":[
-	{"scopeLogs":[{"logRecords":[{"timeUnixNano":"%d"},{"timeUnixNano":"%d"},{"observedTimeUnixNano":"%d"}]}]},
-	{"scopeLogs":[{"logRecords":[{"timeUnixNano":"%d"},{"timeUnixNano":"18446744073709551615"}]}]}]}`,
-		ahead-int64(time.Minute), ahead, ahead-int64(time.Second), received.Add(-time.Hour).UnixNano())
+	{"scopeLogs":[{"logRecords":[{"timeUnixNano":"%d"},{"timeUnixNano":"18446744073709551615"}]}]},
+	{"scopeLogs":[{"logRecords":[{"timeUnixNano":"%d"},{"timeUnixNano":"%d"},{"observedTimeUnixNano":"%d"}]}]}]}`,
+		received.Add(-time.Hour).UnixNano(), ahead-int64(time.Minute), ahead, ahead-int64(time.Second))
 	got, err := DecodeJSON([]byte(body), received)
 	check(t, err)
 	equal(t, lines(got.Records), `
+otlp/-/unknown_service 2026-11-21T18:30:00Z device info ""
+otlp/-/unknown_service 2026-11-21T19:30:00Z received info "" time_raw=18446744073709551615
 otlp/-/unknown_service 2026-11-21T19:29:00Z shifted info "" time_raw=2026-11-21T22:29:00Z
 otlp/-/unknown_service 2026-11-21T19:30:00Z shifted info "" time_raw=2026-11-21T22:30:00Z
-otlp/-/unknown_service 2026-11-21T19:29:59Z shifted info "" time_raw=2026-11-21T22:29:59Z
-otlp/-/unknown_service 2026-11-21T18:30:00Z device info ""
-otlp/-/unknown_service 2026-11-21T19:30:00Z received info "" time_raw=18446744073709551615`)
+otlp/-/unknown_service 2026-11-21T19:29:59Z shifted info "" time_raw=2026-11-21T22:29:59Z`)
 }
 
 func TestBounds(t *testing.T) {
