@@ -95,7 +95,11 @@ func gzipped() echo.MiddlewareFunc {
 // lokiViewer lets through who may read.
 func (s *Server) lokiViewer(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if _, p := s.authorize(bearerOf(c.Request().Header.Get("Authorization")), logbridge.RoleViewer); p != nil {
+		bearer := bearerOf(c.Request().Header.Get("Authorization"))
+		if bearer == "" {
+			return writeLokiProblem(c, newProblem(http.StatusUnauthorized, "a token is needed, as bearer or as the password of basic authentication"))
+		}
+		if _, p := s.authorize(bearer, logbridge.RoleViewer); p != nil {
 			return writeLokiProblem(c, p)
 		}
 		return next(c)

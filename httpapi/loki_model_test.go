@@ -58,7 +58,7 @@ func randomRecords(rng *rand.Rand, n int) []logbridge.Record {
 		if r.Body == "" {
 			r.Attributes = []logbridge.Attr{
 				{Key: "k", Value: pick("v1", "v2", "timeout: \"x\"", "")}, {Key: "device", Value: pick("phone", "desk")},
-				{Key: "a.b", Value: "1"}, {Key: "k", Value: "again"}, {Key: "level", Value: "info"},
+				{Key: "a.b", Value: "1"}, {Key: "k", Value: "again"}, {Key: "level", Value: "info"}, {Key: "service_namespace", Value: pick("shop", "web")},
 			}
 		}
 		records[i] = r
@@ -193,7 +193,7 @@ var (
 	modelStages = []string{
 		"", "|= `timeout`", "|= `a: b`", "|= `\"k\":\"v1\"`", "|= `timeout` |= `connect`", "!= `timeout`", "|~ `time.*`", "|= ``", "| level=`warn`",
 		"| json", "| json | drop __error__", "| json | drop __error__, __error_details__ | level=`error`", "| logfmt | drop __error__", "| json | logfmt | drop __error__, __error_details__",
-		"|= `status` | logfmt | status >= 500", "| json | k=`v1`", "| json | drop __error__ | device=`phone`", "|= `ok` | drop __error__", "| tag=`main.c`", "|= `v1` | json",
+		"|= `status` | logfmt | status >= 500", "| json | k=`v1`", "| json | drop __error__ | device=`phone`", "|= `ok` | drop __error__", "| tag=`main.c`", "|= `v1` | json", "|= `ok` |= `1`", "|= `\"k\":\"again`", "| json | drop __error__ | service_namespace=`shop`",
 	}
 	modelGroups = []string{
 		"", "sum", "sum by (level, detected_level)", "sum by (level)", "sum by (source)", "sum by (product)", "sum by (device)", "sum by (service_name)", "sum by (service_name, level)",
@@ -204,7 +204,7 @@ var (
 
 // TestMetricQueriesAgreeWithAModel asks many queries, of which the log answers some by counting and others by reading.
 func TestMetricQueriesAgreeWithAModel(t *testing.T) {
-	w, records := lokiWorld(t, 1500)
+	w, records := lokiWorld(t, 1000)
 	rng := rand.New(rand.NewPCG(3, 4))
 	pick := func(list []string) string { return list[rng.IntN(len(list))] }
 	asked, failed, empty := 0, 0, 0
@@ -268,7 +268,14 @@ func TestMetricQueriesAgreeWithAModel(t *testing.T) {
 			ask(selector, "", group, "count_over_time", "1m", "", "1m")
 		}
 	}
-	for range 300 {
+	for _, stages := range modelStages {
+		ask(modelSelectors[0], stages, "sum by (level)", "count_over_time", "5m", "", "")
+		ask(`{source=~"sls|cls"}`, stages, "sum by (device)", "rate", "5m", "", "1m")
+	}
+	for _, selector := range modelSelectors {
+		ask(selector, "", "sum by (source)", "count_over_time", "1m", "", "1m")
+	}
+	for range 200 {
 		ask(pick(modelSelectors), pick(modelStages), pick(modelGroups), pick([]string{"count_over_time", "rate", "bytes_over_time", "bytes_rate"}),
 			pick([]string{"1m", "5m", "90s", "10s"}), pick([]string{"", "", " offset 5m", " offset -5m"}), pick([]string{"1m", "70s", "7s", "1001ms", "", ""}))
 	}

@@ -86,14 +86,8 @@ func (a *Answer) Stream(b []byte, s Stream) []byte {
 func (a *Answer) Series(b []byte, s Series) []byte {
 	b = append(a.element(b), `{"metric":`...)
 	b = appendLabels(b, s.Labels)
-	b = append(b, `,"values":[`...)
-	for i, v := range s.Samples {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendSample(b, v)
-	}
-	return append(b, "]}"...)
+	b = append(b, `,"values":`...)
+	return append(appendList(b, s.Samples, appendSample), '}')
 }
 
 // Sample writes an element of a vector answer, or the one of a scalar answer, which has no labels.
@@ -125,14 +119,21 @@ func (a *Answer) element(b []byte) []byte {
 func appendStream(b []byte, s Stream, categorized bool) []byte {
 	b = append(b, `{"stream":`...)
 	b = appendLabels(b, s.Labels)
-	b = append(b, `,"values":[`...)
-	for i := range s.Entries {
+	b = append(b, `,"values":`...)
+	b = appendList(b, s.Entries, func(b []byte, e Entry) []byte { return appendEntry(b, &e, categorized) })
+	return append(b, '}')
+}
+
+// appendList writes an array.
+func appendList[T any](b []byte, items []T, item func([]byte, T) []byte) []byte {
+	b = append(b, '[')
+	for i := range items {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = appendEntry(b, &s.Entries[i], categorized)
+		b = item(b, items[i])
 	}
-	return append(b, "]}"...)
+	return append(b, ']')
 }
 
 // appendEntry writes ["ns","line"], and with categorized labels always a third element, be it empty.
@@ -216,36 +217,20 @@ type Dropped struct {
 // is nothing is left out.
 func AppendFrame(b []byte, streams []Stream, dropped []Dropped, categorized bool) []byte {
 	next := byte('{')
-	if len(streams) > 0 {
-		b = append(b, next)
+	key := func(text string) {
+		b = append(append(b, next), text...)
 		next = ','
-		b = append(b, `"streams":[`...)
-		for i, s := range streams {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = appendStream(b, s, categorized)
-		}
-		b = append(b, ']')
+	}
+	if len(streams) > 0 {
+		key(`"streams":`)
+		b = appendList(b, streams, func(b []byte, s Stream) []byte { return appendStream(b, s, categorized) })
 	}
 	if len(dropped) > 0 {
-		b = append(b, next)
-		next = ','
-		b = append(b, `"dropped_entries":[`...)
-		for i, d := range dropped {
-			if i > 0 {
-				b = append(b, ',')
-			}
-			b = append(b, `{"timestamp":"`...)
-			b = strconv.AppendInt(b, d.Time.UnixNano(), 10)
-			b = append(b, `","labels":`...)
-			b = append(appendLabels(b, d.Labels), '}')
-		}
-		b = append(b, ']')
+		key(`"dropped_entries":`)
+		b = appendList(b, dropped, appendDropped)
 	}
 	if categorized {
-		b = append(append(b, next), flags...)
-		next = ','
+		key(flags)
 	}
 	if next == '{' {
 		b = append(b, next)
@@ -253,28 +238,24 @@ func AppendFrame(b []byte, streams []Stream, dropped []Dropped, categorized bool
 	return append(b, '}')
 }
 
+func appendDropped(b []byte, d Dropped) []byte {
+	b = append(b, `{"timestamp":"`...)
+	b = strconv.AppendInt(b, d.Time.UnixNano(), 10)
+	b = append(b, `","labels":`...)
+	return append(appendLabels(b, d.Labels), '}')
+}
+
+// listHead begins the answers that are lists alone.
+const listHead = `{"status":"success","data":`
+
 // AppendStrings writes the answer of labels and of a label's values: {"status":"success","data":[…]}.
 func AppendStrings(b []byte, values []string) []byte {
-	b = append(b, `{"status":"success","data":[`...)
-	for i, v := range values {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = loose.AppendString(b, v)
-	}
-	return append(b, "]}"...)
+	return append(appendList(append(b, listHead...), values, loose.AppendString), '}')
 }
 
 // AppendSets writes the answer of series: {"status":"success","data":[{…}]}.
 func AppendSets(b []byte, sets [][]Label) []byte {
-	b = append(b, `{"status":"success","data":[`...)
-	for i, labels := range sets {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = appendLabels(b, labels)
-	}
-	return append(b, "]}"...)
+	return append(appendList(append(b, listHead...), sets, appendLabels), '}')
 }
 
 // AppendError writes the body of an answer that is an error: {"status":"error","errorType":…,"error":…,"message":…}. kind is one of

@@ -11,9 +11,12 @@
 // the labels of one line in number and bytes. Errors are one sentence with line and column, and wrap a kind of package
 // logbridge.
 //
-// Left out is what the sink cannot answer at its own speed or nobody has asked for: unwrap and the functions over unwrapped values,
-// line_format, unpack, pattern, regexp, decolorize, pattern filters (|>), ip(), label_replace, sort, set operators and the
-// matching of two vectors. Each is refused by name. What is stored, and how a query is evaluated over time, is for the callers.
+// Left out is what the sink cannot answer at its own speed or nobody has asked for: unwrap and the functions over unwrapped
+// values, unpack, pattern, regexp, decolorize, pattern filters (|>), ip(), label_replace, sort, set operators and the matching
+// of two vectors; templates know labels and the line, but no functions. Each is refused by name. What is stored, and how a
+// query is evaluated over time, is for the callers. Where we do otherwise than Loki, the tests that hold us against it say so
+// and why.
 //
-// The package has more exported names than others here: each is a word of the query language or of an answer.
+// The package is larger than others here, and has more exported names: each is a word of one protocol, whose language, times
+// and answers make sense together only.
 package loki

@@ -1,6 +1,7 @@
 package loki
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 )
@@ -45,67 +46,44 @@ func (f *textFilter) holds(p *Pipeline) bool {
 
 func (f *textFilter) String() string { return f.matcher.String() }
 
-type numberFilter struct {
-	name  string
-	op    byte
-	value float64
+// valueFilter compares what a label says as a number, a duration or a size.
+type valueFilter[T cmp.Ordered] struct {
+	name   string
+	op     byte // as in BinaryExpr
+	value  T
+	parse  func(string) (T, error)
+	format func(T) string
+	kind   string // what the value is, for __error_details__
 }
 
-func (f *numberFilter) holds(p *Pipeline) bool {
+func numberFilter(name string, op byte, value float64) labelFilter {
+	parse := func(s string) (float64, error) { return strconv.ParseFloat(s, 64) }
+	format := func(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+	return &valueFilter[float64]{name, op, value, parse, format, "a number"}
+}
+
+// durationFilter reads labels as Go writes durations, with no day or week, as Loki does.
+func durationFilter(name string, op byte, value time.Duration) labelFilter {
+	return &valueFilter[time.Duration]{name, op, value, time.ParseDuration, formatDuration, "a duration"}
+}
+
+func bytesFilter(name string, op byte, value uint64) labelFilter {
+	return &valueFilter[uint64]{name, op, value, parseBytes, formatBytes, "a size in bytes"}
+}
+
+func (f *valueFilter[T]) holds(p *Pipeline) bool {
 	s, ok := p.get(f.name)
 	if !ok {
 		return false
 	}
-	v, err := strconv.ParseFloat(s, 64)
+	v, err := f.parse(s)
 	if err != nil {
-		return p.notComparable(f.name, "a number")
+		return p.notComparable(f.name, f.kind)
 	}
 	return compare(f.op, v, f.value)
 }
 
-func (f *numberFilter) String() string {
-	return f.name + binaryText(f.op) + strconv.FormatFloat(f.value, 'f', -1, 64)
-}
-
-type durationFilter struct {
-	name  string
-	op    byte
-	value time.Duration
-}
-
-func (f *durationFilter) holds(p *Pipeline) bool {
-	s, ok := p.get(f.name)
-	if !ok {
-		return false
-	}
-	v, err := time.ParseDuration(s)
-	if err != nil {
-		return p.notComparable(f.name, "a duration")
-	}
-	return compare(f.op, v, f.value)
-}
-
-func (f *durationFilter) String() string { return f.name + binaryText(f.op) + formatDuration(f.value) }
-
-type bytesFilter struct {
-	name  string
-	op    byte
-	value uint64
-}
-
-func (f *bytesFilter) holds(p *Pipeline) bool {
-	s, ok := p.get(f.name)
-	if !ok {
-		return false
-	}
-	v, err := parseBytes(s)
-	if err != nil {
-		return p.notComparable(f.name, "a size in bytes")
-	}
-	return compare(f.op, v, f.value)
-}
-
-func (f *bytesFilter) String() string { return f.name + binaryText(f.op) + formatBytes(f.value) }
+func (f *valueFilter[T]) String() string { return f.name + binaryText(f.op) + f.format(f.value) }
 
 // notComparable keeps the line and says why, unless something is said already.
 func (p *Pipeline) notComparable(name, kind string) bool {

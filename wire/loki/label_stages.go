@@ -1,6 +1,9 @@
 package loki
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // pick is a label of drop and keep: by its name, or only if its value matches.
 type pick struct {
@@ -76,25 +79,64 @@ func (s *keepStage) keeps(l Label) bool {
 
 func (s *keepStage) String() string { return "| keep " + joinPicks(s.picks) }
 
-// renameStage is | label_format new=old.
-type renameStage struct{ renames []renaming }
+// formatStage is | label_format new=old, other="{{.template}}".
+type formatStage struct{ formats []format }
 
-type renaming struct{ to, from string }
+// format makes label to of label from, which is then gone, or of a template.
+type format struct {
+	to, from string
+	template *template
+}
 
-func (s *renameStage) run(p *Pipeline) bool {
-	for _, r := range s.renames {
-		if value, ok := p.get(r.from); ok {
-			p.set(r.to, value) // there is room: what is renamed is not longer than before, but for its name in the query
-			p.drop(r.from)
+func (s *formatStage) run(p *Pipeline) bool {
+	var filled []string
+	for i, f := range s.formats {
+		if f.template == nil {
+			if value, ok := p.get(f.from); ok {
+				s.set(p, f.to, value)
+				p.drop(f.from)
+			}
+			continue
 		}
+		// All templates see the labels as they are before the first of them, as in Loki.
+		if filled == nil && !s.fill(p, i, &filled) {
+			return true
+		}
+		s.set(p, f.to, filled[i])
 	}
 	return true
 }
 
-func (s *renameStage) String() string {
+// fill fills the templates from the i-th on.
+func (s *formatStage) fill(p *Pipeline, i int, filled *[]string) bool {
+	all := make([]string, len(s.formats))
+	for ; i < len(s.formats); i++ {
+		if t := s.formats[i].template; t != nil {
+			var ok bool
+			if all[i], ok = t.fill(p); !ok {
+				p.failed(templateFault, "the template makes more of the line than a label holds")
+				return false
+			}
+		}
+	}
+	*filled = all
+	return true
+}
+
+func (s *formatStage) set(p *Pipeline, name, value string) {
+	if !p.set(name, value) {
+		p.failed(templateFault, errFields.Error())
+	}
+}
+
+func (s *formatStage) String() string {
 	var parts []string
-	for _, r := range s.renames {
-		parts = append(parts, r.to+"="+r.from)
+	for _, f := range s.formats {
+		if f.template != nil {
+			parts = append(parts, f.to+"="+strconv.Quote(f.template.source))
+		} else {
+			parts = append(parts, f.to+"="+f.from)
+		}
 	}
 	return "| label_format " + strings.Join(parts, ", ")
 }

@@ -72,8 +72,9 @@ type lineFilter struct {
 type lineTest struct {
 	text    string
 	pattern *regexp.Regexp
-	// fold: pattern is this text in any case, all of it ASCII in lower case.
-	fold string
+	// fold: pattern is this text in any case, all of it ASCII in lower case; unless beyond is set, nothing else matches.
+	fold   string
+	beyond bool
 	// plain: pattern is just this text.
 	plain bool
 }
@@ -92,6 +93,7 @@ func (p *parser) lineTest(op string) lineTest {
 		t.plain = true
 	} else if text, ok := strings.CutPrefix(t.text, "(?i)"); ok && text != "" && regexp.QuoteMeta(text) == text && ascii(text) {
 		t.fold = strings.ToLower(text)
+		t.beyond = strings.ContainsAny(t.fold, "ks") // the Kelvin sign and the long s fold to them
 	}
 	return t
 }
@@ -109,7 +111,7 @@ func (t *lineTest) holds(line string) bool {
 	switch {
 	case t.pattern == nil || t.plain:
 		return strings.Contains(line, t.text)
-	case t.fold != "" && ascii(line): // beyond ASCII there are letters that fold to one within it
+	case t.fold != "" && (!t.beyond || ascii(line)):
 		return containsFold(line, t.fold)
 	}
 	return t.pattern.MatchString(line)

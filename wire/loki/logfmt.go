@@ -58,8 +58,9 @@ func (s *logfmtStage) run(p *Pipeline) bool {
 
 // pair takes one pair, and reports whether there was room.
 func (s *logfmtStage) pair(p *Pipeline, name, value string) bool {
+	value = clean(value)
 	if len(s.fields) == 0 {
-		return value == "" && !s.keepEmpty || p.take(name, clean(value))
+		return value == "" && !s.keepEmpty || p.take(name, value)
 	}
 	for _, f := range s.fields {
 		if f.expr == name {

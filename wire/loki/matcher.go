@@ -19,7 +19,8 @@ const (
 	NotRegexp MatchOp = "!~"
 )
 
-// Matcher compares one label with a value. A label that is not there has the empty value.
+// Matcher compares one label with a value. A label that is not there has the empty value. Matchers of regular expressions come
+// from Parse and ParseSelector, which compile them.
 type Matcher struct {
 	Name  string
 	Op    MatchOp

@@ -67,7 +67,7 @@ func (p *parser) filterOperand() labelFilter {
 		p.fail("expected a quoted string after %s, found %s", op, p.tok.what())
 		return nil
 	}
-	return p.numberFilter(name, operators[op].op, op)
+	return p.quantity(name, operators[op].op, op)
 }
 
 func (p *parser) textFilter(name, op string) labelFilter {
@@ -81,8 +81,8 @@ func (p *parser) textFilter(name, op string) labelFilter {
 	return nil
 }
 
-// numberFilter reads a number, a duration or a size.
-func (p *parser) numberFilter(name string, op byte, opText string) labelFilter {
+// quantity reads a number, a duration or a size.
+func (p *parser) quantity(name string, op byte, opText string) labelFilter {
 	if opText == "=" {
 		op = '='
 	}
@@ -97,7 +97,7 @@ func (p *parser) numberFilter(name string, op byte, opText string) labelFilter {
 	}
 	if t.kind == number && err == nil {
 		p.advance()
-		return &numberFilter{name: name, op: op, value: v}
+		return numberFilter(name, op, v)
 	}
 	if t.kind != quantity {
 		p.fail("expected a quoted string, a number, a duration or a size after %s, found %s", opText, t.what())
@@ -108,7 +108,7 @@ func (p *parser) numberFilter(name string, op byte, opText string) labelFilter {
 			d = -d
 		}
 		p.advance()
-		return &durationFilter{name: name, op: op, value: d}
+		return durationFilter(name, op, d)
 	}
 	n, err := parseBytes(t.raw)
 	if err != nil || negative {
@@ -116,5 +116,5 @@ func (p *parser) numberFilter(name string, op byte, opText string) labelFilter {
 		return nil
 	}
 	p.advance()
-	return &bytesFilter{name: name, op: op, value: n}
+	return bytesFilter(name, op, n)
 }

@@ -113,7 +113,7 @@ func (p *parser) lineFilters() []Stage {
 }
 
 // refused are the stages of Loki that are not supported.
-var refused = []string{"line_format", "unpack", "pattern", "regexp", "decolorize", "unwrap"}
+var refused = []string{"unpack", "pattern", "regexp", "decolorize", "unwrap"}
 
 // stage reads what follows a |.
 func (p *parser) stage() Stage {
@@ -137,14 +137,20 @@ func (p *parser) stage() Stage {
 		return &keepStage{picks: picks}
 	case "label_format":
 		p.advance()
-		return p.rename()
+		return p.labelFormat()
+	case "line_format":
+		p.advance()
+		if p.tok.kind != text {
+			p.fail("expected a quoted template after line_format, found %s", p.tok.what())
+		}
+		return &lineStage{template: p.template()}
 	}
 	if slices.Contains(refused, name) {
 		p.fail("%s is not supported here", name)
 		return nil
 	}
 	if name == "" && !p.is("(") {
-		p.fail("expected json, logfmt, drop, keep, label_format or a label filter after |, found %s", p.tok.what())
+		p.fail("expected json, logfmt, drop, keep, label_format, line_format or a label filter after |, found %s", p.tok.what())
 		return nil
 	}
 	return &filterStage{filter: p.filter(1)}
@@ -170,26 +176,26 @@ func (p *parser) picks() []pick {
 	return picks
 }
 
-// rename reads the labels of label_format, of which only the renaming of one to another is supported.
-func (p *parser) rename() Stage {
-	s := &renameStage{}
+// labelFormat reads what label_format makes: new=old or new="template", each label once.
+func (p *parser) labelFormat() Stage {
+	s := &formatStage{}
 	for p.err == nil {
 		at := p.tok.at
-		to := p.name()
+		f := format{to: p.name()}
 		p.expect("=", "after the new name")
 		if p.tok.kind == text {
-			p.fail("a template in label_format is not supported here; a label can be renamed with new=old")
+			t := p.template()
+			f.template = &t
+		} else {
+			f.from = p.name()
 		}
-		from := p.name()
-		for _, r := range s.renames {
-			if r.to == to {
-				p.failAt(at, "label_format makes %s twice", quoted(to))
-			}
+		if slices.ContainsFunc(s.formats, func(other format) bool { return other.to == f.to }) {
+			p.failAt(at, "label_format makes %s twice", quoted(f.to))
 		}
-		if to == errorLabel {
-			p.failAt(at, "%s cannot be the name of a label", errorLabel)
+		if reserved(f.to) {
+			p.failAt(at, "%s cannot be made by label_format", f.to)
 		}
-		s.renames = append(s.renames, renaming{to: to, from: from})
+		s.formats = append(s.formats, f)
 		if !p.take(",") {
 			break
 		}

@@ -24,7 +24,7 @@ const (
 // extracted is what ends the name of a label from a line when the line's stream or metadata has one of that name.
 const extracted = "_extracted"
 
-// Stage is one step of a log query: a line filter, a parser, a label filter, drop, keep or label_format. String is the stage as
+// Stage is one step of a log query: a line filter, a parser, a label filter, drop, keep, label_format or line_format. String is the stage as
 // a query has it, with its leading operator.
 type Stage interface {
 	String() string
@@ -276,11 +276,14 @@ func idle(s Stage) bool {
 	return ok && f.op == "|=" && f.has("")
 }
 
-// LineContains gives texts that every line which the pipeline lets through must hold as it is stored: those of the filters |=.
-// No stage changes the line here. Empty filters and those with alternatives are not among them.
+// LineContains gives texts that every line which the pipeline lets through must hold as it is stored: those of the filters |=
+// before any line_format. Empty filters and those with alternatives are not among them.
 func (e *LogExpr) LineContains() []string {
 	var all []string
 	for _, s := range e.Stages {
+		if _, changes := s.(*lineStage); changes {
+			break
+		}
 		if f, ok := s.(*lineFilter); ok && f.op == "|=" && len(f.tests) == 1 && f.tests[0].text != "" {
 			all = append(all, f.tests[0].text)
 		}

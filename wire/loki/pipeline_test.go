@@ -40,6 +40,9 @@ func TestLabelsOfOneLineAreBounded(t *testing.T) {
 		"many pairs":      {"| logfmt", pairs.String(), logfmtFault, maxFields},
 		"long arguments":  {`| json a="x", b="x", c="x"`, `{"x":"` + strings.Repeat("y", maxFieldBytes/2-10) + `"}`, jsonFault, 2},
 		"long value":      {`| logfmt x`, `x="` + strings.Repeat("y", maxFieldBytes) + `"`, logfmtFault, 1},
+		"long template":   {`| json | label_format y="` + strings.Repeat("{{.x}}", 30) + `"`, `{"x":"` + strings.Repeat("y", 10_000) + `"}`, templateFault, 1},
+		"long sum":        {`| json | label_format y="` + strings.Repeat("{{.x}}", 26) + `"`, `{"x":"` + strings.Repeat("y", 10_000) + `"}`, templateFault, 1},
+		"long line":       {`| json | line_format "` + strings.Repeat("{{.x}}", 30) + `"`, `{"x":"` + strings.Repeat("y", 10_000) + `"}`, templateFault, 1},
 		"what fits, fits": {"| json", `{"x":"` + strings.Repeat("y", maxFieldBytes/2) + `"}`, "", 1},
 	} {
 		_, labels, kept := mustPipeline(t, row.stages).Categorize(row.line, nil, nil)
@@ -129,15 +132,24 @@ func TestNoAllocations(t *testing.T) {
 	} {
 		p := mustPipeline(t, stages)
 		p.Process(text, streamLabels)
-		if n := testing.AllocsPerRun(100, func() { p.Process(text, streamLabels) }); n > 0 {
+		if n := allocations(func() { p.Process(text, streamLabels) }); n > 0 {
 			t.Errorf("%s: %v allocations a line", stages, n)
 		}
 		meta := []Label{{"seq", "1"}}
 		p.Categorize(text, streamLabels, meta)
-		if n := testing.AllocsPerRun(100, func() { p.Categorize(text, streamLabels, meta) }); n > 0 {
+		if n := allocations(func() { p.Categorize(text, streamLabels, meta) }); n > 0 {
 			t.Errorf("%s: %v allocations a line when categorized", stages, n)
 		}
 	}
+}
+
+// allocations is the least of many runs: the race detector makes the pool of package regexp forget now and then.
+func allocations(f func()) float64 {
+	least := testing.AllocsPerRun(1, f)
+	for range 50 {
+		least = min(least, testing.AllocsPerRun(1, f))
+	}
+	return least
 }
 
 func BenchmarkPipeline(b *testing.B) {
@@ -192,7 +204,7 @@ func FuzzPipeline(f *testing.F) {
 				t.Fatalf("%q is let through, but %q is not in it", line, s)
 			}
 		}
-		if log.OnlyContains() && len(labels) != len(streamLabels) || out != line {
+		if log.OnlyContains() && len(labels) != len(streamLabels) || out != line && !strings.Contains(strings.ToLower(stages), "line_format") {
 			t.Fatalf("%v of %q, though nothing may change", labels, line)
 		}
 		size := 0
@@ -205,7 +217,7 @@ func FuzzPipeline(f *testing.F) {
 			}
 			size += len(l.Name) + len(l.Value)
 		}
-		if len(labels) > len(streamLabels)+maxFields+2 || size > maxFieldBytes+1000+len(stages) {
+		if len(labels) > len(streamLabels)+maxFields+2 || size > maxFieldBytes+1000+len(stages) || len(out) > max(len(line), maxFormatted) {
 			t.Fatalf("%d labels of %d bytes", len(labels), size)
 		}
 		first := slices.Clone(labels)
