@@ -18,8 +18,10 @@ require (
 	github.com/parquet-go/parquet-go v0.32.0 // segments that other tools read as they are
 	github.com/pierrec/lz4/v4 v4.1.33 // the body compression of SLS clients
 	github.com/prometheus/client_golang v1.25.0 // /metrics
+	go.opentelemetry.io/proto/otlp v1.10.0 // tests only: the generated types of OTLP, as witness of our own decoder
 	golang.org/x/net v0.60.0 // netutil: a bound on the connections of a listener
 	golang.org/x/sync v0.24.0 // errgroup: goroutines with an owner that waits for them
+	google.golang.org/protobuf v1.36.12 // tests only: protobuf of the generated types, and protojson
 )
 
 require (
@@ -50,5 +52,4 @@ require (
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
 	golang.org/x/time v0.16.0 // indirect
-	google.golang.org/protobuf v1.36.12 // indirect
 )

@@ -105,14 +105,20 @@ func (s *Server) lokiLines(ctx context.Context, sel *selection, since, until tim
 		}
 		known, pipeline, n := kindLabels{}, sel.log.Pipeline(), 0
 		var metadata []loki.Label
+		var buffer []byte
 		for record, err := range s.deps.Log.Query(ctx, q) {
 			if err != nil {
 				yield(lokiEntry{}, err)
 				return
 			}
 			metadata = appendMetadata(metadata[:0], &record)
+			line := record.Body
+			if line == "" {
+				buffer = appendAttributes(buffer[:0], record.Attributes)
+				line = string(buffer)
+			}
 			e, keep := lokiEntry{at: record.Time}, false
-			if e.line, e.labels, keep = pipeline.Categorize(lokiLine(&record), known.of(&record), metadata); !keep {
+			if e.line, e.labels, keep = pipeline.Categorize(line, known.of(&record), metadata); !keep {
 				continue
 			}
 			if n++; !yield(e, nil) || n == limit {

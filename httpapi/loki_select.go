@@ -50,13 +50,13 @@ func selectLogs(e *loki.LogExpr) *selection {
 			errors = false
 		default:
 			rest.Stages = append(rest.Stages, stage)
-			known = known && (&loki.LogExpr{Stages: rest.Stages}).Simple()
+			known = known && (&loki.LogExpr{Stages: rest.Stages}).OnlyContains()
 		}
 	}
 	s = selectStreams(matchers)
 	s.log, s.parsers, s.onlyJSON, s.errors = e, parsers, parsers > 0 && plain == parsers, errors
 	needles := e.LineContains()
-	s.exact = s.contain(needles) && len(needles) <= 1 && rest.Simple()
+	s.exact = s.contain(needles) && len(needles) <= 1 && rest.OnlyContains()
 	return s
 }
 

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/logbridge/logbridge"
@@ -127,7 +128,13 @@ func appendMetadata(labels []loki.Label, r *logbridge.Record) []loki.Label {
 	}
 	return append(labels,
 		loki.Label{Name: metaTimeQuality, Value: r.TimeQuality.String()},
-		loki.Label{Name: metaSeq, Value: r.Position.String()})
+		loki.Label{Name: metaSeq, Value: positionText(r.Position)})
+}
+
+// positionText is String with one allocation: it is asked for each line that a query looks at.
+func positionText(p logbridge.Position) string {
+	b := strconv.AppendUint(make([]byte, 0, 32), p.Seq, 10)
+	return string(strconv.AppendUint(append(b, '.'), uint64(p.Index), 10))
 }
 
 // freeLabel is name, or name with as many _extracted behind it as it takes to be none of labels, nor of those that only other

@@ -148,17 +148,6 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-func TestTextCannotSteerTheTerminal(t *testing.T) {
-	r := shownRecord{Level: "error", Stream: "device/ABCDE12345/d", Body: "a\x1b[2Jb\u202ec\tµ", Attributes: []byte(`{"k":"v"}`)}
-	text := r.text(false)
-	if want := `ABCDE12345/d a\x1b[2Jb\u202ec` + "\tµ" + ` {"k":"v"}`; !strings.HasSuffix(text, want) {
-		t.Errorf("%q does not end with %q", text, want)
-	}
-	if coloured := r.text(true); !strings.HasPrefix(coloured, "\x1b[31m") || !strings.HasSuffix(coloured, "\x1b[0m") {
-		t.Errorf("an error is %q in colour", coloured)
-	}
-}
-
 func TestShellQuote(t *testing.T) {
 	for in, want := range map[string]string{"": "''", "plain-1_2.3/4": "plain-1_2.3/4", "a b": "'a b'", "$log/x": "'$log/x'", "it's": `'it'\''s'`, "a;b": "'a;b'"} {
 		if got := shellQuote(in); got != want {
