@@ -1,7 +1,6 @@
 // Package httpapi is everything that logbridge says over HTTP: log uploads of devices (device.go), of web pages in the
 // dialects of Alibaba SLS (sls.go) and Tencent CLS (cls.go), the operator API (api*.go, logs.go), the part of Loki's API that
-// Grafana and logcli read from (loki*.go) and what operations need
-// (ops.go). One file and one error table per surface.
+// Grafana and logcli read from (loki*.go) and what operations need (ops.go). One file and one error table per surface.
 //
 // Promise: an upload is answered with success only after Log.Append has returned nil; every upload that is not stored is
 // counted with a reason (refusal.go); bodies, decompressed bodies, headers, connections and waiting times are bounded by
