@@ -76,6 +76,7 @@ func (s *Server) routeLoki(e *echo.Echo) {
 	} {
 		reads.Match([]string{http.MethodGet, http.MethodPost}, path, s.lokiHandler(read))
 	}
+	reads.GET("/tail", s.lokiTail)
 	// The alerting page of Grafana asks for the rules under Prometheus' name.
 	e.GET("/prometheus/api/v1/rules", s.lokiHandler(lokiRules), gzipped(), s.lokiViewer)
 }

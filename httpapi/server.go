@@ -1,6 +1,7 @@
 // Package httpapi is everything that logbridge says over HTTP: log uploads of devices (device.go), of web pages in the
-// dialects of Alibaba SLS (sls.go) and Tencent CLS (cls.go), the operator API (api*.go, logs.go), the part of Loki's API that
-// Grafana and logcli read from (loki*.go) and what operations need (ops.go). One file and one error table per surface.
+// dialects of Alibaba SLS (sls.go) and Tencent CLS (cls.go), of services by OTLP (otlp.go) and Loki's push (loki_push.go), the
+// operator API (api*.go, logs.go), the part of Loki's API that Grafana and logcli read from (loki*.go) and what operations need
+// (ops.go). One file and one error table per surface.
 //
 // Promise: an upload is answered with success only after Log.Append has returned nil; every upload that is not stored is
 // counted with a reason (refusal.go); bodies, decompressed bodies, headers, connections and waiting times are bounded by
@@ -78,10 +79,13 @@ type Server struct {
 	log      *slog.Logger
 	bodies   *bodies
 	sls, cls *dialect
-	decoy    string // stands in for the key of a device that does not exist
+	otlp     *intake
+	loki     *intake // of its push
+	decoy    string  // stands in for the key of a device that does not exist
 	fronts   []*front
 	// lokiReads has an element for each request of Loki's clients that is being answered.
 	lokiReads chan struct{}
+	sockets   sync.WaitGroup  // handlers that have taken over their connection, of which net/http knows no more
 	draining  context.Context // done when streams have to end
 	drain     context.CancelFunc
 }
@@ -118,6 +122,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 		cfg.DeviceHosts = tencentGateways()
 	}
 	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
+	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
 	public := s.newEcho()
@@ -225,6 +230,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	serving.Wait()
+	s.sockets.Wait()
 	return err
 }
 
@@ -258,6 +264,8 @@ func (s *Server) routePublic(e *echo.Echo) {
 	s.routeDevice(e)
 	s.routeSLS(e)
 	s.routeCLS(e)
+	s.routeOTLP(e)
+	s.routeLokiPush(e)
 	s.routeHealth(e)
 	if s.cfg.Demo != nil {
 		e.Any("/demo", echo.WrapHandler(s.cfg.Demo))
@@ -313,6 +321,10 @@ func (s *Server) fail(err error, c echo.Context) {
 		s.failWeb(c, s.sls, status)
 	case isCLSPath(path):
 		s.failWeb(c, s.cls, status)
+	case isOTLPPath(path):
+		s.failIntake(c, s.otlp, status)
+	case path == lokiPushPath:
+		s.failIntake(c, s.loki, status)
 	case strings.HasPrefix(path, "/api/"):
 		writeProblem(c, problemOf(status))
 	case under(path, lokiPath):

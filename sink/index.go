@@ -11,6 +11,9 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
+// memtableSpare is the part by which a memtable may have more rows than the one before and still not be copied.
+const memtableSpare = 16
+
 // index takes the committed groups in stream order until the committer has closed the hand-over, and then waits for the
 // segment that is being written. It alone writes to the active memtable and to the windows. It ends with an error when a
 // committed group cannot be read: what comes behind it must not be answered as if it were there.
@@ -78,7 +81,7 @@ func (l *Log) next() uint64 {
 	return max(l.last.Seq+1, l.first)
 }
 
-// indexGroup judges a group, puts it into the memtable, counts it, answers its appends and wakes the tails. A group that
+// indexGroup judges a group, puts it into the memtable, counts it, answers its appends and wakes the tails that it concerns. A group that
 // cannot be read leaves no trace.
 func (l *Log) indexGroup(g *group) {
 	p := &l.parsed
@@ -96,14 +99,13 @@ func (l *Log) indexGroup(g *group) {
 	}
 	l.mu.Lock()
 	l.last = logbridge.Position{Seq: g.seq, Index: math.MaxUint32}
-	close(l.changed)
-	l.changed = make(chan struct{})
 	l.mu.Unlock()
 	if err != nil {
 		g.fail(err)
 		return
 	}
 	g.answer(p)
+	l.sleepers.committed(g.seq, p)
 }
 
 // answer tells the appends of a group what became of them. They stand in it in their order, and reports behind them.
@@ -164,7 +166,8 @@ func (l *Log) freeze() *frozen {
 	defer l.mu.Unlock()
 	fr.first = l.first
 	l.frozen = fr
-	l.active, l.began = newMemtable(), time.Time{}
+	rows := len(l.active.rows)
+	l.active, l.began = newMemtable(rows+rows/memtableSpare), time.Time{} // the next one will be much like it
 	l.first = fr.last + 1
 	return fr
 }

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"math"
 	"sort"
 	"sync"
 	"unsafe"
@@ -40,7 +41,10 @@ type rowRef struct {
 	before   uint32 // the number behind the row before it in its stream; 0 is none
 }
 
-func newMemtable() *memtable { return &memtable{streamID: map[string]uint32{}} }
+// newMemtable makes one with room for so many rows: without it they are copied again and again while they become more.
+func newMemtable(rows int) *memtable {
+	return &memtable{rows: make([]rowRef, 0, rows), streamID: map[string]uint32{}}
+}
 
 // add indexes the records of a group that are kept; p is the group taken apart.
 func (m *memtable) add(g *group, p *parsed) {
@@ -136,14 +140,21 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	if s.one {
 		return s.matchingOne(q, fn)
 	}
-	wanted := make([]bool, len(s.streams))
-	for i, name := range s.streams {
-		wanted[i] = q.MatchStream(logbridge.Stream(name))
-	}
 	first := sort.Search(len(s.rows), func(i int) bool { return s.position(&s.rows[i]).Compare(q.After) > 0 })
-	for i := first; i < len(s.rows); i++ {
+	end := len(s.rows)
+	if q.newest != math.MaxUint64 {
+		end = sort.Search(end, func(i int) bool { return s.position(&s.rows[i]).Seq > q.newest })
+	}
+	if first >= end {
+		return nil
+	}
+	wanted, any, err := s.wanted(q, s.rows[first:end])
+	if err != nil || !any {
+		return err
+	}
+	for i := first; i < end; i++ {
 		if i%blockRows == 0 {
-			if err := q.ctx.Err(); err != nil {
+			if err := q.scanned(0); err != nil {
 				return err
 			}
 		}
@@ -156,14 +167,39 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	return nil
 }
 
+// wanted says of each stream of these rows whether the query asks for it. A tail that comes to see what is new meets few of all
+// streams.
+func (s memSnapshot) wanted(q *plan, rows []rowRef) (wanted []bool, any bool, err error) {
+	defer predicateFailed(&err)
+	wanted = make([]bool, len(s.streams))
+	asked := make([]bool, len(s.streams))
+	ask := func(n uint32) {
+		asked[n], wanted[n] = true, q.MatchStream(logbridge.Stream(s.streams[n]))
+		any = any || wanted[n]
+	}
+	if len(rows) >= len(s.streams) { // it is not worth a look at the rows
+		for n := range s.streams {
+			ask(uint32(n))
+		}
+		return wanted, any, nil
+	}
+	for i := range rows {
+		if n := rows[i].stream; !asked[n] {
+			ask(n)
+		}
+	}
+	return wanted, any, nil
+}
+
 // matchingOne is matching for a query that asks for one stream: it goes back from row to row of that.
 func (s memSnapshot) matchingOne(q *plan, fn func(i int) error) error {
 	for n := s.latest; n > 0; n = s.rows[n-1].before {
 		r := &s.rows[n-1]
-		if s.position(r).Compare(q.After) <= 0 {
+		at := s.position(r)
+		if at.Compare(q.After) <= 0 {
 			return nil
 		}
-		if s.matches(q, r) {
+		if at.Seq <= q.newest && s.matches(q, r) {
 			if err := fn(int(n - 1)); err != nil {
 				return err
 			}
