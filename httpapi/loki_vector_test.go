@@ -29,11 +29,11 @@ func (w *world) metric(query, step string) metricAnswer {
 
 // TestAggregationsAgreeWithTheirSeries takes the series of a count apart from what is made of them.
 func TestAggregationsAgreeWithTheirSeries(t *testing.T) {
-	w, _ := lokiWorld(t, 600)
+	w, _ := lokiWorld(t, 400)
 	const counts = `count_over_time({service_name=~".+"}[5m])`
-	for _, step := range []string{"5m", "1m", ""} {
+	for _, step := range []string{"5m", ""} {
 		base := w.metric(counts, step)
-		if len(base.Data.Result) < 20 {
+		if len(base.Data.Result) < 10 {
 			t.Fatalf("%d series", len(base.Data.Result))
 		}
 		for op, fold := range map[string]func([]float64) float64{
@@ -140,7 +140,7 @@ func TestArithmetic(t *testing.T) {
 
 // TestLogQueriesAgreeWithAModel asks for lines in both orders with a limit.
 func TestLogQueriesAgreeWithAModel(t *testing.T) {
-	w, records := lokiWorld(t, 1000)
+	w, records := lokiWorld(t, 300)
 	found := 0
 	for _, selector := range modelSelectors {
 		for _, stages := range modelStages {
@@ -148,17 +148,19 @@ func TestLogQueriesAgreeWithAModel(t *testing.T) {
 			expr, err := loki.Parse(query)
 			check(t, err)
 			e := expr.(*loki.LogExpr)
-			for direction, order := range map[string]logbridge.Order{"forward": logbridge.OldestFirst, "BACKWARD": logbridge.NewestFirst} {
-				const limit = 20
+			for _, order := range []logbridge.Order{logbridge.OldestFirst, logbridge.NewestFirst} {
+				direction, flags := "forward", ""
+				if order == logbridge.NewestFirst {
+					direction, flags = "BACKWARD", "categorize-labels"
+				}
+				const limit = 7
 				want := modelLines(records, e, order, limit)
 				found += len(want)
 				params := during(query, "limit", strconv.Itoa(limit), "direction", direction)
-				for _, flags := range []string{"", "categorize-labels"} {
-					var x explored
-					w.lokiOK(&x, "/query_range", params, "X-Loki-Response-Encoding-Flags", flags)
-					if got := linesOf(x, order); fmt.Sprint(got) != fmt.Sprint(want) {
-						t.Errorf("%s %s %q:\n got %.400q\nwant %.400q", query, direction, flags, got, want)
-					}
+				var x explored
+				w.lokiOK(&x, "/query_range", params, "X-Loki-Response-Encoding-Flags", flags)
+				if got := linesOf(x, order); fmt.Sprint(got) != fmt.Sprint(want) {
+					t.Errorf("%s %s:\n got %.400q\nwant %.400q", query, direction, got, want)
 				}
 			}
 		}

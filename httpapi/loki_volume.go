@@ -139,7 +139,8 @@ type volumeSet map[string]*volumeParts
 
 type volumeParts struct {
 	volume
-	at map[time.Time]float64
+	key string
+	at  map[time.Time]float64
 }
 
 func (s volumeSet) add(labels []loki.Label, at time.Time, bytes float64) error {
@@ -152,7 +153,7 @@ func (s volumeSet) add(labels []loki.Label, at time.Time, bytes float64) error {
 		if len(s) == maxSets {
 			return errSets()
 		}
-		v = &volumeParts{volume: volume{labels: labels}, at: map[time.Time]float64{}}
+		v = &volumeParts{volume: volume{labels: labels}, key: key, at: map[time.Time]float64{}}
 		s[key] = v
 	}
 	v.total += bytes
@@ -167,7 +168,7 @@ func (s volumeSet) greatest(limit int, step time.Duration) []*volume {
 		list = append(list, v)
 	}
 	slices.SortFunc(list, func(a, b *volumeParts) int {
-		return cmp.Or(cmp.Compare(b.total, a.total), strings.Compare(seriesKey(a.labels), seriesKey(b.labels)))
+		return cmp.Or(cmp.Compare(b.total, a.total), strings.Compare(a.key, b.key))
 	})
 	out := make([]*volume, 0, min(limit, len(list)))
 	for _, v := range list[:min(limit, len(list))] {
