@@ -120,10 +120,19 @@ func (l *fakeLog) knows(key string) bool {
 	return key != "" && l.seen[key]
 }
 
-// fakeLedger notes what is dropped.
+// fakeLedger notes what is dropped, and what is refused.
 type fakeLedger struct {
-	mu      sync.Mutex
-	dropped map[string]int
+	mu               sync.Mutex
+	dropped, refused map[string]int
+}
+
+func (l *fakeLedger) Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.refused == nil {
+		l.refused = map[string]int{}
+	}
+	l.refused[fmt.Sprint(source, " ", stream, " ", reason)] += lines
 }
 
 func (l *fakeLedger) Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
