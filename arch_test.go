@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"sink":          {".", "natsd"},
 	"registry":      {".", "natsd"},
 	"levels":        {".", "natsd"},
+	"quota":         {"."},
 	"broker":        {".", "wire/"},
 	"bridge":        {".", "wire/"},
 	"httpapi":       {".", "wire/"},

@@ -8,7 +8,6 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/tencent"
@@ -71,14 +70,15 @@ func TestPackedReport(t *testing.T) {
 
 // TestPackedReportWaitsForMemory: as long as others have all of it, a packed report is refused for now, and others are not.
 func TestPackedReportWaitsForMemory(t *testing.T) {
-	p := newParts(t, Config{AppendTimeout: time.Millisecond})
+	p := newParts(t, Config{})
 	s := newSession(dev1)
-	p.log.append = func(context.Context, logbridge.Batch) error { return nil }
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
 	if !p.unpacked.TryAcquire(maxUnpacked - 1) {
 		t.Fatal("there is no memory")
 	}
 	m := packed("gzip", gzipped(t, "INFa"))
-	if err := p.Handle(context.Background(), s, m); !errors.Is(err, logbridge.ErrUnavailable) {
+	if err := p.Handle(over, s, m); !errors.Is(err, logbridge.ErrUnavailable) {
 		t.Errorf("without memory: %v", err)
 	}
 	if want := map[string]int{"mqtt " + string(dev1.Stream()) + " overload": 1}; !reflect.DeepEqual(p.ledger.refused, want) {

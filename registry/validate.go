@@ -79,6 +79,9 @@ func productFaults(p logbridge.Product) (f faults) {
 	f.invalid(n > 0 && (n < minProductSecret || n > maxSecret || !printable(p.Secret)), "secret",
 		"a product secret is %d to %d printable characters", minProductSecret, maxSecret)
 	_, err := time.LoadLocation(p.TimeZone)
+	for _, q := range p.Quota.Fields() {
+		f.invalid(q.Rate < -1 || q.Rate > logbridge.MaxRate, "quota", "%s is a number up to %d, 0 for the server's default or -1 for no bound", q.Name, logbridge.MaxRate)
+	}
 	f.invalid(err != nil || p.TimeZone == "Local", "time_zone", "%q is not the name of a time zone such as Asia/Shanghai", clip(p.TimeZone))
 	return f
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/logbridge/logbridge/httpapi"
 	"github.com/logbridge/logbridge/levels"
 	"github.com/logbridge/logbridge/natsd"
+	"github.com/logbridge/logbridge/quota"
 	"github.com/logbridge/logbridge/registry"
 	"github.com/logbridge/logbridge/sink"
 )
@@ -79,6 +80,7 @@ type server struct {
 	sink     *sink.Log
 	registry *registry.Registry
 	levels   *levels.Levels
+	quota    *quota.Gate
 	bridge   *bridge.Bridge
 	broker   *broker.Broker
 	http     *httpapi.Server
@@ -113,7 +115,8 @@ func (s *server) build(ctx context.Context) (err error) {
 	if s.levels, err = levels.New(ctx, s.node, s.sink, levels.Config{}, s.log); err != nil {
 		return err
 	}
-	if s.bridge, err = bridge.New(bridge.Config{}, s.levels, s.sink, s.registry, s.sink, s.log); err != nil {
+	s.quota = quota.New(quota.Config{Default: s.cfg.quota()}, s.sink, s.registry, s.sink, s.log)
+	if s.bridge, err = bridge.New(bridge.Config{}, s.levels, s.quota, s.registry, s.sink, s.log); err != nil {
 		return err
 	}
 	s.levels.OnChange(s.bridge.LevelChanged)
@@ -121,6 +124,7 @@ func (s *server) build(ctx context.Context) (err error) {
 		parts: []part{{"registry", s.registry.Run}, {"levels", s.levels.Run}},
 		then:  s.provision,
 	})
+	s.add("quota", s.quota.Run)
 	s.add("bridge", s.bridge.Run)
 	return s.listen()
 }
@@ -199,7 +203,7 @@ func (s *server) httpDeps() httpapi.Deps {
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
 		Levels: s.levels, Observer: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: s.sink, Counter: s.sink,
+		Log: gatedLog{s.sink, s.quota}, Counter: s.sink,
 		Ready: s.isReady, Metrics: metricsHandler(s),
 	}
 }

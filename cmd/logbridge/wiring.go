@@ -6,7 +6,20 @@ import (
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/httpapi"
 	"github.com/logbridge/logbridge/levels"
+	"github.com/logbridge/logbridge/quota"
+	"github.com/logbridge/logbridge/sink"
 )
+
+// gatedLog is the sink with the quotas of devices before it.
+type gatedLog struct {
+	*sink.Log
+	gate *quota.Gate
+}
+
+// Append goes through the gate.
+func (l gatedLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
+	return l.gate.Append(ctx, b)
+}
 
 // setLevel and overrides translate between two packages that do not know each other.
 
