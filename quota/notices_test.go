@@ -25,6 +25,12 @@ func (r *rig) run(t *testing.T) (stop func()) {
 	}
 }
 
+func (r *rig) fails(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fail = err
+}
+
 func (r *rig) told() (all []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -79,11 +85,11 @@ func TestNotices(t *testing.T) {
 
 		// What the log does not take is told later, together with what comes.
 		r.send(many(device("one"), 30), 20, 10)
-		r.fail = logbridge.ErrUnavailable
+		r.fails(logbridge.ErrUnavailable)
 		time.Sleep(noticePeriod)
 		synctest.Wait()
 		wantTold(t, "the log fails", r.told())
-		r.fail = nil
+		r.fails(nil)
 		r.send(many(device("one"), 12), 10, 2)
 		time.Sleep(noticePeriod)
 		synctest.Wait()
