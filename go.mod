@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/alecthomas/kong v1.17.0 // the command line: flags, environment and help from one tagged struct
+	github.com/coder/websocket v1.8.15 // WebSocket: no goroutine of its own, and it reads as an io.Reader
 	github.com/danielgtaylor/huma/v2 v2.37.2 // OpenAPI 3.1 from the Go types of the operator API
 	github.com/eclipse/paho.mqtt.golang v1.5.1 // MQTT client: simulated devices, later the link to an outside broker
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // jsontext, the Go team's JSON tokens: no tree for hostile input to blow up
@@ -19,6 +20,7 @@ require (
 	github.com/prometheus/client_golang v1.25.0 // /metrics
 	golang.org/x/net v0.60.0 // netutil: a bound on the connections of a listener
 	golang.org/x/sync v0.24.0 // errgroup: goroutines with an owner that waits for them
+	golang.org/x/time v0.16.0 // rate: connections a second
 )
 
 require (
@@ -48,6 +50,5 @@ require (
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -184,8 +183,12 @@ func setLevel(ctx context.Context, m *merge, product string, wanted *logbridge.L
 func (r *Registry) deviceThing(where, product string, d ProvisionDevice) thing {
 	id := logbridge.DeviceID{Product: product, Device: d.Name}
 	t := thing{where: where, key: natsd.Key(kindDevice, product, d.Name)}
-	psk := cmp.Or(d.PSK, MakePSK())
-	t.faults = deviceFaults(logbridge.Device{ID: logbridge.DeviceID{Product: anyProduct, Device: d.Name}, PSK: psk, Tags: d.Tags})
+	psk := d.PSK
+	if psk == "" && d.Certificate == "" && d.CertificateSubject == "" {
+		psk = MakePSK()
+	}
+	t.faults = deviceFaults(logbridge.Device{ID: logbridge.DeviceID{Product: anyProduct, Device: d.Name}, PSK: psk,
+		Certificate: d.Certificate, CertificateSubject: d.CertificateSubject, Tags: d.Tags})
 	t.apply = func(ctx context.Context, last memory) (memory, error) {
 		v, err := r.Device(id)
 		v.ID, v.Tags = id, maps.Clone(v.Tags)
@@ -194,6 +197,8 @@ func (r *Registry) deviceThing(where, product string, d ProvisionDevice) thing {
 			v.PSK = psk
 		}
 		set(m, "psk", &v.PSK, d.PSK, d.PSK != "")
+		set(m, "certificate", &v.Certificate, d.Certificate, d.Certificate != "")
+		set(m, "certificate_subject", &v.CertificateSubject, d.CertificateSubject, d.CertificateSubject != "")
 		set(m, "tags", &v.Tags, d.Tags, d.Tags != nil)
 		return m.next, putIf(m.changed, func() error { return r.PutDevice(ctx, v) })
 	}

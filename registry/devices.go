@@ -46,14 +46,19 @@ func (r *Registry) Device(id logbridge.DeviceID) (logbridge.Device, error) {
 	return get(r.devices, id, "device")
 }
 
-// OnRevoked sets what is told of each device whose secret is not good any more, since it was deleted or has another: fn
+// OnRevoked sets what is told of each device whose login is not good any more, since it was deleted or has another: fn
 // must be quick, and is set before Run.
 func (r *Registry) OnRevoked(fn func(logbridge.DeviceID)) { r.revoked = fn }
 
 func (r *Registry) deviceChanged(id logbridge.DeviceID, before, after *logbridge.Device, _ uint64) {
-	if before != nil && (after == nil || after.PSK != before.PSK) && r.revoked != nil {
+	if before != nil && (after == nil || !sameLogin(*before, *after)) && r.revoked != nil {
 		r.revoked(id)
 	}
+}
+
+// sameLogin reports whether what a device logs in with is still good.
+func sameLogin(a, b logbridge.Device) bool {
+	return a.PSK == b.PSK && a.Certificate == b.Certificate && a.CertificateSubject == b.CertificateSubject
 }
 
 // Devices lists the devices of a product by name, or with an empty product all devices by product and name.
