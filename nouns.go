@@ -23,7 +23,7 @@ type Device struct {
 	// CertificateSubject is the subject of certificates that are good instead of a password, whatever their key: a common
 	// name, or a whole distinguished name as RFC 2253 writes it ("CN=dev_01,O=Example"). Empty is none.
 	CertificateSubject string
-	Tags        map[string]string
+	Tags               map[string]string
 }
 
 // SLSProject is an Alibaba SLS project, the owner of logstores and access keys.
