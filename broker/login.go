@@ -81,11 +81,11 @@ func userNames(pk *packets.Packet, mayMiss bool) bool {
 // same device, and the password must be the HMAC of the user name exactly as it was sent, or of a certificate device its
 // signature. A password that is missing proves nothing and is refused (2.3).
 func checkPassword(pk *packets.Packet, device logbridge.Device, known bool, now time.Time) loginResult {
-	if !userNames(pk, false) {
-		return loginMalformed
-	}
 	userName, password := string(pk.Connect.Username), string(pk.Connect.Password)
-	if password == "" {
+	switch {
+	case !userNames(pk, password == ""):
+		return loginMalformed
+	case password == "":
 		return loginNoPassword
 	}
 	_, expiry, _ := tencent.ParseUserName(userName) // userNames has read it

@@ -17,6 +17,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/logbridge/logbridge/attempts"
 	"github.com/logbridge/logbridge/bridge"
 	"github.com/logbridge/logbridge/broker"
 	"github.com/logbridge/logbridge/httpapi"
@@ -76,6 +77,8 @@ type server struct {
 	registry *registry.Registry
 	levels   *levels.Levels
 	bridge   *bridge.Bridge
+	attempts *attempts.Limiter
+	tls      *certificates // nil without --mqtts and --https
 	broker   *broker.Broker
 	http     *httpapi.Server
 }
@@ -130,9 +133,12 @@ func (s *server) sinkConfig() sink.Config {
 
 // listen makes the parts that the world talks to.
 func (s *server) listen() (err error) {
-	secure, err := s.certificate()
-	if err != nil {
-		return err
+	var secure *tls.Config
+	if s.cfg.MQTTS != "" || s.cfg.HTTPS != "" {
+		if s.tls, err = loadCertificates(s.cfg, s.log); err != nil {
+			return err
+		}
+		secure = s.tls.config()
 	}
 	if err := s.bind(secure); err != nil {
 		return cmp.Or(s.cfg.taken(), err)
@@ -149,7 +155,11 @@ func (s *server) listen() (err error) {
 
 // bind makes broker and HTTP server; when one of them cannot have its address, the other's is free again.
 func (s *server) bind(secure *tls.Config) (err error) {
-	cfg := broker.Config{Addr: s.cfg.MQTT, TLSAddr: s.cfg.MQTTS, TLS: secure}
+	s.attempts = attempts.New()
+	cfg := broker.Config{
+		Addr: s.cfg.MQTT, TLSAddr: s.cfg.MQTTS, TLS: secure, Attempts: s.attempts,
+		MaxConnections: s.cfg.MQTTMaxConnections, ConnectRate: s.cfg.MQTTConnectRate, MaxPacket: s.cfg.MQTTMaxPacket,
+	}
 	if s.broker, err = broker.New(cfg, s.registry, s.bridge, s.log); err != nil {
 		return err
 	}
@@ -165,18 +175,6 @@ func (s *server) endBroker() error {
 	over, cancel := context.WithCancel(context.Background())
 	cancel()
 	return s.broker.Run(over)
-}
-
-// certificate loads what --mqtts and --https show; nil when neither is set.
-func (s *server) certificate() (*tls.Config, error) {
-	if s.cfg.MQTTS == "" && s.cfg.HTTPS == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert and --tls-key: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
 }
 
 func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
