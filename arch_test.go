@@ -45,6 +45,7 @@ var onlyIn = map[string][]string{
 	"github.com/labstack/echo":       {"httpapi"},
 	"github.com/nats-io/":            {"natsd", "sink", "registry", "levels"},
 	"github.com/parquet-go/":         {"sink"},
+	"github.com/coder/websocket":     {"httpapi"},
 	"github.com/danielgtaylor/huma/": {"httpapi"},
 }
 

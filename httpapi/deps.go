@@ -27,6 +27,8 @@ type Deps struct {
 	SetLevel func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error)
 	// Overrides lists the live device levels.
 	Overrides func() []LevelOverride
+	// Broker takes MQTT over WebSocket; nil is none.
+	Broker Broker
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
 	Log     Log

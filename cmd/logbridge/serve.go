@@ -178,7 +178,7 @@ func (s *server) endBroker() error {
 }
 
 func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
-	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, Version: version()}
+	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Version: version()}
 	if addr, ok := s.broker.Addr().(*net.TCPAddr); ok {
 		cfg.MQTTPort = addr.Port
 	}
@@ -193,7 +193,7 @@ func (s *server) httpDeps() httpapi.Deps {
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
 		Levels: s.levels, Observer: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: s.sink, Counter: s.sink,
+		Log: s.sink, Counter: s.sink, Broker: s.broker,
 		Ready: s.isReady, Metrics: metricsHandler(s),
 	}
 }
