@@ -29,6 +29,10 @@ type Deps struct {
 	Overrides func() []LevelOverride
 	// Broker takes MQTT over WebSocket; nil is none.
 	Broker Broker
+	// Attempts bounds wrong signatures of devices; nil is no bound.
+	Attempts Attempts
+	// Registrations knows which devices may still fetch their key; nil is none.
+	Registrations Registrations
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
 	Log     Log

@@ -105,6 +105,7 @@ func (r *Registry) makeTables() {
 	r.logstores = natsd.NewTable(r.store, kindLogstore, logstoreForm().codec())
 	r.keys = natsd.NewTable(r.store, kindKey, r.keyForm().codec())
 	r.topics = natsd.NewTable(r.store, kindTopic, topicForm().codec())
+	r.batches = natsd.NewTable(r.store, kindConnected, r.connected.codec())
 	r.tokens = natsd.NewTable(r.store, kindToken, tokenForm().codec())
 }
 

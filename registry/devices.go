@@ -51,6 +51,9 @@ func (r *Registry) Device(id logbridge.DeviceID) (logbridge.Device, error) {
 func (r *Registry) OnRevoked(fn func(logbridge.DeviceID)) { r.revoked = fn }
 
 func (r *Registry) deviceChanged(id logbridge.DeviceID, before, after *logbridge.Device, _ uint64) {
+	if after == nil {
+		r.connected.change(id, false)
+	}
 	if before != nil && (after == nil || !sameLogin(*before, *after)) && r.revoked != nil {
 		r.revoked(id)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/natsd"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 // The buckets: what is registered, and what was provisioned last.
@@ -44,6 +45,9 @@ type Registry struct {
 	keys      *natsd.Table[string, logbridge.AccessKey]
 	topics    *natsd.Table[string, logbridge.CLSTopic]
 	tokens    *natsd.Table[string, storedToken]
+
+	batches   *natsd.Table[string, []string]
+	connected *connectedSet
 
 	revoked func(logbridge.DeviceID) // or nil
 
@@ -71,7 +75,7 @@ func New(ctx context.Context, node *natsd.Node, key SealKey, log *slog.Logger) (
 	if err := checkSealKey(ctx, store.KV(), seal); err != nil {
 		return nil, err
 	}
-	r := &Registry{node: node, log: log, seal: seal, store: store}
+	r := &Registry{node: node, log: log, seal: seal, store: store, connected: newConnectedSet()}
 	r.makeTables()
 	if err := store.Load(ctx); err != nil {
 		return nil, err
@@ -79,8 +83,13 @@ func New(ctx context.Context, node *natsd.Node, key SealKey, log *slog.Logger) (
 	return r, nil
 }
 
-// Run follows what other nodes write, until ctx ends.
-func (r *Registry) Run(ctx context.Context) error { return r.store.Run(ctx) }
+// Run follows what other nodes write, and writes which devices connect, until ctx ends.
+func (r *Registry) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.store.Run(ctx) })
+	g.Go(func() error { return r.noteConnections(ctx) })
+	return g.Wait()
+}
 
 // The check value: a known text that is sealed when the bucket is first used, so that a wrong key is noticed before it
 // seals anything.

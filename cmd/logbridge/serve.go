@@ -112,7 +112,7 @@ func (s *server) build(ctx context.Context) (err error) {
 	if s.levels, err = levels.New(ctx, s.node, s.sink, levels.Config{}, s.log); err != nil {
 		return err
 	}
-	if s.bridge, err = bridge.New(bridge.Config{}, s.levels, s.sink, s.registry, s.sink, s.log); err != nil {
+	if s.bridge, err = bridge.New(bridge.Config{}, observer{s.levels, s.registry}, s.sink, s.registry, s.sink, s.log); err != nil {
 		return err
 	}
 	s.levels.OnChange(s.bridge.LevelChanged)
@@ -192,8 +192,8 @@ func (s *server) httpDeps() httpapi.Deps {
 	return httpapi.Deps{
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
-		Levels: s.levels, Observer: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: s.sink, Counter: s.sink, Broker: s.broker,
+		Levels: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
+		Log: s.sink, Counter: s.sink, Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		Ready: s.isReady, Metrics: metricsHandler(s),
 	}
 }
