@@ -33,6 +33,9 @@ type Deps struct {
 	Attempts Attempts
 	// Registrations knows which devices may still fetch their key; nil is none.
 	Registrations Registrations
+	// RotateSeal begins to change the key that seals secrets at rest, and SealRotation says how far that is.
+	RotateSeal   func() error
+	SealRotation func() SealRotation
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
 	Log     Log

@@ -41,10 +41,10 @@ func (r *Registry) Provision(ctx context.Context, p Provision, levels BaseLevels
 	if err := store.Load(ctx); err != nil {
 		return err
 	}
-	if err := applyThings(ctx, last, parents); err != nil {
+	if err := r.applyThings(ctx, last, parents); err != nil {
 		return err
 	}
-	return applyThings(ctx, last, children)
+	return r.applyThings(ctx, last, children)
 }
 
 // thing is one entry of a Provision.
@@ -103,7 +103,7 @@ func checkThings(all []thing) error {
 }
 
 // applyThings applies things that do not depend on each other.
-func applyThings(ctx context.Context, last *memories, all []thing) error {
+func (r *Registry) applyThings(ctx context.Context, last *memories, all []thing) error {
 	var mu sync.Mutex
 	var errs []error
 	var g errgroup.Group
@@ -114,7 +114,7 @@ func applyThings(ctx context.Context, last *memories, all []thing) error {
 			break
 		}
 		g.Go(func() error {
-			if err := applyThing(ctx, last, t); err != nil {
+			if err := r.applyThing(ctx, last, t); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, fmt.Errorf("%s: %w", t.where, err))
@@ -128,7 +128,7 @@ func applyThings(ctx context.Context, last *memories, all []thing) error {
 
 // applyThing changes a thing and then remembers it. After a crash between the two it is as provisioned but not
 // remembered, and the same YAML settles that; the other way round it would look like the operator's.
-func applyThing(ctx context.Context, memories *memories, t thing) error {
+func (r *Registry) applyThing(ctx context.Context, memories *memories, t thing) error {
 	last := memory(nil)
 	if m, _ := memories.Get(t.key); m != nil {
 		last = *m
@@ -137,7 +137,7 @@ func applyThing(ctx context.Context, memories *memories, t thing) error {
 	if err != nil || maps.Equal(last, next) {
 		return err
 	}
-	return memories.Put(ctx, t.key, next)
+	return putSealed(ctx, r, memories, t.key, next)
 }
 
 func (r *Registry) productThing(where string, p ProvisionProduct, levels BaseLevels) thing {

@@ -24,7 +24,7 @@ func (r *Registry) PutProduct(ctx context.Context, p logbridge.Product) error {
 	if err := productFaults(p).err(""); err != nil {
 		return err
 	}
-	return r.products.Put(ctx, p.ID, p)
+	return putSealed(ctx, r, r.products, p.ID, p)
 }
 
 // DeleteProduct deletes a product that has no devices; one that has is ErrInvalid.
@@ -94,7 +94,7 @@ func (r *Registry) PutDevice(ctx context.Context, d logbridge.Device) error {
 		return err
 	}
 	d.Tags = maps.Clone(d.Tags)
-	return r.devices.Put(ctx, d.ID, d)
+	return putSealed(ctx, r, r.devices, d.ID, d)
 }
 
 // DeleteDevice deletes a device.

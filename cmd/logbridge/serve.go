@@ -89,7 +89,7 @@ func (s *server) add(name string, run func(context.Context) error) {
 
 // build makes every part and binds every address.
 func (s *server) build(ctx context.Context) (err error) {
-	key, err := s.sealKey()
+	keys, writeKeys, err := s.sealKeys()
 	if err != nil {
 		return err
 	}
@@ -105,10 +105,11 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.add("sink", s.sink.Run)
-	if s.registry, err = registry.New(ctx, s.node, key, s.log); err != nil {
+	if s.registry, err = registry.New(ctx, s.node, keys[0], s.log, keys[1:]...); err != nil {
 		return err
 	}
 	s.registry.SetAdminToken(token)
+	s.registry.OnKeys(writeKeys)
 	if s.levels, err = levels.New(ctx, s.node, s.sink, levels.Config{}, s.log); err != nil {
 		return err
 	}
@@ -194,7 +195,9 @@ func (s *server) httpDeps() httpapi.Deps {
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
 		Levels: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
 		Log: s.sink, Counter: s.sink, Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
-		Ready: s.isReady, Metrics: metricsHandler(s),
+		RotateSeal:   s.registry.Rotate,
+		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },
+		Ready:        s.isReady, Metrics: metricsHandler(s),
 	}
 }
 
