@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -37,13 +38,12 @@ type conn struct {
 	net.Conn
 	writeTimeout time.Duration
 
-	// since and waiting are the table's, as long as there is no CONNECT.
-	since   time.Time
+	// waiting is the table's, as long as there is no CONNECT.
 	waiting *list.Element
 
-	// frames follows the packets that are read; tooLarge, if set, is told of one over its bound.
-	frames   framer
-	tooLarge func(head byte)
+	// frames follows the packets that are read; counts, set at login, counts one over its bound.
+	frames framer
+	counts *Broker
 
 	// head is what readHead took from the connection and Read has not handed on yet.
 	head []byte
@@ -67,7 +67,7 @@ type hello struct {
 }
 
 func newConn(c net.Conn, cfg Config) *conn {
-	return &conn{Conn: c, writeTimeout: cfg.WriteTimeout, frames: framer{most: cfg.MaxPacket}, done: make(chan struct{})}
+	return &conn{Conn: c, writeTimeout: cfg.WriteTimeout, frames: framer{most: int32(cfg.MaxPacket)}, done: make(chan struct{})}
 }
 
 // certificate is what the device has shown over TLS and TLS has verified; nil without.
@@ -149,8 +149,8 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	}
 	if head, over := c.frames.feed(p[:n]); over {
 		c.farewell.Store(uint32(packets.ErrPacketTooLarge.Code))
-		if c.tooLarge != nil {
-			c.tooLarge(head)
+		if c.counts != nil {
+			c.counts.oversize(c.session, head)
 		}
 	}
 	return n, err
@@ -158,9 +158,9 @@ func (c *conn) Read(p []byte) (n int, err error) {
 
 // framer follows the fixed headers in a stream of packets.
 type framer struct {
-	most   int   // bytes of a packet, as mochi counts them: one of the head and those behind the length
-	rest   int   // bytes of the current packet that are still to come
-	length int   // what has been read of its length
+	most   int32 // bytes of a packet, as mochi counts them: one of the head and those behind the length
+	rest   int32 // bytes of the current packet that are still to come
+	length int32 // what has been read of its length
 	digits uint8 // how many digits of it; 0 before the first
 	head   byte  // its first byte
 	begun  bool  // head was read and the length is not complete
@@ -172,14 +172,14 @@ func (f *framer) feed(p []byte) (head byte, over bool) {
 	for len(p) > 0 {
 		switch {
 		case f.rest > 0:
-			n := min(f.rest, len(p))
+			n := min(f.rest, int32(min(len(p), math.MaxInt32)))
 			f.rest -= n
 			p = p[n:]
 			continue
 		case !f.begun:
 			f.head, f.begun, f.length, f.digits = p[0], true, 0, 0
 		default:
-			f.length |= int(p[0]&0x7f) << (7 * f.digits)
+			f.length |= int32(p[0]&0x7f) << (7 * f.digits)
 			f.digits++
 			if f.length+1 > f.most || f.digits == 4 && p[0]&0x80 != 0 {
 				return f.head, true

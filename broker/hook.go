@@ -147,7 +147,7 @@ func (g *guard) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		return false
 	}
 	c.session = newSession(id, c, cl, &g.broker.counters)
-	c.tooLarge = func(head byte) { g.broker.oversize(c.session, head) }
+	c.counts = g.broker
 	cl.State.ServerKeepalive = c.hello.serverKeepalive
 	return true
 }

@@ -17,8 +17,14 @@ type table struct {
 	closed   bool
 	conns    map[*conn]struct{}
 	sessions map[logbridge.DeviceID]*session
-	halfOpen list.List // of *conn, oldest first: those that have not sent their CONNECT
+	halfOpen list.List // of waiting, oldest first: those that have not sent their CONNECT
 	serving  sync.WaitGroup
+}
+
+// waiting is a connection without a CONNECT.
+type waiting struct {
+	conn  *conn
+	since time.Time
 }
 
 func (t *table) init(cfg Config) {
@@ -45,16 +51,14 @@ func (t *table) add(c *conn, now time.Time) (e entry, victim *conn) {
 		return full, nil
 	}
 	if t.halfOpen.Len() >= t.mostHalfOpen {
-		oldest := t.halfOpen.Front()
-		victim = oldest.Value.(*conn)
-		if now.Sub(victim.since) < t.patience {
+		first := t.halfOpen.Front().Value.(waiting)
+		if now.Sub(first.since) < t.patience {
 			return crowded, nil
 		}
-		t.halfOpen.Remove(oldest)
-		victim.waiting = nil
+		victim = first.conn
+		t.settle(victim)
 	}
-	c.since = now
-	c.waiting = t.halfOpen.PushBack(c)
+	c.waiting = t.halfOpen.PushBack(waiting{c, now})
 	t.conns[c] = struct{}{}
 	t.serving.Add(1)
 	return entered, victim
@@ -67,7 +71,7 @@ func (t *table) room(now time.Time) bool {
 	if t.closed || len(t.conns) >= t.most {
 		return false
 	}
-	return t.halfOpen.Len() < t.mostHalfOpen || now.Sub(t.halfOpen.Front().Value.(*conn).since) >= t.patience
+	return t.halfOpen.Len() < t.mostHalfOpen || now.Sub(t.halfOpen.Front().Value.(waiting).since) >= t.patience
 }
 
 // greeted notes that a connection has sent its CONNECT.
