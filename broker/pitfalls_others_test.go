@@ -3,6 +3,7 @@ package broker
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -136,19 +137,27 @@ func TestP21SlowHandlerKeepsItsAnswer(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	c := newConn(ours, Config{WriteTimeout: patience, MaxPacket: 1 << 20})
-	if err := c.SetDeadline(time.Now().Add(-time.Minute)); err != nil { // as mochi does, long ago
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := c.Write(make([]byte, 4000))
+		wrote <- err
+	}()
+	one := make([]byte, 1)
+	if _, err := theirs.Read(one); err != nil { // the write is under way
 		t.Fatal(err)
 	}
-	got := make(chan error, 1)
-	go func() {
-		_, err := io.ReadFull(theirs, make([]byte, 4))
-		got <- err
-	}()
-	if _, err := c.Write([]byte{0x40, 2, 0, 1}); err != nil {
-		t.Errorf("the PUBACK: %v", err)
+	if err := c.SetDeadline(time.Now().Add(-time.Minute)); err != nil { // as mochi does for the keep-alive; it has passed
+		t.Fatal(err)
 	}
-	if err := receive(t, "PUBACK", got); err != nil {
-		t.Error(err)
+	go func() { // byte by byte: a deadline would end it at one of them
+		for {
+			if _, err := theirs.Read(one); err != nil {
+				return
+			}
+		}
+	}()
+	if err := receive(t, "end of the write", wrote); err != nil {
+		t.Errorf("the PUBACK: %v", err)
 	}
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("reading has no deadline")
@@ -182,12 +191,13 @@ func TestP22NothingIsQueuedForASlowReader(t *testing.T) {
 // Whole packets are logged, with passwords and payloads.
 func TestP25NothingSecretIsLogged(t *testing.T) {
 	var out syncBuffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	previous := slog.Default()
+	slog.SetDefault(log) // what mochi would take
+	defer slog.SetDefault(previous)
 	r := newRecorder()
 	b := bound(t, Config{MaxPacket: 8 << 10}, r)
-	b.log = slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	previous := slog.Default()
-	slog.SetDefault(b.log)
-	defer slog.SetDefault(previous)
+	b.log = log
 	run(t, b)
 	secret := ""
 	for _, version := range []byte{3, 4, 5} {
@@ -201,6 +211,11 @@ func TestP25NothingSecretIsLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = io.Copy(io.Discard, c)
+		twice := loggedIn(t, b, dev1, version)
+		second := connectPacket(t, dev1, version) // an error of the protocol, which mochi logs with the packet
+		second.Connect.Password = []byte("confidential;hmacsha256")
+		twice.send(second)
+		_, _ = io.Copy(io.Discard, twice)
 		wrong := dial(t, b, version)
 		wrong.login(dev1, func(pk *packets.Packet) { pk.Connect.Password = []byte("confidential;hmacsha256") })
 		wrong.expectClosed()
@@ -209,7 +224,7 @@ func TestP25NothingSecretIsLogged(t *testing.T) {
 	if !strings.Contains(got, "login refused") {
 		t.Errorf("nothing was logged: %q", got)
 	}
-	for _, hush := range []string{"confidential", testPSK, secret[:40], "21010406"} {
+	for _, hush := range []string{"confidential", strings.Trim(fmt.Sprint([]byte("confidential")), "[]"), testPSK, secret[:40]} {
 		if strings.Contains(got, hush) {
 			t.Errorf("%q is in the log:\n%s", hush, got)
 		}
@@ -232,7 +247,7 @@ func TestP26NoHousekeeping(t *testing.T) {
 	}
 	stacks := make([]byte, 4<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	if bytes.Contains(stacks, []byte("mqtt.(*Server).eventLoop")) {
+	if bytes.Contains(stacks, []byte("(*Server).eventLoop(")) {
 		t.Error("mochi's event loop runs")
 	}
 }

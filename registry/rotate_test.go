@@ -247,3 +247,44 @@ func TestSealKeyFiles(t *testing.T) {
 		}
 	}
 }
+
+// TestRotateWaitsForWriters: a value that was sealed with the old key and is not stored yet is stored before the key changes, so that
+// it is sealed anew.
+func TestRotateWaitsForWriters(t *testing.T) {
+	r := newRotating(t)
+	id := logbridge.DeviceID{Product: product, Device: "slow"}
+	began, release := make(chan struct{}), make(chan struct{})
+	codec := r.deviceForm().codec()
+	encode := codec.Encode
+	codec.Encode = func(k logbridge.DeviceID, d logbridge.Device) ([]byte, error) {
+		sealed, err := encode(k, d)
+		close(began)
+		<-release
+		return sealed, err
+	}
+	store, err := natsd.OpenStore(t.Context(), r.node, bucket, slog.New(slog.DiscardHandler))
+	must(t, err)
+	slow := natsd.NewTable(store, kindDevice, codec)
+	stored := make(chan error, 1)
+	go func() { stored <- putSealed(t.Context(), r.Registry, slow, id, logbridge.Device{ID: id, PSK: psk}) }()
+	<-began
+	changed := make(chan error, 1)
+	go func() { changed <- errors.Join(r.Rotate(), r.finishRotation(t.Context())) }()
+	early := false
+	select {
+	case err = <-changed:
+		early = true
+		t.Error("the key has changed while something sealed with it is not stored")
+	case <-time.After(300 * time.Millisecond): // it waits
+	}
+	close(release)
+	must(t, <-stored)
+	if !early {
+		err = <-changed
+	}
+	must(t, err)
+	r.crash()
+	if d, err := r.Device(id); err != nil || d.PSK != psk {
+		t.Errorf("%v", err)
+	}
+}
