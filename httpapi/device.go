@@ -67,8 +67,8 @@ func isDevicePath(path string) bool {
 }
 
 func (s *Server) routeDevice(e *echo.Echo) {
-	e.POST(reportLogPath, s.reportLog)
-	e.POST(framePath, s.reportFrame)
+	e.POST(reportLogPath, s.uploads(s.storeReport))
+	e.POST(framePath, s.uploads(s.storeFrame))
 	e.POST(registerPath, s.register)
 	e.POST(oldRegisterPath, s.registerOld)
 }
@@ -131,12 +131,20 @@ func writeDevice(c echo.Context, body []byte) error {
 	return writeErr
 }
 
-func (s *Server) reportLog(c echo.Context) error {
-	err := s.storeReport(c)
+// uploads answers a device's upload, and counts it if store refuses it.
+func (s *Server) uploads(store func(echo.Context) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		err := store(c)
+		s.countDevice(err)
+		return s.answerDevice(c, err)
+	}
+}
+
+// countDevice counts what a device wanted in vain.
+func (s *Server) countDevice(err error) {
 	if r := (*refusal)(nil); errors.As(err, &r) {
 		s.count(logbridge.SourceReportLog, r)
 	}
-	return s.answerDevice(c, err)
 }
 
 // storeReport takes one upload; nil means that its lines are stored.

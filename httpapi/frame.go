@@ -36,14 +36,6 @@ func retcodeOf(r reason) int {
 	return http.StatusBadRequest
 }
 
-func (s *Server) reportFrame(c echo.Context) error {
-	err := s.storeFrame(c)
-	if r := (*refusal)(nil); errors.As(err, &r) {
-		s.count(logbridge.SourceReportLog, r)
-	}
-	return s.answerDevice(c, err)
-}
-
 // storeFrame takes one frame; nil means that its lines are stored.
 func (s *Server) storeFrame(c echo.Context) error {
 	received := time.Now()

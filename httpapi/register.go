@@ -79,9 +79,7 @@ func (s *Server) registerOld(c echo.Context) error {
 }
 
 func (s *Server) refuseRegistration(c echo.Context, err error) error {
-	if r := (*refusal)(nil); errors.As(err, &r) {
-		s.count(logbridge.SourceReportLog, r)
-	}
+	s.countDevice(err)
 	return s.answerDevice(c, err)
 }
 
