@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,10 +154,20 @@ type fakeSession struct {
 	device logbridge.DeviceID
 	send   func(sent) error
 	out    chan sent
+	flying atomic.Bool // a message is unacknowledged: the session listens at QoS 1 and drops PUBACKs
+	resent chan string
 }
 
 func newSession(id logbridge.DeviceID) *fakeSession {
-	return &fakeSession{device: id, out: make(chan sent, 1<<12)}
+	return &fakeSession{device: id, out: make(chan sent, 1<<12), resent: make(chan string, 16)}
+}
+
+func (s *fakeSession) Resend(topic string) (bool, error) {
+	if !s.flying.Load() {
+		return false, nil
+	}
+	s.resent <- topic
+	return true, nil
 }
 
 func (s *fakeSession) Device() logbridge.DeviceID { return s.device }

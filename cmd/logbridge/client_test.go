@@ -89,7 +89,7 @@ func TestChangesSayWhatTheyDid(t *testing.T) {
 		"new device": {200, `{"psk":"c2VjcmV0"}`, "psk c2VjcmV0\n", []string{"device", "add", "ABCDE12345/dev_01"}},
 		"old device": {200, `{}`, "ABCDE12345/dev_01: registered before, and keeps its key\n", []string{"device", "add", "ABCDE12345/dev_01", "--tag", "a=b"}},
 		"given key":  {200, `{}`, "ABCDE12345/dev_01: registered with this key\n", []string{"device", "add", "ABCDE12345/dev_01", "--psk", "c2VjcmV0"}},
-		"clear":      {204, ``, "ABCDE12345/dev_01: back to its base level\n", []string{"level", "clear", "ABCDE12345/dev_01"}},
+		"clear":      {200, `{"desired":"error"}`, "ABCDE12345/dev_01: back to error\n", []string{"level", "clear", "ABCDE12345/dev_01"}},
 	} {
 		stub := newStubAPI(t, c.status, c.answer)
 		if code, out, stderr := cli(t, append(c.args, "--url", stub.url, "--token", "t")...); code != exitOK || out != c.want {
