@@ -90,7 +90,7 @@ func (l *Levels) expireWide(ctx context.Context, d deadline[string]) {
 	if r == nil || revision != d.revision {
 		return
 	}
-	parts, before := l.survey(r, nil)
+	parts, before := l.survey(r, nil, r.Expires.Add(-1)) // as it was until then
 	done, err := l.wides.DeleteIf(ctx, d.id, d.revision)
 	if err != nil {
 		if ctx.Err() == nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/logbridge/logbridge"
 )
@@ -19,8 +20,8 @@ type part struct {
 }
 
 // survey looks at the registered devices that a rule means, or meant before it was changed (former, or nil), and at what
-// is wanted of them now. It walks the devices of the rule's product.
-func (l *Levels) survey(r, former *wide) (parts []part, reach logbridge.RuleReach) {
+// is wanted of them at a moment. It walks the devices of the rule's product.
+func (l *Levels) survey(r, former *wide, now time.Time) (parts []part, reach logbridge.RuleReach) {
 	reach.States = map[string]int{}
 	for d := range l.devices.Devices(r.Selector.Product) {
 		t := target{id: d.ID, slot: -1, tags: d.Tags}
@@ -28,7 +29,7 @@ func (l *Levels) survey(r, former *wide) (parts []part, reach logbridge.RuleReac
 		if !meant && (former == nil || !t.meets(former)) {
 			continue
 		}
-		w, state := l.look(d.ID)
+		w, state := l.look(d.ID, now)
 		if state.Connected {
 			parts = append(parts, part{d.ID, state.Desired, w.wide != nil && w.wide.ID == r.ID})
 		}
@@ -65,11 +66,11 @@ func (w want) yieldsTo(r *wide) bool {
 	return true
 }
 
-func (l *Levels) look(id logbridge.DeviceID) (want, logbridge.LevelState) {
+func (l *Levels) look(id logbridge.DeviceID, now time.Time) (want, logbridge.LevelState) {
 	l.fleet.mu.RLock()
 	defer l.fleet.mu.RUnlock()
 	s := l.fleet.get(id)
-	w := l.decide(id, s, l.clock.now())
+	w := l.decide(id, s, now)
 	return w, w.state(s)
 }
 

@@ -34,7 +34,7 @@ func (l *Levels) AddRule(ctx context.Context, wish logbridge.RuleWish) (logbridg
 		}
 		return logbridge.LevelRule{}, logbridge.RuleReach{}, err
 	}
-	parts, before := l.survey(&r, nil)
+	parts, before := l.survey(&r, nil, l.clock.now())
 	if wish.DryRun {
 		return r.LevelRule, before, nil
 	}
@@ -114,7 +114,7 @@ func (l *Levels) ChangeRule(ctx context.Context, id string, c logbridge.RuleChan
 		l.Refused(ctx, scope{Product: former.Selector.Product}, "change of level rule "+id, c.By, err)
 		return logbridge.LevelRule{}, logbridge.RuleReach{}, err
 	}
-	parts, before := l.survey(&r, former)
+	parts, before := l.survey(&r, former, l.clock.now())
 	done, err := l.wides.PutIf(ctx, id, r, revision)
 	switch {
 	case err != nil:
@@ -163,7 +163,7 @@ func (l *Levels) ClearRule(ctx context.Context, id string, by logbridge.Actor, r
 		l.Refused(ctx, scope{Product: r.Selector.Product}, "end of level rule "+id, by, err)
 		return err
 	}
-	parts, before := l.survey(r, nil)
+	parts, before := l.survey(r, nil, l.clock.now())
 	done, err := l.wides.Delete(ctx, id)
 	if err != nil {
 		return fmt.Errorf("clear level rule %s: %w", id, err)
@@ -186,7 +186,7 @@ func (l *Levels) Rule(id string) (logbridge.LevelRule, logbridge.RuleReach, erro
 	if r == nil || !r.live(l.clock.now()) {
 		return logbridge.LevelRule{}, logbridge.RuleReach{}, noRule(id)
 	}
-	_, reach := l.survey(r, nil)
+	_, reach := l.survey(r, nil, l.clock.now())
 	return r.LevelRule, reach, nil
 }
 
