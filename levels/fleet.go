@@ -43,8 +43,9 @@ func (l *Levels) track(id logbridge.DeviceID) *sighting {
 	}
 	s := new(sighting)
 	l.enter(id, s)
-	w := l.decide(id, s, l.clock.now())
-	s.level, s.since = w.level, nanos(w.since)
+	now := l.clock.now()
+	s.since = nanos(l.decide(id, s, now).since)
+	l.settle(id, s, instant(s.since), now)
 	return s
 }
 
@@ -58,8 +59,13 @@ func (l *Levels) enter(id logbridge.DeviceID, s *sighting) {
 	s.slot = id.Slot()
 	d, _ := l.devices.Device(id) // one that is not registered has no tags
 	s.tags = d.Tags
+	s.search(id, f.rules.of(id.Product))
+}
+
+// search finds the first rule of a list that means the device.
+func (s *sighting) search(id logbridge.DeviceID, list []*wide) {
 	t := s.target(id)
-	s.rule = first(f.rules.of(id.Product), &t)
+	s.rule, s.next, s.nextKnown = first(list, &t), nil, false
 }
 
 func (f *fleet) forget(id logbridge.DeviceID) {
@@ -78,11 +84,12 @@ func (s *sighting) target(id logbridge.DeviceID) target {
 
 // settle takes note of a device's level after a change that took place at a time, and reports whether it is another.
 func (l *Levels) settle(id logbridge.DeviceID, s *sighting, at time.Time, now time.Time) bool {
-	level := l.decide(id, s, now).level
-	if level == s.level {
+	w := l.decide(id, s, now)
+	s.base, s.until = w.base, nanos(w.expires)
+	if w.level == s.level {
 		return false
 	}
-	s.level, s.since = level, nanos(at)
+	s.level, s.since = w.level, nanos(at)
 	l.fleet.dirty[shardOf(id)] = true
 	return true
 }
@@ -129,20 +136,33 @@ func (l *Levels) wideChanged(id string, before, after *wide, revision uint64) {
 	l.notices.add(concerned...)
 }
 
-// reconsider finds the rule of a device after one rule has changed, and reports whether that one has to do with it.
+// reconsider finds the rule of a device after one rule has changed, and reports whether that one has to do with its level. It
+// remembers the rule that a new one displaces, so that a rule which comes and goes costs no search.
 func (f *fleet) reconsider(id logbridge.DeviceID, s *sighting, before, after *wide) bool {
 	t := s.target(id)
 	switch {
+	case before != nil && s.rule == before && after == nil && s.nextKnown:
+		s.rule, s.next, s.nextKnown = s.next, nil, false
+		return true
 	case before != nil && s.rule == before:
 		list := f.rules.of(id.Product)
 		if after == nil { // none of those before it meant the device
 			list = list[position(list, before):]
 		}
-		s.rule = first(list, &t)
+		s.search(id, list)
 		return true
-	case after != nil && (s.rule == nil || order(after, s.rule) < 0) && t.meets(after):
-		s.rule = after
-		return true
+	case before != nil && s.next == before:
+		s.next, s.nextKnown = nil, false
+	}
+	switch {
+	case after == nil:
+	case s.rule == nil || order(after, s.rule) < 0:
+		if t.meets(after) {
+			s.rule, s.next, s.nextKnown = after, s.rule, true
+			return true
+		}
+	case s.nextKnown && (s.next == nil || order(after, s.next) < 0) && t.meets(after):
+		s.next = after
 	}
 	return false
 }
@@ -159,8 +179,7 @@ func (l *Levels) Retagged(id logbridge.DeviceID) {
 		return // its tags are looked up when it is seen
 	}
 	s.tags = d.Tags
-	t := s.target(id)
-	s.rule = first(f.rules.of(id.Product), &t)
+	s.search(id, f.rules.of(id.Product))
 	if now := l.clock.now(); l.settle(id, s, now, now) && s.sessions > 0 {
 		l.notices.add(logbridge.LevelChange{Product: id.Product, Device: id.Device})
 	}

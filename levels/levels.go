@@ -199,7 +199,14 @@ func (l *Levels) OnChange(fn func(logbridge.LevelChange)) {
 
 // Effective is the level that a device should have now: what the most specific live rule says. It does not allocate and may
 // be called for every message: a device that was seen before costs no search, however many rules there are.
-func (l *Levels) Effective(id logbridge.DeviceID) logbridge.Level { return l.want(id).level }
+func (l *Levels) Effective(id logbridge.DeviceID) logbridge.Level {
+	l.fleet.mu.RLock()
+	defer l.fleet.mu.RUnlock()
+	if s := l.fleet.get(id); s != nil {
+		return l.brief(id, s).level
+	}
+	return l.decide(id, nil, l.clock.now()).level
+}
 
 // own gives the live rule of a device, or nil.
 func (l *Levels) own(id logbridge.DeviceID) *rule {

@@ -3,7 +3,6 @@ package levels
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -290,31 +289,4 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-}
-
-func BenchmarkEffective(b *testing.B) {
-	n := start(b, b.TempDir())
-	l, err := New(b.Context(), n, newDevices(id), newLog(), Config{}, slog.New(slog.DiscardHandler))
-	must(b, err)
-	must(b, l.SetBase(b.Context(), id.Product, logbridge.LevelWarn, alice, ""))
-	if _, err := l.Set(b.Context(), id, Change{Level: logbridge.LevelDebug, Reason: "r", By: alice}); err != nil {
-		b.Fatal(err)
-	}
-	for name, id := range map[string]logbridge.DeviceID{"own": id, "base": other} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					l.Effective(id)
-				}
-			})
-		})
-	}
-	b.Run("observe", func(b *testing.B) {
-		b.ReportAllocs()
-		o := logbridge.Observation{Device: id, Event: logbridge.LevelAsked, Level: logbridge.LevelDebug, Time: begin}
-		for b.Loop() {
-			l.Observe(o)
-		}
-	})
 }

@@ -32,9 +32,13 @@ type sighting struct {
 	slot int
 	tags map[string]string
 	rule *wide // the first rule for many that means it, live or not
-	// level is what was wanted after the last change, and since when it is so.
-	level logbridge.Level
-	since int64
+	// next is the one after it, nil for none, if nextKnown.
+	next      *wide
+	nextKnown bool
+	// level and base are what was wanted after the last change, since when it is so, and until when: the end of the rule that
+	// says it. Every change settles them, so that up to then no rule has to be asked.
+	level, base  logbridge.Level
+	since, until int64
 
 	lastSeen               int64
 	sent, acked, asked     mark
@@ -65,7 +69,7 @@ func (l *Levels) Observe(o logbridge.Observation) {
 		return // the last word of one that was forgotten
 	}
 	s := l.track(o.Device)
-	w := l.decide(o.Device, s, l.clock.now())
+	w := l.brief(o.Device, s)
 	at, since := nanos(o.Time), nanos(w.since)
 	l.fleet.dirty[shardOf(o.Device)] = true
 	if o.Event != logbridge.LevelSent && o.Event != logbridge.DeviceDisconnected { // those two it did not do itself

@@ -134,6 +134,15 @@ func (l *Levels) want(id logbridge.DeviceID) want {
 	return l.decide(id, l.fleet.get(id), l.clock.now())
 }
 
+// brief is decide for a device of the fleet, without the reasons: level, base and since.
+func (l *Levels) brief(id logbridge.DeviceID, s *sighting) want {
+	now := l.clock.now()
+	if s.until == 0 || now.UnixNano() < s.until {
+		return want{level: s.level, base: s.base, since: instant(s.since)}
+	}
+	return l.decide(id, s, now)
+}
+
 // decide is want for who holds the fleet's lock; s is nil for a device that is not in the fleet. Rules that are over have no
 // effect, whether or not they are deleted already: they only say since when.
 func (l *Levels) decide(id logbridge.DeviceID, s *sighting, now time.Time) want {

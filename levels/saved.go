@@ -160,9 +160,8 @@ func (l *Levels) restoreOne(id logbridge.DeviceID, s *sighting) {
 		return // deleted, and that was not saved any more
 	}
 	l.enter(id, s)
-	if w := l.decide(id, s, l.clock.now()); w.level != s.level {
-		s.level, s.since = w.level, nanos(w.since)
-	}
+	now := l.clock.now()
+	l.settle(id, s, l.decide(id, s, now).since, now)
 }
 
 // appendSighting adds a device to a shard: its names, each behind its length; the level and since when it is wanted; when
