@@ -124,7 +124,9 @@ func (l *Levels) wideChanged(id string, before, after *wide, revision uint64) {
 	}
 	var concerned []logbridge.LevelChange
 	look := func(id logbridge.DeviceID, s *sighting) {
-		if f.reconsider(id, s, before, after) && l.settle(id, s, at, now) && s.sessions > 0 {
+		// While its first rule is over, and not yet deleted, one behind that decides.
+		concerns := f.reconsider(id, s, before, after) || s.rule != nil && !s.rule.live(now)
+		if concerns && l.settle(id, s, at, now) && s.sessions > 0 {
 			concerned = append(concerned, logbridge.LevelChange{Product: id.Product, Device: id.Device})
 		}
 	}
