@@ -194,9 +194,15 @@ type parts struct {
 // newParts makes a bridge that runs until the test ends.
 func newParts(t testing.TB, cfg Config) parts {
 	t.Helper()
+	return newTimedParts(t, cfg, wallClock())
+}
+
+// newTimedParts is newParts with a clock of the test's own.
+func newTimedParts(t testing.TB, cfg Config, c clock) parts {
+	t.Helper()
 	p := parts{levels: newLevels(), log: newLog(), ledger: &fakeLedger{}}
 	var err error
-	if p.Bridge, err = New(cfg, p.levels, p.log, products{}, p.ledger, slog.New(slog.DiscardHandler)); err != nil {
+	if p.Bridge, err = newWithClock(cfg, p.levels, p.log, products{}, p.ledger, c, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

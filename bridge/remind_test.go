@@ -1,9 +1,7 @@
 package bridge
 
 import (
-	"context"
 	"fmt"
-	"log/slog"
 	"runtime"
 	"sync"
 	"testing"
@@ -63,19 +61,7 @@ func (c *fakeClock) advance(d time.Duration) {
 // timed is newParts with a fake clock.
 func timed(t *testing.T, c *fakeClock) parts {
 	t.Helper()
-	p := parts{levels: newLevels(), log: newLog(), ledger: &fakeLedger{}}
-	var err error
-	if p.Bridge, err = newWithClock(Config{Pushers: 2}, p.levels, p.log, products{}, p.ledger, c.clock(), slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		receive(t, "end of Run", ended)
-	})
-	return p
+	return newTimedParts(t, Config{Pushers: 2}, c.clock())
 }
 
 // until waits until something is so that other goroutines bring about.

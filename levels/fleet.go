@@ -107,10 +107,9 @@ func (l *Levels) wideChanged(id string, before, after *wide, revision uint64) {
 	}
 	now := l.clock.now()
 	at := now
-	switch {
-	case after != nil:
+	if after != nil {
 		at = after.ChangedAt
-	case !before.Expires.IsZero() && before.Expires.Before(now):
+	} else if !before.live(now) {
 		at = before.Expires
 	}
 	f := &l.fleet

@@ -98,10 +98,9 @@ func (l *Levels) changed(s scope, before, after *rule, revision uint64) {
 	}
 	now := l.clock.now()
 	at := now
-	switch {
-	case after != nil:
+	if after != nil {
 		at = after.SetAt
-	case !before.Expires.IsZero() && before.Expires.Before(now):
+	} else if !before.live(now) {
 		at = before.Expires
 	}
 	l.fleet.mu.Lock()
