@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"wire/tencent":  {".", "wire/loose"},
 	"wire/sls":      {".", "wire/loose"},
 	"wire/cls":      {".", "wire/loose"},
+	"wire/loki":     {".", "wire/loose"},
 }
 
 // onlyIn says which folders may import a library that the rest must not know of.

@@ -53,7 +53,7 @@ type ackFigures struct {
 // BenchmarkAcks prints the second table of make bench: durable acknowledgements a second, in process, with no segment
 // written, each row beside its limit in the same run: a bare file to which one goroutine writes all that waits, then
 // fdatasync, then answers. It then runs itself once more under strace, which makes each sync of both slower; without strace
-// that row is skipped, and it says so.
+// that row is skipped, and it says so. Both have the program's ExtraProcs.
 func BenchmarkAcks(b *testing.B) {
 	fmt.Printf("\nDurable acknowledgements; the limit is a bare file with group fdatasync. Medians of %d interleaved rounds, %d CPUs; CPU: seconds for a million, uploaders included.\n\n",
 		ackRounds, runtime.NumCPU())
@@ -78,6 +78,9 @@ func BenchmarkAcks(b *testing.B) {
 
 // compareAcks measures a row and its limit in turn and prints the medians.
 func compareAcks(b *testing.B, row ackRow, remark string) {
+	procs := runtime.GOMAXPROCS(0) // b.Run has set it anew
+	runtime.GOMAXPROCS(procs + ExtraProcs)
+	defer runtime.GOMAXPROCS(procs)
 	var all [2][]ackFigures
 	for round := range ackRounds {
 		for turn := range 2 { // who begins changes from round to round
@@ -231,8 +234,13 @@ func (g *bareFile) append(body []byte) {
 	<-done
 }
 
-// hammer runs the uploaders side by side for a while.
+// hammer runs the uploaders side by side for ackTime.
 func hammer(b *testing.B, row ackRow, uploader func(i int) func() error) ackFigures {
+	return hammerFor(b, ackTime, row, uploader)
+}
+
+// hammerFor is hammer for a while.
+func hammerFor(b *testing.B, while time.Duration, row ackRow, uploader func(i int) func() error) ackFigures {
 	turns := make([]func() error, row.uploaders)
 	for i := range turns {
 		turns[i] = uploader(i)
@@ -241,7 +249,7 @@ func hammer(b *testing.B, row ackRow, uploader func(i int) func() error) ackFigu
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	cpu, start := processTime(b), time.Now()
-	timer := time.AfterFunc(ackTime, cancel)
+	timer := time.AfterFunc(while, cancel)
 	defer timer.Stop()
 	var done atomic.Int64
 	var all sync.WaitGroup

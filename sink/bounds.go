@@ -27,19 +27,19 @@ const (
 	pinTime = time.Minute
 )
 
-// gate lets a bounded number of queries be there, and a smaller one read at a time.
+// gate lets a bounded number of queries be there, and of tails read at a time.
 type gate struct {
-	slots chan struct{} // taken by who reads
+	slots chan struct{} // taken by who reads; nil is no bound but that of turns
 	most  int64         // of those there; 0 is no bound
 
 	there, refused atomic.Int64
 }
 
-// newGate: of those there, at most waiting wait for their turn or for their readers; below 0 there is no bound.
-func newGate(reading, waiting int) *gate {
-	g := &gate{slots: make(chan struct{}, reading)}
-	if waiting >= 0 {
-		g.most = int64(reading + waiting)
+// newGate: 0 is no bound.
+func newGate(reading, most int) *gate {
+	g := &gate{most: int64(most)}
+	if reading > 0 {
+		g.slots = make(chan struct{}, reading)
 	}
 	return g
 }
@@ -56,8 +56,11 @@ func (g *gate) enter() error {
 
 func (g *gate) leave() { g.there.Add(-1) }
 
-// lock waits for a turn to read, which ends with unlock.
+// lock waits for a slot to read in, until unlock.
 func (g *gate) lock(ctx context.Context) error {
+	if g.slots == nil {
+		return nil
+	}
 	select {
 	case g.slots <- struct{}{}:
 		return nil
@@ -66,41 +69,38 @@ func (g *gate) lock(ctx context.Context) error {
 	}
 }
 
-func (g *gate) unlock() { <-g.slots }
+func (g *gate) unlock() {
+	if g.slots != nil {
+		<-g.slots
+	}
+}
 
-// work is what a query has used up. Waiting for a turn or for the reader is no work.
+// work is what a query has used up, by all its goroutines. Waiting for a turn or for the reader is no work.
 type work struct {
+	number   int64 // ascends from query to query
 	maxTime  time.Duration
 	maxBytes int64
 
-	spent time.Duration // before the turn at hand
-	turn  time.Time     // when that began
+	spent atomic.Int64 // ns
 	bytes atomic.Int64
 }
 
-func newWork(cfg *Config) *work { return &work{maxTime: cfg.QueryTime, maxBytes: cfg.QueryBytes} }
-
-func (w *work) begin() { w.turn = time.Now() }
-
-func (w *work) end() { w.spent += time.Since(w.turn) }
-
-// check is ErrTooLarge when a bound is reached.
-func (w *work) check() error {
+// check is ErrTooLarge when a bound is reached; took is what is not in spent yet.
+func (w *work) check(took time.Duration) error {
 	if w.bytes.Load() > w.maxBytes {
 		return fmt.Errorf("%w: the query has read more than %d bytes; narrow it by time, stream or source", logbridge.ErrTooLarge, w.maxBytes)
 	}
-	if w.spent+time.Since(w.turn) > w.maxTime {
+	if time.Duration(w.spent.Load())+took > w.maxTime {
 		return fmt.Errorf("%w: the query has worked for more than %s; narrow it by time, stream or source", logbridge.ErrTooLarge, w.maxTime)
 	}
 	return nil
 }
 
-// scanned counts n bytes that were read for the query, and is an error when it must not go on. It is called for each page
-// and may be called concurrently.
+// scanned counts n bytes that were read for the query, lets others have their turn, and is an error when it must not go on.
+// It is called for each page.
 func (p *plan) scanned(n int) error {
-	if err := p.ctx.Err(); err != nil || p.work == nil {
+	if err := p.ctx.Err(); err != nil || p.turn == nil {
 		return err
 	}
-	p.work.bytes.Add(int64(n))
-	return p.work.check()
+	return p.turn.read(p.ctx, n)
 }

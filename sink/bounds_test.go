@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -28,7 +27,7 @@ func lastError(e *env, ctx context.Context, q logbridge.Query) (records int, err
 
 // TestTooManyQueries: as many as may be there are, the next is refused, and a place is free when one ends.
 func TestTooManyQueries(t *testing.T) {
-	e := newEnv(t, Config{MaxQueries: 2, MaxQueriesWaiting: 3})
+	e := newEnv(t, Config{MaxQueries: 5})
 	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "1")}})
 	var inside func(depth int)
 	inside = func(depth int) {
@@ -56,9 +55,13 @@ func TestTooManyQueries(t *testing.T) {
 
 // TestQueryWaitsForItsTurn: while all turns are taken a query waits, ends with its context, and goes on when one is free.
 func TestQueryWaitsForItsTurn(t *testing.T) {
-	e := newEnv(t, Config{MaxQueries: 1})
+	e := newEnv(t, Config{})
 	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "1")}})
-	e.log.queries.slots <- struct{}{}
+	others := e.log.turns.of(&e.log.cfg)
+	e.log.turns.processors = 1
+	if err := others.begin(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error)
 	ask := func(ctx context.Context) {
@@ -66,18 +69,14 @@ func TestQueryWaitsForItsTurn(t *testing.T) {
 		result <- err
 	}
 	go ask(ctx)
-	for e.log.Stats().Queries == 0 {
-		runtime.Gosched()
-	}
-	for range e.log.Tail(t.Context(), logbridge.Position{}, logbridge.Query{}) {
-		break // a tail needs no turn among the queries
-	}
+	waitFor(t, func() bool { return e.log.turns.waits() == 1 })
 	cancel()
 	if err := <-result; !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled while it waited: %v", err)
 	}
 	go ask(t.Context())
-	<-e.log.queries.slots
+	waitFor(t, func() bool { return e.log.turns.waits() == 1 })
+	others.end()
 	if err := <-result; err != nil {
 		t.Errorf("after the wait: %v", err)
 	}
@@ -100,21 +99,18 @@ func TestQueryIsBounded(t *testing.T) {
 			if _, err := e.log.Count(t.Context(), logbridge.Query{}, logbridge.CountBy{Field: "level", Step: time.Second}); !errors.Is(err, logbridge.ErrTooLarge) {
 				t.Errorf("count: %v", err)
 			}
-			if got := len(e.log.queries.slots); got != 0 {
+			if got := e.log.turns.running; got != 0 {
 				t.Errorf("%d turns are not given back", got)
 			}
 		})
 	}
 	w := work{maxTime: time.Minute, maxBytes: 1}
-	w.begin()
-	w.turn = w.turn.Add(-50 * time.Second)
-	w.end()
-	if w.begin(); w.check() != nil {
+	w.spent.Store(int64(50 * time.Second))
+	if w.check(9*time.Second) != nil {
 		t.Error("within its bounds and refused")
 	}
-	w.turn = w.turn.Add(-11 * time.Second)
-	if err := w.check(); !errors.Is(err, logbridge.ErrTooLarge) {
-		t.Errorf("61 seconds in two turns: %v", err)
+	if err := w.check(11 * time.Second); !errors.Is(err, logbridge.ErrTooLarge) {
+		t.Errorf("61 seconds: %v", err)
 	}
 }
 
@@ -184,7 +180,7 @@ func TestPagesAreSmall(t *testing.T) {
 // TestLimitHoldsForAllTables: a query whose tables all overlap keeps no more hits than a few times its limit.
 func TestLimitHoldsForAllTables(t *testing.T) {
 	const limit, each, tables = 100_000, 90_000, 6
-	r := (&Log{}).newReading(t.Context(), logbridge.Query{Order: logbridge.OldestFirst, Limit: limit}, nil)
+	r := (&Log{turns: newTurns()}).newReading(t.Context(), logbridge.Query{Order: logbridge.OldestFirst, Limit: limit}, nil)
 	r.plan = r.asked
 	var best []hit
 	for i := range tables {

@@ -6,13 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/logbridge/logbridge"
 )
@@ -34,7 +31,7 @@ func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy
 	defer l.queries.leave()
 	q.Order, q.Limit = logbridge.ByPosition, 0
 	p := newPlan(ctx, q)
-	p.work = newWork(&l.cfg)
+	p.turn = l.turns.of(&l.cfg)
 	c, err := l.countOnce(p, by)
 	for errors.Is(err, errOutdated) {
 		c, err = l.countOnce(p, by)
@@ -56,14 +53,12 @@ func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy
 	return out, nil
 }
 
-// countOnce looks at all tables in one turn; errOutdated says that it has to be done again.
+// countOnce looks at all tables, in turn with others; errOutdated says that it has to be done again.
 func (l *Log) countOnce(p *plan, by logbridge.CountBy) (*counter, error) {
-	if err := l.queries.lock(p.ctx); err != nil {
+	if err := p.turn.begin(p.ctx); err != nil {
 		return nil, err
 	}
-	defer l.queries.unlock()
-	p.work.begin()
-	defer p.work.end()
+	defer p.turn.end()
 	tables, _ := l.tables(p)
 	defer func() {
 		for _, t := range tables {
@@ -74,20 +69,23 @@ func (l *Log) countOnce(p *plan, by logbridge.CountBy) (*counter, error) {
 	}()
 	total := newCounter(p, by)
 	var mu sync.Mutex
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for _, t := range tables {
-		g.Go(func() error {
-			part, err := l.countTable(p, by, t)
+	err := p.share(len(tables), func(p *plan, next func() (int, bool)) error {
+		for i, ok := next(); ok; i, ok = next() {
+			part, err := l.countTable(p, by, tables[i])
 			if err != nil {
 				return err
 			}
+			tables[i].open, tables[i].count = nil, nil // a memtable is not held until the others are counted
 			mu.Lock()
-			defer mu.Unlock()
-			return total.addAll(part)
-		})
-	}
-	return total, g.Wait()
+			err = total.addAll(part)
+			mu.Unlock()
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return total, err
 }
 
 // countTable counts one table; what a failed attempt has counted does not count.
@@ -179,12 +177,15 @@ func (n intervals) of(t int64) int64 {
 type histogram struct {
 	intervals
 	counts  map[int64][]uint64
-	at      int64
+	at      int64 // of current
 	current []uint64
-	high    map[highCode]*uint64
-	last    highCode // the one of n
-	n       *uint64
-	groups  int // how many there are
+	// Times from the one and before the other are in the interval at; none, or fewer than there are, is right, too.
+	from, until int64
+
+	high   map[highCode]*uint64
+	last   highCode // the one of n
+	n      *uint64
+	groups int // how many there are
 }
 
 // lowCodes is how many codes are counted in slices when there are many intervals.
@@ -195,35 +196,59 @@ type highCode struct {
 	code int32
 }
 
-func (t *histogram) add(time int64, code int32) {
-	at := t.of(time)
-	if code >= lowCodes && t.step != 0 {
-		t.addHigh(highCode{at, code})
-		return
+// addAll adds rows.
+func (t *histogram) addAll(times []int64, codes []int32) {
+	for i, code := range codes {
+		at := times[i]
+		if at >= t.from && at < t.until && int(code) < len(t.current) && t.current[code] > 0 {
+			t.current[code]++
+		} else {
+			t.add(at, code, 1)
+		}
 	}
-	if t.current == nil || at != t.at {
-		t.turn(at)
+}
+
+// add adds n rows.
+func (t *histogram) add(time int64, code int32, n uint64) {
+	if time < t.from || time >= t.until {
+		t.enter(time)
+	}
+	if code >= lowCodes && t.step != 0 {
+		t.addHigh(highCode{t.at, code}, n)
+		return
 	}
 	for int(code) >= len(t.current) {
 		t.current = append(t.current, 0)
 	}
-	if t.current[code]++; t.current[code] == 1 {
+	if t.current[code] == 0 {
 		t.groups++
 	}
+	t.current[code] += n
 }
 
-// turn makes an interval the current one.
-func (t *histogram) turn(at int64) {
+// enter makes a time's interval the current one.
+func (t *histogram) enter(time int64) {
 	if t.counts == nil {
 		t.counts = map[int64][]uint64{}
 	}
 	if t.current != nil {
 		t.counts[t.at] = t.current
 	}
-	t.at, t.current = at, t.counts[at]
+	t.at = t.of(time)
+	t.current = t.counts[t.at]
+	t.from, t.until = math.MinInt64, math.MaxInt64
+	switch {
+	case t.step == 0:
+	case t.at == math.MinInt64: // or before that
+		t.until = t.from
+	default:
+		if t.from = t.at; t.at < math.MaxInt64-t.step {
+			t.until = t.at + t.step
+		}
+	}
 }
 
-func (t *histogram) addHigh(k highCode) {
+func (t *histogram) addHigh(k highCode, rows uint64) {
 	if t.n == nil || k != t.last {
 		if t.high == nil {
 			t.high = map[highCode]*uint64{}
@@ -236,13 +261,13 @@ func (t *histogram) addHigh(k highCode) {
 		}
 		t.last, t.n = k, n
 	}
-	*t.n++
+	*t.n += rows
 }
 
 // all gives the counts of the first n codes, to add to, when there is one interval only.
 func (t *histogram) all(n int) []uint64 {
 	if t.current == nil {
-		t.turn(0)
+		t.enter(0)
 	}
 	if more := n - len(t.current); more > 0 {
 		t.current = append(t.current, make([]uint64, more)...)
@@ -298,7 +323,7 @@ func (s memSnapshot) count(c *counter) error {
 	code, name := s.valuesOf(c.by, &v)
 	t := histogram{intervals: intervalsOf(c.by)}
 	err := s.matching(c.plan, func(i int) error {
-		t.add(s.rows[i].time, code(&s.rows[i]))
+		t.add(s.rows[i].time, code(&s.rows[i]), 1)
 		if t.groups > maxCounts || len(v.names) > maxCounts {
 			return c.tooMany()
 		}

@@ -3,6 +3,7 @@ package sink
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"strings"
 
 	"github.com/logbridge/logbridge"
@@ -30,14 +31,22 @@ func (s *segment) count(c *counter) error {
 
 // countByStatistics answers what the footer knows, when every row matches.
 func (s *segment) countByStatistics(c *counter) (done bool, err error) {
-	whole := c.everyStream() && !c.content && c.Levels == 0 && c.Sources == 0 && c.by.Step == 0 &&
+	whole := !c.content && c.Levels == 0 && c.Sources == 0 && c.by.Step == 0 &&
 		c.matchTime(s.minTime) && c.matchTime(s.maxTime) && (c.After.IsZero() || s.first > c.After.Seq)
 	if !whole {
 		return false, nil
 	}
-	switch c.by.Field {
-	case "":
+	if c.by.Field == "" && c.everyStream() {
 		return true, c.add(0, "", uint64(s.rows))
+	}
+	switch c.by.Field {
+	case "", "stream", "product":
+		return true, s.countStreams(c)
+	}
+	if !c.everyStream() {
+		return false, nil
+	}
+	switch c.by.Field {
 	case "level":
 		for l, n := range s.info.Severities {
 			if n > 0 {
@@ -56,31 +65,66 @@ func (s *segment) countByStatistics(c *counter) (done bool, err error) {
 	return false, nil
 }
 
+// countStreams counts all rows of the streams that are asked for, from the side index.
+func (s *segment) countStreams(c *counter) error {
+	x, err := s.index()
+	if err != nil {
+		return err
+	}
+	ranges, err := s.streamRanges(c.plan, x)
+	if err != nil {
+		return err
+	}
+	for _, r := range ranges {
+		if c.by.Field == "" {
+			err = c.add(0, "", uint64(r.to-r.from))
+		}
+		for at := x.streams.of(r.from); c.by.Field != "" && err == nil && r.from < r.to; at++ {
+			value, rows := x.streams.name(at), x.streams.row(at+1)-r.from
+			if c.by.Field == "product" {
+				value = productOf(string(value))
+			}
+			err = c.add(0, string(value), uint64(rows))
+			r.from += rows
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // countRows counts the selected rows.
 func (sc *scanner) countRows(c *counter, key string) error {
 	if column := sc.codeColumn(c.by.Field, key); column >= 0 && c.by.Step == 0 && sc.sel.dense {
 		return sc.countPages(column)
 	}
+	sc.counts.intervals = intervalsOf(c.by)
+	if c.by.Step == 0 && (c.by.Field == "" || c.by.Field == "stream" || c.by.Field == "product") {
+		sc.streamRuns(c.by.Field, func(code int32, _, rows int) { sc.counts.add(0, code, uint64(rows)) })
+		return sc.checkGroups(c)
+	}
 	codes, err := sc.valueCodes(c.by.Field, key)
 	if err != nil {
 		return err
 	}
-	if sc.counts.groups > maxCounts || len(sc.counted.names) > maxCounts {
-		return c.tooMany()
-	}
-	sc.counts.intervals = intervalsOf(c.by)
 	if c.by.Step == 0 {
 		for _, code := range codes {
-			sc.counts.add(0, code)
+			sc.counts.add(0, code, 1)
 		}
-		return nil
+		return sc.checkGroups(c)
 	}
-	times, err := sc.gather(colTime, &sc.values)
+	times, err := sc.gatherTimes()
 	if err != nil {
 		return err
 	}
-	for i, code := range codes {
-		sc.counts.add(times[i], code)
+	sc.counts.addAll(times, codes)
+	return sc.checkGroups(c)
+}
+
+func (sc *scanner) checkGroups(c *counter) error {
+	if sc.counts.groups > maxCounts || len(sc.counted.names) > maxCounts {
+		return c.tooMany()
 	}
 	return nil
 }
@@ -149,15 +193,14 @@ func (sc *scanner) nameCodes(column int) (err error) {
 // valueCodes gives, for each selected row, the number in sc.counted of what it is counted under.
 func (sc *scanner) valueCodes(field, key string) ([]int32, error) {
 	switch field {
-	case "":
+	case "", "stream", "product":
 		sc.picked = grow(sc.picked, sc.sel.len())
-		one := sc.counted.of(nil)
-		for i := range sc.picked {
-			sc.picked[i] = one
-		}
+		sc.streamRuns(field, func(code int32, i, rows int) {
+			for end := i + rows; i < end; i++ {
+				sc.picked[i] = code
+			}
+		})
 		return sc.picked, nil
-	case "stream", "product":
-		return sc.streamCodes(field == "product"), nil
 	}
 	if column := sc.codeColumn(field, key); column >= 0 {
 		return sc.namedCodes(column)
@@ -189,21 +232,24 @@ func (sc *scanner) namedCodes(column int) ([]int32, error) {
 	return codes, err
 }
 
-func (sc *scanner) streamCodes(product bool) []int32 {
-	sc.picked = grow(sc.picked, sc.sel.len())
-	end, code := uint32(0), int32(0)
-	for i := range sc.picked {
-		if row := sc.sel.at(i); row >= end {
-			at := sc.x.streams.of(row)
-			name := sc.x.streams.name(at)
-			if end = sc.x.streams.row(at + 1); product {
-				name = productOf(string(name))
-			}
-			code = sc.counted.of(name)
-		}
-		sc.picked[i] = code
+// streamRuns calls fn for each run of selected rows that are counted under the same for being of one stream: its code, its
+// first row in the selection, and how many there are.
+func (sc *scanner) streamRuns(field string, fn func(code int32, i, rows int)) {
+	total := sc.sel.len()
+	if field == "" {
+		fn(sc.counted.of(nil), 0, total)
+		return
 	}
-	return sc.picked
+	for i := 0; i < total; {
+		at := sc.x.streams.of(sc.sel.at(i))
+		name, end := sc.x.streams.name(at), sc.x.streams.row(at+1)
+		if field == "product" {
+			name = productOf(string(name))
+		}
+		rows := sort.Search(total-i, func(n int) bool { return sc.sel.at(i+n) >= end })
+		fn(sc.counted.of(name), i, rows)
+		i += rows
+	}
 }
 
 func severityNames() (names []string) {

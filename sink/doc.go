@@ -162,11 +162,18 @@
 //
 // A query takes hold of the memtables and segments that its times and position allow, opens them as their best record comes
 // up, and reads a page of records at a time, in turn with others. It ends with its context, its limit, or its bounds
-// (bounds.go). A reader who takes nothing for 5 s, or reads for a minute, costs the query its hold: it looks anew behind the
-// last record it gave, up to the position it first saw. In memory it has 32 bytes for each hit in what it has open (a limit
+// (bounds.go). A reader who takes nothing for 5 s, or takes a minute over what it gets, costs the query its hold: it looks anew
+// behind the last record it gave, up to the position it first saw. In memory it has 32 bytes for each hit in what it has open (a limit
 // cuts them as they come), of each segment that is open the next records, of about 16 MiB at most, and a page. A tail is such
 // a query again and again, from position to position, woken by the indexer: without gap or repeat, and a slow one holds
 // nobody up.
+//
+// Readers do not starve ingest (turns.go). Each goroutine that reads for a query, a count or a tail needs a turn. While
+// something is being appended, and 50 ms longer, half of the processors give turns, one at least; else all of them do, and a
+// query that nobody waits behind uses them all. A turn is over with the first page after 5 ms if another waits: then comes the
+// query that has worked least, so that a look at one device does not stand behind the searches of everything, and of every
+// four turns one is the oldest query's. Beside ingest a turn of that length is followed by a rest of half of it. What waits in the midst of a segment keeps its pages, some 2 MB, and no memtable in
+// which it has found nothing.
 //
 // # Limits
 //
@@ -177,8 +184,8 @@
 //	segment                            16 Mi rows; merged until it has 1.2 M rows or 64 MiB, of 256 files, a day and 1/16 of the retention age at most
 //	columns for frequent attributes    24 a segment, with 1024 values each, in at least 256 rows
 //	windows                            3 × 1 Mi entries, 24 MB each        ledger     100 000 streams (once for each source), then "other"
-//	queries                            8 read at a time, 64 more wait, then ErrUnavailable; tails: 8 read at a time, any number waits
-//	one query                          60 s of work, 64 GiB read, then ErrTooLarge
+//	queries                            72 at a time, in turns, then ErrUnavailable; tails: 8 read at a time, any number waits
+//	one query                          2 min of work, of all its goroutines together, 64 GiB read, then ErrTooLarge
 //	a page of a query                  256 KiB, 4096 records or 100 ms     count      100 000 groups
 //	cached of segments                 64 MiB of indexes, 256 open files
 //
@@ -191,7 +198,7 @@
 //	segment, writing      schema.go · segment_write.go · segment_columns.go · segment_texts.go · segment_pack.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
 //	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go · scan_filter.go · segment_read.go (records)
 //	the set of segments   segments.go · cache.go · merge.go · retention.go
-//	questions             query.go (plan) · reading.go (Query), tables.go · tail.go · count.go, count_segment.go · needle.go · bounds.go
+//	questions             query.go (plan) · reading.go (Query), tables.go · tail.go · count.go, count_segment.go · needle.go · bounds.go, turns.go
 //
 // # Proof
 //

@@ -54,7 +54,7 @@ func FuzzGroup(f *testing.F) {
 		if got := l.answer().Total; got.Received < uint64(len(p.rows)) || got.Stored+got.Duplicate != uint64(len(p.rows)) {
 			t.Fatalf("ledger %+v of %d rows", got, len(p.rows))
 		}
-		m := newMemtable()
+		m := newMemtable(0)
 		m.add(g, &p)
 		s := m.snapshot()
 		for i := range s.rows {

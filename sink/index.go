@@ -11,6 +11,9 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
+// memtableSpare is the part by which a memtable may have more rows than the one before and still not be copied.
+const memtableSpare = 16
+
 // index takes the committed groups in stream order until the committer has closed the hand-over, and then waits for the
 // segment that is being written. It alone writes to the active memtable and to the windows. It ends with an error when a
 // committed group cannot be read: what comes behind it must not be answered as if it were there.
@@ -164,7 +167,8 @@ func (l *Log) freeze() *frozen {
 	defer l.mu.Unlock()
 	fr.first = l.first
 	l.frozen = fr
-	l.active, l.began = newMemtable(), time.Time{}
+	rows := len(l.active.rows)
+	l.active, l.began = newMemtable(rows+rows/memtableSpare), time.Time{} // the next one will be much like it
 	l.first = fr.last + 1
 	return fr
 }

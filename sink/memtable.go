@@ -40,7 +40,10 @@ type rowRef struct {
 	before   uint32 // the number behind the row before it in its stream; 0 is none
 }
 
-func newMemtable() *memtable { return &memtable{streamID: map[string]uint32{}} }
+// newMemtable makes one with room for so many rows: without it they are copied again and again while they become more.
+func newMemtable(rows int) *memtable {
+	return &memtable{rows: make([]rowRef, 0, rows), streamID: map[string]uint32{}}
+}
 
 // add indexes the records of a group that are kept; p is the group taken apart.
 func (m *memtable) add(g *group, p *parsed) {
@@ -136,14 +139,14 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	if s.one {
 		return s.matchingOne(q, fn)
 	}
-	wanted := make([]bool, len(s.streams))
-	for i, name := range s.streams {
-		wanted[i] = q.MatchStream(logbridge.Stream(name))
+	wanted, any, err := s.wanted(q)
+	if err != nil || !any {
+		return err
 	}
 	first := sort.Search(len(s.rows), func(i int) bool { return s.position(&s.rows[i]).Compare(q.After) > 0 })
 	for i := first; i < len(s.rows); i++ {
 		if i%blockRows == 0 {
-			if err := q.ctx.Err(); err != nil {
+			if err := q.scanned(0); err != nil {
 				return err
 			}
 		}
@@ -154,6 +157,17 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 		}
 	}
 	return nil
+}
+
+// wanted says of each stream whether the query asks for it.
+func (s memSnapshot) wanted(q *plan) (wanted []bool, any bool, err error) {
+	defer predicateFailed(&err)
+	wanted = make([]bool, len(s.streams))
+	for i, name := range s.streams {
+		wanted[i] = q.MatchStream(logbridge.Stream(name))
+		any = any || wanted[i]
+	}
+	return wanted, any, nil
 }
 
 // matchingOne is matching for a query that asks for one stream: it goes back from row to row of that.

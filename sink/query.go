@@ -3,6 +3,7 @@ package sink
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -17,7 +18,7 @@ type plan struct {
 	content      bool  // body or attributes must be looked at
 	needle       needle
 	ctx          context.Context
-	work         *work // nil: not bounded
+	turn         *turn // of the goroutine that has this plan; nil: neither bounded nor in turn with others
 
 	newest uint64 // no group behind it
 	after  *hit   // no hit up to it; nil is no bound
@@ -55,6 +56,13 @@ func (p *plan) matchTime(at int64) bool {
 // everyStream reports that the query does not ask for streams.
 func (p *plan) everyStream() bool {
 	return p.Streams == nil && p.Stream == "" && p.Product == "" && p.Device == "" && p.Project == "" && p.Logstore == "" && p.Topic == ""
+}
+
+// predicateFailed makes an error of a panic in Query.Streams: it is called on goroutines whose panics nobody else recovers.
+func predicateFailed(err *error) {
+	if cause := recover(); cause != nil {
+		*err = fmt.Errorf("the query's predicate of streams panicked: %v", cause)
+	}
 }
 
 // streamPrefix reports that the range of names that streamBounds gives holds exactly the streams that the query asks for. A

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"runtime"
 	"slices"
 	"sort"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/logbridge/logbridge"
 )
@@ -35,7 +32,7 @@ type reading struct {
 	plan    *plan
 	tables  []table // not opened yet, best bound first
 	open    []*opened
-	looked  time.Time // zero: it holds nothing
+	looked  time.Time // zero: it holds nothing; pages that were read since have moved it on by what they took
 	reached logbridge.Position
 	ahead   int // tables to open next, of a narrow query
 	sent    int
@@ -44,15 +41,16 @@ type reading struct {
 	done    bool
 }
 
-// maxAhead bounds how many tables are opened together.
-const maxAhead = 16
+// maxAhead bounds how many tables are opened together, and aheadBytes what is read of each while their number grows: the
+// lines of one device take a few pages of a segment; what takes more is read by all processors one segment after the other.
+const maxAhead, aheadBytes = 16, 1 << 20
 
 // errOutdated: a table of this look is no longer there; another look finds its records elsewhere, or knows that they are lost.
 var errOutdated = errors.New("the set of segments has changed")
 
 func (l *Log) newReading(ctx context.Context, q logbridge.Query, g *gate) *reading {
 	p := newPlan(ctx, q)
-	p.work = newWork(&l.cfg)
+	p.turn = l.turns.of(&l.cfg)
 	return &reading{l: l, gate: g, asked: p}
 }
 
@@ -131,20 +129,27 @@ func (r *reading) letGo() {
 
 // page reads the next records in a turn of its own. With an error come the records before it.
 func (r *reading) page() (page []logbridge.Record, err error) {
+	came := time.Now()
 	if err := r.gate.lock(r.asked.ctx); err != nil {
 		return nil, err
 	}
 	defer r.gate.unlock()
+	if err := r.asked.turn.begin(r.asked.ctx); err != nil {
+		return nil, err
+	}
+	defer r.asked.turn.end()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.asked.work.begin()
-	defer r.asked.work.end()
-	began := time.Now()
-	if began.Sub(r.looked) > pinTime {
+	began, size := time.Now(), 0
+	if came.Sub(r.looked) > pinTime {
 		r.letGo()
 	}
-	size := 0
-	for !r.done && (len(page) == 0 || size < pageBytes && len(page) < pageRecords && time.Since(began) < pageTime) {
+	defer func() {
+		if !r.looked.IsZero() { // reading and waiting for turns are not the reader's time
+			r.looked = r.looked.Add(time.Since(came))
+		}
+	}()
+	for !r.done && size < pageBytes && len(page) < pageRecords && time.Since(began) < pageTime {
 		if r.looked.IsZero() {
 			r.look()
 		}
@@ -234,18 +239,22 @@ func (r *reading) openNext() error {
 	n := 1
 	if r.plan.narrow() {
 		n = min(max(1, r.ahead), len(r.tables))
+	}
+	work := r.plan.turn.work
+	before := work.bytes.Load()
+	next := make([]*opened, n)
+	err := r.plan.share(n, func(p *plan, take func() (int, bool)) error {
+		for i, ok := take(); ok; i, ok = take() {
+			var err error
+			if next[i], err = r.openTable(p, r.tables[i]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if r.ahead = 1; r.tables[0].held != nil && work.bytes.Load()-before <= int64(n)*aheadBytes {
 		r.ahead = min(2*n, maxAhead)
 	}
-	next := make([]*opened, n)
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i, t := range r.tables[:n] {
-		g.Go(func() (err error) {
-			next[i], err = r.openTable(t)
-			return err
-		})
-	}
-	err := g.Wait()
 	for i, o := range next {
 		switch {
 		case o == nil:
@@ -260,6 +269,7 @@ func (r *reading) openNext() error {
 				r.close(o)
 			}
 			if i == n-1 {
+				clear(r.tables[:n]) // a memtable without a hit is not held any more
 				r.tables = r.tables[n:]
 			}
 		}
@@ -299,13 +309,13 @@ func (r *reading) trim() {
 	})
 }
 
-func (r *reading) openTable(t table) (*opened, error) {
-	if err := r.plan.scanned(t.bytes); err != nil {
+func (r *reading) openTable(p *plan, t table) (*opened, error) {
+	if err := p.scanned(t.bytes); err != nil {
 		return nil, err
 	}
 	o := &opened{held: t.held}
 	err := r.l.attempt(t.held, func() (err error) {
-		o.cursor, o.done, err = t.open(r.plan)
+		o.cursor, o.done, err = t.open(p)
 		return err
 	})
 	if err != nil {

@@ -1,10 +1,7 @@
 package sink
 
 import (
-	"runtime"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/logbridge/logbridge"
 )
@@ -44,7 +41,8 @@ type scanner struct {
 
 	buffer []uint32 // of sel.rows
 	values []int64
-	times  []int64
+	times  []int64 // of the selected rows, if they are known
+	timed  bool
 	sorted []int64
 	picked []int32
 	found  []bool
@@ -61,23 +59,17 @@ func (s *segment) scan(q *plan, visit func(*scanner) error, merge func(*scanner)
 	if err != nil {
 		return err
 	}
-	units := cutUnits(s.streamRanges(q, x))
-	var mu sync.Mutex
-	var next int
-	take := func() []rowRange {
-		mu.Lock()
-		defer mu.Unlock()
-		if next == len(units) {
-			return nil
-		}
-		next++
-		return units[next-1]
+	ranges, err := s.streamRanges(q, x)
+	if err != nil || len(ranges) == 0 {
+		return err
 	}
-	work := func() error {
+	units := cutUnits(ranges)
+	var mu sync.Mutex
+	return q.share(len(units), func(q *plan, next func() (int, bool)) error {
 		sc := &scanner{pageReader: newPageReader(q, s, x)}
 		defer sc.release()
-		for unit := take(); unit != nil; unit = take() {
-			if err := sc.unit(unit); err != nil {
+		for i, ok := next(); ok; i, ok = next() {
+			if err := sc.unit(units[i]); err != nil {
 				return err
 			}
 			if sc.sel.len() == 0 {
@@ -91,30 +83,23 @@ func (s *segment) scan(q *plan, visit func(*scanner) error, merge func(*scanner)
 		defer mu.Unlock()
 		merge(sc)
 		return nil
-	}
-	if len(units) <= 1 {
-		return work()
-	}
-	var g errgroup.Group
-	for range min(len(units), runtime.GOMAXPROCS(0)) {
-		g.Go(work)
-	}
-	return g.Wait()
+	})
 }
 
 // streamRanges gives the rows of the streams that a query can match.
-func (s *segment) streamRanges(q *plan, x *segmentIndex) (ranges []rowRange) {
+func (s *segment) streamRanges(q *plan, x *segmentIndex) (ranges []rowRange, err error) {
 	low, high := streamBounds(&q.Query)
 	a, b := 0, x.streams.len()
 	if low != "" {
 		a, b = x.streams.search(low), x.streams.search(high)
 	}
 	if a >= b {
-		return nil
+		return nil, nil
 	}
 	if low == "" && q.everyStream() || low != "" && q.streamPrefix() {
-		return []rowRange{{x.streams.row(a), x.streams.row(b)}}
+		return []rowRange{{x.streams.row(a), x.streams.row(b)}}, nil
 	}
+	defer predicateFailed(&err)
 	for i := a; i < b; i++ {
 		if !q.MatchStream(logbridge.Stream(x.streams.name(i))) {
 			continue
@@ -126,7 +111,7 @@ func (s *segment) streamRanges(q *plan, x *segmentIndex) (ranges []rowRange) {
 			ranges = append(ranges, rowRange{from, to})
 		}
 	}
-	return ranges
+	return ranges, nil
 }
 
 // cutUnits cuts ranges into units of about unitRows rows.
@@ -154,7 +139,7 @@ func cutUnits(ranges []rowRange) (units [][]rowRange) {
 
 // unit selects the rows of a unit that answer the query, column by column, the cheapest first.
 func (sc *scanner) unit(ranges []rowRange) error {
-	sc.sel = selection{from: ranges[0].from, to: ranges[0].to, dense: true}
+	sc.sel, sc.timed = selection{from: ranges[0].from, to: ranges[0].to, dense: true}, false
 	if len(ranges) > 1 {
 		sc.sel.dense, sc.sel.rows = false, sc.buffer[:0]
 		for _, r := range ranges {
@@ -212,6 +197,16 @@ func (sc *scanner) gather(column int, into *[]int64) ([]int64, error) {
 		values, err := sc.intPage(column, n, last)
 		return pick(sc, out, values, err, first, i, end)
 	})
+}
+
+// gatherTimes is gather for the times, which a filter may have read already.
+func (sc *scanner) gatherTimes() ([]int64, error) {
+	if sc.timed {
+		return sc.times, nil
+	}
+	times, err := sc.gather(colTime, &sc.times)
+	sc.timed = err == nil
+	return times, err
 }
 
 // gatherCodes is gather for a column of codes.

@@ -20,15 +20,41 @@ func (sc *scanner) filterTime() error {
 	if q.matchTime(sc.s.minTime) && q.matchTime(sc.s.maxTime) {
 		return nil
 	}
-	return filterBlocks(sc, colTime, func(b *block) verdict {
-		switch {
-		case q.matchTime(b.minTime) && q.matchTime(b.maxTime):
+	blocks := sc.x.blocks[sc.sel.at(0)/blockRows : sc.sel.at(sc.sel.len()-1)/blockRows+1]
+	if sc.sel.dense && onlyAll(blocks, func(b *block) verdict {
+		if q.matchTime(b.minTime) && q.matchTime(b.maxTime) {
 			return allMatch
-		case b.maxTime < q.since || b.minTime > q.until:
-			return noneMatch
 		}
 		return someMatch
-	}, sc.intPage, q.matchTime)
+	}) {
+		return nil
+	}
+	return sc.keepTimes()
+}
+
+// keepTimes keeps the rows whose time matches, and their times, which are needed again.
+func (sc *scanner) keepTimes() error {
+	q, kept, times := sc.q, sc.buffer[:0], sc.times[:0] // what is kept is never longer than what was read
+	err := sc.pages(colTime, func(n, last, first, i, end int) error {
+		if b := &sc.x.blocks[n]; b.maxTime < q.since || b.minTime > q.until {
+			return nil
+		}
+		values, err := sc.intPage(colTime, n, last)
+		if err != nil {
+			return err
+		}
+		for ; i < end; i++ {
+			row := sc.sel.at(i)
+			if at := values[int(row)-first]; q.matchTime(at) {
+				kept, times = append(kept, row), append(times, at)
+			}
+		}
+		return nil
+	})
+	sc.times = times
+	sc.keep(kept)
+	sc.timed = err == nil
+	return err
 }
 
 func (sc *scanner) filterSeverity() error {
@@ -99,7 +125,7 @@ func onlyAll(blocks []block, judge func(*block) verdict) bool {
 }
 
 func (sc *scanner) keep(rows []uint32) {
-	sc.sel.dense, sc.sel.rows, sc.buffer = false, rows, rows
+	sc.sel.dense, sc.sel.rows, sc.buffer, sc.timed = false, rows, rows, false
 }
 
 // filterAfter keeps the rows behind a position.
@@ -143,86 +169,81 @@ func (sc *scanner) keepFound(found []bool) {
 	sc.keep(kept)
 }
 
-// filterNeedle keeps the rows whose body or one of whose attributes' values holds the needle.
+// filterNeedle keeps the rows whose body holds the needle, and those of which an attribute does as Query.Where has it. What
+// it is looked for in first is the page as it is: most pages hold it nowhere, and need not be taken apart.
 func (sc *scanner) filterNeedle() error {
 	if len(sc.q.needle.text) == 0 {
 		return nil
 	}
-	if sc.q.Where == logbridge.InLine {
-		return sc.filterLine()
-	}
 	sc.found = grow(sc.found, sc.sel.len())
 	clear(sc.found)
-	err := sc.pages(colBody, func(n, last, first, i, end int) error {
-		if err := sc.loadPage(colBody, n, last); err != nil || !sc.q.needle.in(sc.raw) {
-			return err
-		}
-		if err := sc.decodeTexts(&sc.text, sc.raw, sc.pageRows(colBody, n)); err != nil {
-			return err
-		}
-		for ; i < end; i++ {
-			sc.found[i] = sc.q.needle.in(sc.text.at(int(sc.sel.at(i)) - first))
-		}
-		return nil
-	})
-	if err != nil {
-		return err
+	columns := []int{colAttrValue}
+	if sc.q.Where == logbridge.InLine {
+		columns = append(columns, colAttrKey)
 	}
-	err = sc.pages(colAttrValue, func(n, last, first, i, end int) error {
-		if sc.x.columns[colAttrValue].pages[n].values == 0 {
-			return nil
-		}
-		if err := sc.loadPage(colAttrValue, n, last); err != nil || !sc.q.needle.in(sc.raw) {
+	for _, column := range columns {
+		if err := sc.pages(column, func(n, last, first, i, end int) error { return sc.findInAttrs(column, n, last, first, i, end) }); err != nil {
 			return err
 		}
-		if err := sc.decodeAttrs(&sc.text, sc.pageRows(colAttrValue, n), int(sc.x.columns[colAttrValue].pages[n].values)); err != nil {
-			return err
-		}
-		for ; i < end; i++ {
-			row := int(sc.sel.at(i)) - first
-			for v := sc.starts[row]; v < sc.starts[row+1] && !sc.found[i]; v++ {
-				sc.found[i] = sc.q.needle.in(sc.text.at(int(v)))
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	}
+	if err := sc.pages(colBody, sc.findInBodies); err != nil {
 		return err
 	}
 	sc.keepFound(sc.found)
 	return nil
 }
 
-// filterLine keeps the rows whose body holds the needle, and those without one of which a key or a value does.
-func (sc *scanner) filterLine() error {
-	sc.found = grow(sc.found, sc.sel.len())
-	clear(sc.found)
-	bodied := make([]bool, sc.sel.len())
-	err := sc.pages(colBody, func(n, last, first, i, end int) error {
-		if err := sc.loadPage(colBody, n, last); err != nil {
-			return err
+// findInAttrs finds the rows [i, end) of the selection that have the needle in page n of the keys or of the values.
+func (sc *scanner) findInAttrs(column, n, last, first, i, end int) error {
+	values := int(sc.x.columns[column].pages[n].values)
+	if values == 0 {
+		return nil
+	}
+	if err := sc.loadPage(column, n, last); err != nil || !sc.q.needle.in(sc.raw) {
+		return err
+	}
+	if err := sc.decodeAttrs(&sc.text, sc.pageRows(column, n), values); err != nil {
+		return err
+	}
+	for ; i < end; i++ {
+		row := int(sc.sel.at(i)) - first
+		for v := sc.starts[row]; v < sc.starts[row+1] && !sc.found[i]; v++ {
+			sc.found[i] = sc.q.needle.in(sc.text.at(int(v)))
 		}
-		if err := sc.decodeTexts(&sc.text, sc.raw, sc.pageRows(colBody, n)); err != nil {
+	}
+	return nil
+}
+
+// findInBodies finds the rows that have the needle in their body. Those that were found by their attributes are not
+// found if that does not count for what has a body.
+func (sc *scanner) findInBodies(n, last, first, i, end int) error {
+	if err := sc.loadPage(colBody, n, last); err != nil {
+		return err
+	}
+	bodiless := sc.q.Where == logbridge.InLine
+	if !sc.q.needle.in(sc.raw) {
+		if !bodiless || !slices.Contains(sc.found[i:end], true) {
+			return nil
+		}
+		lengths, err := sc.decodeLengths(sc.raw, sc.pageRows(colBody, n))
+		if err != nil {
 			return err
 		}
 		for ; i < end; i++ {
-			body := sc.text.at(int(sc.sel.at(i)) - first)
-			sc.found[i], bodied[i] = sc.q.needle.in(body), len(body) > 0
+			sc.found[i] = sc.found[i] && lengths[int(sc.sel.at(i))-first] == 0
 		}
 		return nil
-	})
-	if err != nil {
+	}
+	if err := sc.decodeTexts(&sc.text, sc.raw, sc.pageRows(colBody, n)); err != nil {
 		return err
 	}
-	err = sc.attributes(func(i int, keys, values *texts, from, to uint32) {
-		for v := from; v < to && !bodied[i] && !sc.found[i]; v++ {
-			sc.found[i] = sc.q.needle.in(keys.at(int(v))) || sc.q.needle.in(values.at(int(v)))
+	for ; i < end; i++ {
+		body := sc.text.at(int(sc.sel.at(i)) - first)
+		if sc.found[i] && bodiless {
+			sc.found[i] = len(body) == 0
 		}
-	})
-	if err != nil {
-		return err
+		sc.found[i] = sc.found[i] || sc.q.needle.in(body)
 	}
-	sc.keepFound(sc.found)
 	return nil
 }
 

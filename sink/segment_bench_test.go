@@ -14,7 +14,7 @@ func benchMemtable(tb testing.TB) memSnapshot {
 	cfg.setDefaults()
 	// So many records pass between two segments that the devices' uploads lie as in the middle of a long run.
 	g := newStoreData(10_000_000)
-	m := newMemtable()
+	m := newMemtable(0)
 	full := func() bool { _, size := m.size(); return size >= cfg.MemtableBytes }
 	for seq := uint64(1); !full(); seq++ {
 		raw := []byte{groupVersion}

@@ -246,6 +246,15 @@ func (r *pageReader) decodeTexts(t *texts, b []byte, n int) (err error) {
 	return nil
 }
 
+// decodeLengths gives the lengths of a page of texts, which stand before them.
+func (r *pageReader) decodeLengths(b []byte, n int) (_ []int32, err error) {
+	r.small, err = new(delta.BinaryPackedEncoding).DecodeInt32(r.small, b)
+	if err != nil || len(r.small) != n {
+		return nil, r.damaged("lengths of texts", err)
+	}
+	return r.small, nil
+}
+
 // attrPage gives the keys or values of a page of attributes; those of row i are the texts from r.starts[i] up to
 // r.starts[i+1].
 func (r *pageReader) attrPage(column, n, last int, t *texts) error {

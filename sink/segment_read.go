@@ -52,12 +52,12 @@ func (s *segment) open(q *plan) (cursor, error) {
 
 // collect adds the selected rows to the hits.
 func (sc *scanner) collect() error {
-	times, err := sc.gather(colTime, &sc.times)
+	times, err := sc.gatherTimes()
 	if err != nil {
 		return err
 	}
 	if sc.cutByTime(times) {
-		if times, err = sc.gather(colTime, &sc.times); err != nil {
+		if times, err = sc.gatherTimes(); err != nil {
 			return err
 		}
 	}

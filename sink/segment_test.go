@@ -21,7 +21,7 @@ import (
 // tableOf is a memtable of these groups of records; one without records is left out.
 func tableOf(t testing.TB, first uint64, groups ...[]logbridge.Record) memSnapshot {
 	t.Helper()
-	m := newMemtable()
+	m := newMemtable(0)
 	for i, records := range groups {
 		uploads, err := encodeBatch(logbridge.Batch{Records: records})
 		if err != nil {
@@ -132,7 +132,8 @@ func compareCounts(t *testing.T, q logbridge.Query, whole memSnapshot, segments 
 		t.Fatal(err)
 	}
 	for _, by := range []logbridge.CountBy{{}, {Field: "level"}, {Field: "source"}, {Field: "stream"}, {Field: "product"}, {Field: "field.k0"},
-		{Field: "field.k1"}, {Step: 7e11}, {Field: "level", Step: 7e11}, {Field: "field.k2", Step: 1e12}, {Field: "level", Step: 7e11, Origin: time.Unix(123, 45)}} {
+		{Field: "field.k1"}, {Step: 7e11}, {Field: "level", Step: 7e11}, {Field: "field.k2", Step: 1e12}, {Field: "stream", Step: 7e11}, {Field: "product", Step: 7e11}, {Field: "source", Step: 1e9},
+		{Field: "level", Step: 7e11, Origin: time.Unix(123, 45)}} {
 		counts := func(count func(*counter) error) map[countGroup]uint64 {
 			c := newCounter(newPlan(t.Context(), q), by)
 			if err := count(c); err != nil {

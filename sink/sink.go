@@ -36,10 +36,11 @@ type Config struct {
 	RetentionAge   time.Duration
 	RetentionBytes int64
 
-	// MaxQueries is how many queries read at a time; default 8. MaxQueriesWaiting is how many more wait for their turn or
-	// for their readers; default 64. Any beyond is told to come later.
-	MaxQueries, MaxQueriesWaiting int
-	// QueryTime and QueryBytes bound what one query may work and read; defaults 60 s and 64 GiB. Waiting does not count.
+	// MaxQueries is how many queries are being answered at a time, those that wait for their turn or for their readers
+	// included; default 72. Any beyond is told to come later.
+	MaxQueries int
+	// QueryTime and QueryBytes bound what one query may work, on all processors together, and read; defaults 2 min and 64 GiB.
+	// Waiting does not count.
 	QueryTime  time.Duration
 	QueryBytes int64
 
@@ -61,9 +62,8 @@ func (c *Config) setDefaults() {
 	if c.CommitLogBytes == 0 {
 		c.CommitLogBytes = 4 << 30
 	}
-	c.MaxQueries = cmp.Or(c.MaxQueries, 8)
-	c.MaxQueriesWaiting = cmp.Or(c.MaxQueriesWaiting, 64)
-	c.QueryTime = cmp.Or(c.QueryTime, time.Minute)
+	c.MaxQueries = cmp.Or(c.MaxQueries, 72)
+	c.QueryTime = cmp.Or(c.QueryTime, 2*time.Minute)
 	c.QueryBytes = cmp.Or(c.QueryBytes, 64<<30)
 	if c.Now == nil {
 		c.Now = time.Now
@@ -73,6 +73,10 @@ func (c *Config) setDefaults() {
 // GCPercent is the garbage collection target (debug.SetGCPercent) for a program with a busy sink: the heap is mostly
 // memtables, which hold no pointers, so collecting more often than by default costs little and saves tens of megabytes.
 const GCPercent = 70
+
+// ExtraProcs is how many processors of Go's (GOMAXPROCS) a program with a busy sink has beyond what it would have: one is in
+// a sync most of the time, where the runtime takes it for busy, and with two cores half of the program would wait with it.
+const ExtraProcs = 1
 
 // Log is the sink. Its methods may be called concurrently.
 type Log struct {
@@ -85,6 +89,7 @@ type Log struct {
 	ledger *ledger
 	stuck  atomic.Pointer[error] // why the latest segment is not written yet, nil when nothing failed
 
+	turns          *turns
 	queries, tails *gate
 
 	wakeMerge, wakeRetention chan struct{} // after each new segment
@@ -137,9 +142,9 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	}
 	l := &Log{
 		cfg: cfg, log: log, room: newRoom(cfg, node.Room, log),
-		groups: make(chan *group, handOverMost), active: newMemtable(), changed: make(chan struct{}),
+		groups: make(chan *group, handOverMost), active: newMemtable(0), changed: make(chan struct{}),
 		written: make(chan struct{}), wakeMerge: make(chan struct{}, 1), wakeRetention: make(chan struct{}, 1),
-		queries: newGate(cfg.MaxQueries, cfg.MaxQueriesWaiting), tails: newGate(maxTailsReading, -1),
+		turns: newTurns(), queries: newGate(0, cfg.MaxQueries), tails: newGate(maxTailsReading, 0),
 	}
 	close(l.written)
 	var err error
@@ -195,6 +200,7 @@ func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt,
 	if len(b.Records) == 0 {
 		return sum, nil
 	}
+	defer l.turns.append()()
 	uploads, err := encodeBatch(b)
 	if err != nil {
 		return sum, err

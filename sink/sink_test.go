@@ -139,6 +139,9 @@ func randomRecord(rnd *rand.Rand) logbridge.Record {
 		id := logbridge.DeviceID{Product: fmt.Sprint("PRODUCT00", rnd.IntN(2)), Device: fmt.Sprintf("dev_%02d", rnd.IntN(12))}
 		r.Source, r.Stream = logbridge.SourceMQTT, id.Stream()
 		r.Body = fmt.Sprintf("message %d about %s", rnd.IntN(1000), strings.Repeat("things ", rnd.IntN(30)))
+		if n := rnd.IntN(9); n < 3 { // whoever looks at lines does not see it
+			r.Attributes = []logbridge.Attr{{Key: "k3", Value: fmt.Sprint("message 1", n)}}
+		}
 	}
 	return r
 }
@@ -158,7 +161,10 @@ var queries = []logbridge.Query{
 	{Sources: logbridge.SourcesOf(logbridge.SourceSLS), Contains: "value 3"},
 	{Contains: "about things", Limit: 30},
 	{Contains: "message 77"},
-	{Contains: "k1", Where: logbridge.InLine}, {Contains: "value 1", Where: logbridge.InLine}, {Contains: "k1"},
+	{Contains: "k1", Where: logbridge.InLine}, {Contains: "value 1", Where: logbridge.InLine}, {Contains: "k1"}, {Contains: "k3", Where: logbridge.InLine}, {Contains: "message 1", Where: logbridge.InLine},
+	{Contains: "things", Where: logbridge.InLine, Limit: 40}, {Contains: "message 77", Where: logbridge.InLine, Since: epoch.Add(5 * time.Minute)},
+	{Contains: "e", Where: logbridge.InLine, Since: epoch.Add(30 * time.Minute), Until: epoch.Add(40 * time.Minute), Order: logbridge.OldestFirst, Limit: 30},
+	{Contains: "value 1", Where: logbridge.InLine, Streams: func(s logbridge.Stream) bool { return strings.HasSuffix(string(s), "1") }},
 	{Sources: logbridge.SourcesOf(logbridge.SourceSLS, logbridge.SourceCLS), Levels: logbridge.LevelsOf(logbridge.LevelWarn, logbridge.LevelDebug)},
 	{Streams: func(s logbridge.Stream) bool { return strings.HasSuffix(string(s), "1") }, Limit: 50},
 	{Product: "PRODUCT001", Streams: func(s logbridge.Stream) bool { return strings.HasSuffix(string(s), "3") }},
@@ -166,6 +172,8 @@ var queries = []logbridge.Query{
 	{Fields: []logbridge.Attr{{Key: "k0", Value: "value 1"}, {Key: "k1", Value: "value 2"}}, Sources: logbridge.SourcesOf(logbridge.SourceSLS)},
 	{Since: epoch.Add(10 * time.Minute), Until: epoch.Add(20 * time.Minute)},
 	{Since: epoch.Add(59 * time.Minute), Order: logbridge.OldestFirst},
+	{Since: epoch.Add(10 * time.Minute), Until: epoch.Add(50 * time.Minute), Levels: logbridge.LevelsOf(logbridge.LevelInfo), Limit: 60},
+	{Streams: func(logbridge.Stream) bool { return false }},
 	{Until: epoch}, {Sources: logbridge.SourcesOf("nosuch")}, {Product: "PRODUCT009"}, {Topic: "t"},
 }
 

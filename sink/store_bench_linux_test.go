@@ -63,7 +63,7 @@ type loaded struct {
 	Peak    int     // VmHWM in bytes
 }
 
-// loaderMain runs as the program does, with its GCPercent.
+// loaderMain runs as the program does, with its GCPercent and ExtraProcs.
 func loaderMain(dir string) (err error) {
 	var out loaded
 	f := newStoreFile(os.Stdin)
@@ -73,6 +73,7 @@ func loaderMain(dir string) (err error) {
 		out.Seconds, err = appendAll(context.Background(), f, nil, 1)
 	} else {
 		debug.SetGCPercent(GCPercent)
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + ExtraProcs)
 		out.Seconds, err = loadStore(dir, f)
 	}
 	if err != nil {

@@ -48,6 +48,9 @@ type storeTally struct {
 	Statuses       map[string]uint64                // of the web events' field
 	Rare           int                              // records that hold rareNeedle
 	Lines          []int                            // of each device
+	ProductLevels  [logbridge.LevelDebug + 1]uint64 // of device 0's product
+	WebStreams     map[logbridge.Stream]uint64
+	Common         int // lines that hold commonText
 }
 
 // storeData makes the batches, one after the other.
@@ -78,7 +81,7 @@ type storeDevice struct {
 
 func newStoreData(records int) *storeData {
 	g := &storeData{rnd: rand.New(rand.NewPCG(storeSeed, 1)), records: records, now: storeBegin, rare: compile(rareLine, "", "", 0)[0]}
-	g.tally = storeTally{Statuses: map[string]uint64{}, Lines: make([]int, storeDevices)}
+	g.tally = storeTally{Statuses: map[string]uint64{}, WebStreams: map[logbridge.Stream]uint64{}, Lines: make([]int, storeDevices)}
 	for i, kind := range deviceKinds {
 		g.lines[i] = append(compile(sdkLines, "", "", 0), compile(deviceLines, kind[0], kind[1], i)...)
 	}
@@ -134,6 +137,14 @@ func (g *storeData) count(records []logbridge.Record) {
 		g.tally.Records++
 		g.tally.Bytes += size
 		g.tally.Levels[r.Severity]++
+		if id, device := r.Stream.Device(); !device {
+			g.tally.WebStreams[r.Stream]++
+		} else if id.Product == g.devices[0].id.Product {
+			g.tally.ProductLevels[r.Severity]++
+		}
+		if (&logbridge.Query{Contains: commonText, Where: logbridge.InLine}).MatchContent(r.Body, r.Attributes) {
+			g.tally.Common++
+		}
 		if !r.Time.Before(since) && r.Time.Before(until) {
 			g.tally.WindowLevels[r.Severity]++
 		}

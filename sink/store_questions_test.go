@@ -69,7 +69,7 @@ func storeQuestions(t storeTally, lines int) []storeQuestion {
 	since, until := g.window()
 	statuses := maps.Clone(t.Statuses)
 	statuses[""] = uint64(t.Records) - sum(t.Statuses)
-	return []storeQuestion{
+	questions := []storeQuestion{
 		{fmt.Sprintf("one device, last %d lines: hot", lines), "3 ms", t.askLines(g, []int{hot}, lines), 1},
 		{fmt.Sprintf("one device, last %d lines: spread over everything", lines), "5 ms", t.askLines(g, spread, lines), len(spread)},
 		{"substring over everything, nowhere", "1000 ms", askContains("no such text in any record", 0), 1},
@@ -78,6 +78,7 @@ func storeQuestions(t storeTally, lines int) []storeQuestion {
 		{"count by level in 31 % of the time", "", askCount(logbridge.Query{Since: since, Until: until}, "level", byName(t.WindowLevels)), 1},
 		{"count of a web field (status)", "10 ms", askCount(logbridge.Query{}, "field.status", statuses), 1},
 	}
+	return append(questions, grafanaQuestions(t, g)...)
 }
 
 // hotDevice is the one with the most lines.
@@ -142,15 +143,19 @@ func askCount(q logbridge.Query, field string, want map[string]uint64) func(cont
 		if err != nil {
 			return err
 		}
-		got := map[string]uint64{}
-		for _, c := range counts {
-			got[c.Value] += c.Records
-		}
-		if !maps.Equal(got, want) {
-			return fmt.Errorf("count by %s: %v, want %v", field, got, want)
-		}
-		return nil
+		return compareSums(counts, field, want)
 	}
+}
+
+func compareSums(counts []logbridge.Count, field string, want map[string]uint64) error {
+	got := map[string]uint64{}
+	for _, c := range counts {
+		got[c.Value] += c.Records
+	}
+	if !maps.Equal(got, want) {
+		return fmt.Errorf("count by %s: %v, want %v", field, got, want)
+	}
+	return nil
 }
 
 func byName(levels [logbridge.LevelDebug + 1]uint64) map[string]uint64 {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -34,6 +35,9 @@ func (c *serveCmd) Run(p program, ctx *kong.Context) error {
 	}
 	if os.Getenv("GOGC") == "" { // whoever sets it knows better
 		debug.SetGCPercent(sink.GCPercent)
+	}
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + sink.ExtraProcs)
 	}
 	return run(p.ctx, c.Config, p.log(), p.stdout)
 }
