@@ -171,18 +171,13 @@ func TestTenPercentAreRaised(t *testing.T) {
 	}
 }
 
-// wantRuleRecords checks what is in the audit stream about a rule, and the marker lines of its devices.
+// wantRuleRecords waits for what is in the audit stream about a rule, and for the marker lines of its devices, which come after
+// what they tell of.
 func wantRuleRecords(t *testing.T, s *process, id string, devices []string) {
 	t.Helper()
-	var audit, marked []string
-	for _, r := range s.records("source=audit") {
-		switch {
-		case r.Attributes["rule"] != id:
-		case r.Stream == "audit":
-			audit = append(audit, strings.Join([]string{r.Attributes["action"], r.Attributes["actor"], r.Attributes["matched"], r.Attributes["marked"], r.Attributes["before"], r.Attributes["after"]}, " "))
-		default:
-			marked = append(marked, r.Stream+" "+r.Attributes["action"]+" "+r.Attributes["after"])
-		}
+	audit, marked := s.ruleRecords(id)
+	for limit := time.Now().Add(patience); len(marked) < 3*len(devices) && time.Now().Before(limit); { // each turn is a request
+		audit, marked = s.ruleRecords(id)
 	}
 	n := fmt.Sprint(len(devices))
 	if want := []string{"rule.set admin " + n + " " + n + " error debug", "rule.change admin " + n + " " + n + " debug debug", "level.expire expiry " + n + " " + n + " debug error"}; !slices.Equal(audit, want) {
@@ -198,4 +193,18 @@ func wantRuleRecords(t *testing.T, s *process, id string, devices []string) {
 	if len(marked) != 3*len(devices) {
 		t.Errorf("%d marker lines", len(marked))
 	}
+}
+
+// ruleRecords are the audit records of a rule, and its marker lines.
+func (s *process) ruleRecords(id string) (audit, marked []string) {
+	for _, r := range s.records("source=audit") {
+		switch {
+		case r.Attributes["rule"] != id:
+		case r.Stream == "audit":
+			audit = append(audit, strings.Join([]string{r.Attributes["action"], r.Attributes["actor"], r.Attributes["matched"], r.Attributes["marked"], r.Attributes["before"], r.Attributes["after"]}, " "))
+		default:
+			marked = append(marked, r.Stream+" "+r.Attributes["action"]+" "+r.Attributes["after"])
+		}
+	}
+	return audit, marked
 }
