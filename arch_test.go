@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"wire/sls":      {".", "wire/loose"},
 	"wire/cls":      {".", "wire/loose"},
 	"wire/loki":     {".", "wire/loose"},
+	"wire/otlp":     {".", "wire/loose"},
 }
 
 // onlyIn says which folders may import a library that the rest must not know of.
@@ -46,6 +47,7 @@ var onlyIn = map[string][]string{
 	"github.com/nats-io/":            {"natsd", "sink", "registry", "levels"},
 	"github.com/parquet-go/":         {"sink"},
 	"github.com/danielgtaylor/huma/": {"httpapi"},
+	"github.com/coder/websocket":     {"httpapi"},
 }
 
 // testsOnly holds recordings that no program carries.

@@ -51,6 +51,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	a.tokens()
 	a.ledger()
 	a.logs(e)
+	a.histogram(e)
 	a.describe(e)
 }
 

@@ -143,12 +143,15 @@ type LevelOverride struct {
 }
 
 // Log is where records go and come from. Append: nil means stored for good; ErrUnavailable that the outcome is unknown;
-// the batch must not be changed afterwards. Query and Tail end with their context; a pair with an error is the last.
-// Tail gives everything behind from in position order, then what arrives.
+// the batch must not be changed afterwards. Query and Tail end with their context; a pair with an error is the last, but for
+// a *logbridge.Lost. Tail gives everything behind from in position order, then what arrives. Newest is where a Tail gives only
+// what arrives; a Query that begins then sees everything up to it.
 type Log interface {
 	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
 	Query(ctx context.Context, q logbridge.Query) iter.Seq2[logbridge.Record, error]
 	Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error]
+	Newest() logbridge.Position
+	Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error)
 }
 
 // Counter counts what became of every record. Refuse takes what is not stored: stream is "" when what was asked for does not

@@ -23,6 +23,8 @@ const (
 	slow        reason = "too_slow"      // the body did not come in time
 	overload    reason = "overload"      // the bound of all bodies in flight was reached
 	badAuth     reason = "signature"     // the signature is not the device's
+	badToken    reason = "token"         // no token, or one that is not good
+	badRole     reason = "role"          // a token that may not write
 	expired     reason = "expired"       // the clock of the request is off by more than is allowed
 	unknownName reason = "unknown"       // no such device, store or topic
 	closed      reason = "anonymous_off" // the store takes no anonymous writes

@@ -108,6 +108,10 @@ var metrics = []metric{
 		ofSink(func(st sink.Stats) uint64 { return uint64(st.Queries) })},
 	{"logbridge_sink_queries_refused_total", "Queries refused because as many as may be were being answered.", counter, nil,
 		ofSink(func(st sink.Stats) uint64 { return st.QueriesRefused })},
+	{"logbridge_tails", "Readers that follow.", gauge, nil,
+		ofSink(func(st sink.Stats) uint64 { return uint64(st.Tails) })},
+	{"logbridge_tail_dropped_records_total", "Records that readers who follow did not get, since they were too slow; each was told how many.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.TailDropped })},
 	{"logbridge_sink_forgotten_keys_total", "Uploads, messages and lines that the bounded windows of duplicates forgot before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
 }
