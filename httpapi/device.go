@@ -200,17 +200,15 @@ func (s *Server) checkSkew(sig tencent.Signature, now time.Time) error {
 	return fmt.Errorf("the timestamp is more than %s from the server's time %d", s.cfg.DeviceSkew, now.Unix())
 }
 
-// storeUpload makes records of the lines, stores them and notes how verbose the device is.
+// storeUpload makes records of the lines, stores them and notes what they say about the level that the device follows.
 func (s *Server) storeUpload(c echo.Context, sig tencent.Signature, u tencent.Upload, stream logbridge.Stream, received time.Time) error {
 	if len(u.Messages) == 0 {
 		return nil
 	}
 	loc := s.deps.Products.Location(u.Device.Product)
 	lines := make([]tencent.Line, len(u.Messages))
-	verbose := logbridge.LevelOff
 	for i, message := range u.Messages {
 		lines[i] = tencent.ParseLine(message, loc)
-		verbose = max(verbose, lines[i].Level)
 	}
 	sent, _ := sig.Sent() // zero if it is no time
 	batch := logbridge.Batch{
@@ -220,6 +218,6 @@ func (s *Server) storeUpload(c echo.Context, sig tencent.Signature, u tencent.Up
 	if err := s.append(c.Request().Context(), batch, stream); err != nil {
 		return err
 	}
-	s.deps.Observer.Observe(logbridge.Observation{Device: u.Device, Event: logbridge.LineSeen, Level: verbose, Time: received})
+	tencent.Observe(u.Device, batch.Records, received, s.deps.Observer.Observe)
 	return nil
 }

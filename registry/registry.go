@@ -45,7 +45,7 @@ type Registry struct {
 	topics    *natsd.Table[string, logbridge.CLSTopic]
 	tokens    *natsd.Table[string, storedToken]
 
-	revoked func(logbridge.DeviceID) // or nil
+	revoked, tagged func(logbridge.DeviceID) // or nil
 
 	hosts hostIndex
 	zones zones

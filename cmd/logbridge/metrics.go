@@ -77,6 +77,12 @@ var metrics = []metric{
 	{"logbridge_level_requests_total", "Messages on the topics on which devices ask for level and time, by what they were.", counter, []string{"result"}, readQuestions},
 	{"logbridge_level_push_total", "Levels sent without a question, by what came of them; acknowledged ones are counted as sent too.", counter, []string{"result"}, readPushes},
 	{"logbridge_level_overrides", "Devices that have a level of their own now, by that level.", gauge, []string{"level"}, readOverrides},
+	{"logbridge_level_rules", "Rules for many devices that are in force.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.levels.Stats().Rules)) }},
+	{"logbridge_level_reminders_total", "Devices that were told their level because they did not ask for it.", counter, nil,
+		ofBridge(func(b bridge.Stats) uint64 { return b.Reminded })},
+	{"logbridge_level_resent_total", "Levels that were sent again because no acknowledgement came.", counter, nil,
+		ofBridge(func(b bridge.Stats) uint64 { return b.Resent })},
 	{"logbridge_audit_failures_total", "Audit records that could not be stored.", counter, nil,
 		func(s *server, e emit) { e(float64(s.levels.Stats().AuditFailures)) }},
 

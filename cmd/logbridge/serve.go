@@ -110,9 +110,10 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.registry.SetAdminToken(token)
-	if s.levels, err = levels.New(ctx, s.node, s.sink, levels.Config{}, s.log); err != nil {
+	if s.levels, err = levels.New(ctx, s.node, s.registry, s.sink, s.levelsConfig(), s.log); err != nil {
 		return err
 	}
+	s.registry.OnTagged(s.levels.Retagged)
 	if s.bridge, err = bridge.New(bridge.Config{}, s.levels, s.sink, s.registry, s.sink, s.log); err != nil {
 		return err
 	}
@@ -130,6 +131,10 @@ func (s *server) sinkConfig() sink.Config {
 		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
 		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes,
 	}
+}
+
+func (s *server) levelsConfig() levels.Config {
+	return levels.Config{Default: time.Duration(s.cfg.LevelDefault), Cap: time.Duration(s.cfg.LevelCap)}
 }
 
 // listen makes the parts that the world talks to.
@@ -198,7 +203,7 @@ func (s *server) httpDeps() httpapi.Deps {
 	return httpapi.Deps{
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
-		Levels: s.levels, Observer: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
+		Levels: s.levels, Rules: s.levels, Observer: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
 		Log: s.sink, Counter: s.sink,
 		Ready: s.isReady, Metrics: metricsHandler(s),
 	}
