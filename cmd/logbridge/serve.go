@@ -37,6 +37,7 @@ func (c *serveCmd) Run(p program, ctx *kong.Context) error {
 		debug.SetGCPercent(sink.GCPercent)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.SetDefaultGOMAXPROCS() // so that a second call in one process does not add to the first
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + sink.ExtraProcs)
 	}
 	return run(p.ctx, c.Config, p.log(), p.stdout)
