@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"wire/sls":      {".", "wire/loose"},
 	"wire/cls":      {".", "wire/loose"},
 	"wire/loki":     {".", "wire/loose"},
+	"wire/otlp":     {".", "wire/loose"},
 }
 
 // onlyIn says which folders may import a library that the rest must not know of.

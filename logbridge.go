@@ -99,7 +99,8 @@ const (
 	// FirstDelivery is an MQTT message without the DUP flag: it is always new, since its text may well be that of an
 	// earlier one.
 	FirstDelivery
-	// Redelivery is one with the flag: it repeats a delivery of the last minutes.
+	// Redelivery is one with the flag: it repeats a delivery of the last minutes. Uploads of services, whose clients send the
+	// same bytes again when they have no answer, always are.
 	Redelivery
 )
 

@@ -56,8 +56,8 @@ type CLSTopic struct {
 // Role is what a token may do.
 type Role string
 
-// The roles: viewer reads; operator also changes levels and stores; admin may do all; ingest may only write logs, for which
-// there is no surface yet.
+// The roles: viewer reads; operator also changes levels and stores; admin may do all; ingest may only write logs of
+// services.
 const (
 	RoleViewer   Role = "viewer"
 	RoleOperator Role = "operator"

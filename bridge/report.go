@@ -49,7 +49,7 @@ func (b *Bridge) report(ctx context.Context, id logbridge.DeviceID, m logbridge.
 	}
 	b.counters.reports.Add(1)
 	b.counters.lines.Add(uint64(len(lines)))
-	b.observe(id, logbridge.LineSeen, mostVerbose(lines))
+	tencent.Observe(id, batch.Records, received, b.levels.Observe)
 	return nil
 }
 
@@ -83,11 +83,4 @@ func (b *Bridge) drop(id logbridge.DeviceID, err error, lines int) {
 	case errors.Is(err, logbridge.ErrInvalid):
 		b.counter.Drop(logbridge.SourceMQTT, id.Stream(), reasonInvalid, lines)
 	}
-}
-
-func mostVerbose(lines []tencent.Line) (level logbridge.Level) {
-	for _, line := range lines {
-		level = max(level, line.Level)
-	}
-	return level
 }

@@ -21,12 +21,13 @@ type deviceView struct {
 	Certificate bool              `json:"certificate" doc:"whether a certificate is registered"`
 	Subject     string            `json:"certificate_subject,omitempty" doc:"the subject of certificates that log the device in"`
 	Desired     levelText         `json:"desired"`
-	Base        levelText         `json:"base" doc:"the level without a rule for this device"`
-	ExpiresAt   *time.Time        `json:"expires_at,omitempty" doc:"when the device falls back to its base level"`
+	Base        levelText         `json:"base" doc:"the level without any rule"`
+	Rule        string            `json:"rule,omitempty" doc:"id of the rule for many devices that says the desired level"`
+	ExpiresAt   *time.Time        `json:"expires_at,omitempty" doc:"when the device falls back"`
 	SetBy       string            `json:"set_by,omitempty"`
 	Reason      string            `json:"reason,omitempty"`
 	ChangedAt   *time.Time        `json:"changed_at,omitempty"`
-	State       string            `json:"state" doc:"offline, sent, acknowledged, asked or seen: how far the device is known to follow"`
+	State       string            `json:"state" doc:"how far the device is known to follow: offline, sent, acknowledged, asked, seen; or contradicted, unsupported"`
 	StateTime   *time.Time        `json:"state_time,omitempty"`
 	Online      bool              `json:"online"`
 	LastSeen    *time.Time        `json:"last_seen,omitempty"`
@@ -39,7 +40,7 @@ func viewDevice(d logbridge.Device, s logbridge.LevelState) deviceView {
 	}
 	return deviceView{
 		Product: d.ID.Product, Device: d.ID.Device, Tags: tags, HasPSK: d.PSK != "", Certificate: d.Certificate != "", Subject: d.CertificateSubject,
-		Desired: levelText(s.Desired), Base: levelText(s.Base), ExpiresAt: at(s.Expires), SetBy: s.SetBy, Reason: s.Reason,
+		Desired: levelText(s.Desired), Base: levelText(s.Base), Rule: s.Rule, ExpiresAt: at(s.Expires), SetBy: s.SetBy, Reason: s.Reason,
 		ChangedAt: at(s.ChangedAt), State: s.State, StateTime: at(s.StateTime), Online: s.Connected, LastSeen: at(s.LastSeen),
 	}
 }

@@ -116,7 +116,7 @@ func TestAPIErrors(t *testing.T) {
 		code, says         string
 	}{
 		{"GET", "/nothing", "", 404, "not_found", "no such call"},
-		{"POST", "/levels", "{}", 405, "method_not_allowed", ""},
+		{"PUT", "/levels", "{}", 405, "method_not_allowed", ""},
 		{"POST", "/sts", "{}", 404, "not_found", ""},
 		{"GET", "/products/NOSUCH1234", "", 404, "not_found", "NOSUCH1234"},
 		{"PUT", "/products/short", "{}", 400, "invalid", "short"},

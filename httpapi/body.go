@@ -84,12 +84,23 @@ func (b *buffer) grow(ctx context.Context, n int64) error {
 	return nil
 }
 
+// keep gives the memory back and makes the share n bytes, for what was made of the content.
+func (b *buffer) keep(ctx context.Context, n int64) error {
+	b.put()
+	return b.take(ctx, n)
+}
+
 // release gives memory and share back; nothing may use the bytes afterwards.
 func (b *buffer) release() {
 	if b.share > 0 {
 		b.owner.share.Release(b.share)
 		b.share = 0
 	}
+	b.put()
+}
+
+// put gives the memory back.
+func (b *buffer) put() {
 	if c := cap(b.b); c > 0 && c <= keepBuffer {
 		kept := b.b[:0]
 		b.owner.pool.Put(&kept)
@@ -123,22 +134,34 @@ func (s *Server) fill(r *http.Request, buf *buffer, most int64) error {
 	if r.ContentLength > 0 {
 		whole = r.ContentLength + 1 // one more, so that the end is seen without growing
 	}
+	err := buf.read(r.Context(), r.Body, most, whole)
+	switch {
+	case errors.Is(err, logbridge.ErrTooLarge):
+		s.discard(r.Body)
+	case err != nil && !errors.Is(err, logbridge.ErrUnavailable):
+		err = bodyError(err)
+	}
+	return err
+}
+
+// read reads r to its end, growing up to whole bytes. Errors: those of r, ErrTooLarge for more than most bytes,
+// ErrUnavailable.
+func (b *buffer) read(ctx context.Context, r io.Reader, most, whole int64) error {
 	for size := min(firstBuffer, whole); ; size = min(size*4, whole) {
-		if err := buf.grow(r.Context(), size); err != nil {
+		if err := b.grow(ctx, size); err != nil {
 			return err
 		}
-		for len(buf.b) < int(size) {
-			n, err := r.Body.Read(buf.b[len(buf.b):size])
-			buf.b = buf.b[:len(buf.b)+n]
-			if int64(len(buf.b)) > most {
-				s.discard(r.Body)
+		for len(b.b) < int(size) {
+			n, err := r.Read(b.b[len(b.b):size])
+			b.b = b.b[:len(b.b)+n]
+			if int64(len(b.b)) > most {
 				return fmt.Errorf("%w: body of more than %d bytes", logbridge.ErrTooLarge, most)
 			}
 			if err == io.EOF {
 				return nil
 			}
 			if err != nil {
-				return bodyError(err)
+				return err
 			}
 		}
 	}

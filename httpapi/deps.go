@@ -10,8 +10,8 @@ import (
 )
 
 // Deps is everything a Server needs of the rest of the program. All of it may be called concurrently. *registry.Registry
-// satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels and
-// Observer; *sink.Log satisfies Log and Counter. SetLevel and Overrides are functions because their types live in a package
+// satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels, Rules
+// and Observer; *sink.Log satisfies Log and Counter. SetLevel and Overrides are functions because their types live in a package
 // that this one may not know: a levels.Change converts to LevelWish and back, a levels.Override to LevelOverride.
 type Deps struct {
 	Products   Products
@@ -22,6 +22,7 @@ type Deps struct {
 	Topics     Topics
 	Tokens     Tokens
 	Levels     Levels
+	Rules      Rules
 	Observer   Observer
 	// SetLevel sets the level of one device; nil error means durable and visible.
 	SetLevel func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error)
@@ -109,6 +110,7 @@ type Tokens interface {
 
 // Levels is the wanted and the seen level of every device. A write that returns nil is durable and visible. Clear returns
 // ErrNotFound for a device without a level of its own, ClearBase for a product without one; Forget drops all about a device that was deleted.
+// Levels and Rules record what they do and what they refuse; Refused records what is refused before they are asked.
 type Levels interface {
 	State(id logbridge.DeviceID) logbridge.LevelState
 	Base(product string) logbridge.Level
@@ -116,6 +118,17 @@ type Levels interface {
 	SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error
 	ClearBase(ctx context.Context, product string, by logbridge.Actor, reason string) error
 	Forget(ctx context.Context, id logbridge.DeviceID, by logbridge.Actor) error
+	Refused(ctx context.Context, of logbridge.DeviceID, what string, by logbridge.Actor, why error)
+}
+
+// Rules are the levels of all devices that a selector means. A write that returns nil is durable and in force. ErrNotFound says
+// that a rule is not there, or over.
+type Rules interface {
+	AddRule(ctx context.Context, w logbridge.RuleWish) (logbridge.LevelRule, logbridge.RuleReach, error)
+	Rule(id string) (logbridge.LevelRule, logbridge.RuleReach, error)
+	Rules() []logbridge.LevelRule
+	ChangeRule(ctx context.Context, id string, c logbridge.RuleChange) (logbridge.LevelRule, logbridge.RuleReach, error)
+	ClearRule(ctx context.Context, id string, by logbridge.Actor, reason string) error
 }
 
 // Observer takes note of what devices do. Observe is cheap and never blocks.
@@ -139,12 +152,15 @@ type LevelOverride struct {
 }
 
 // Log is where records go and come from. Append: nil means stored for good; ErrUnavailable that the outcome is unknown;
-// the batch must not be changed afterwards. Query and Tail end with their context; a pair with an error is the last.
-// Tail gives everything behind from in position order, then what arrives.
+// the batch must not be changed afterwards. Query and Tail end with their context; a pair with an error is the last, but for
+// a *logbridge.Lost. Tail gives everything behind from in position order, then what arrives. Newest is where a Tail gives only
+// what arrives; a Query that begins then sees everything up to it.
 type Log interface {
 	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
 	Query(ctx context.Context, q logbridge.Query) iter.Seq2[logbridge.Record, error]
 	Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error]
+	Newest() logbridge.Position
+	Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error)
 }
 
 // Counter counts what became of every record. Refuse takes what is not stored: stream is "" when what was asked for does not

@@ -241,7 +241,7 @@ func (s *Server) checkSkew(sig tencent.Signature, now time.Time) error {
 	return fmt.Errorf("the timestamp is more than %s from the server's time %d", s.cfg.DeviceSkew, now.Unix())
 }
 
-// storeUpload makes records of the lines, stores them and notes how verbose the device is. sent is the device's clock at
+// storeUpload makes records of the lines, stores them and notes what they say about the level that the device follows. sent is the device's clock at
 // sending, zero if it has none; replayKey is the same for an exact replay only.
 func (s *Server) storeUpload(c echo.Context, u tencent.Upload, stream logbridge.Stream, received, sent time.Time, replayKey string) error {
 	if len(u.Messages) == 0 {
@@ -249,10 +249,8 @@ func (s *Server) storeUpload(c echo.Context, u tencent.Upload, stream logbridge.
 	}
 	loc := s.deps.Products.Location(u.Device.Product)
 	lines := make([]tencent.Line, len(u.Messages))
-	verbose := logbridge.LevelOff
 	for i, message := range u.Messages {
 		lines[i] = tencent.ParseLine(message, loc)
-		verbose = max(verbose, lines[i].Level)
 	}
 	batch := logbridge.Batch{
 		Records:   tencent.Records(lines, logbridge.SourceReportLog, stream, received, sent),
@@ -261,6 +259,6 @@ func (s *Server) storeUpload(c echo.Context, u tencent.Upload, stream logbridge.
 	if err := s.append(c.Request().Context(), batch, stream); err != nil {
 		return err
 	}
-	s.deps.Observer.Observe(logbridge.Observation{Device: u.Device, Event: logbridge.LineSeen, Level: verbose, Time: received})
+	tencent.Observe(u.Device, batch.Records, received, s.deps.Observer.Observe)
 	return nil
 }

@@ -22,11 +22,16 @@ const (
 	maxPending = 256 << 10
 	// readerTimeout: a reader that takes nothing for so long is gone.
 	readerTimeout = 30 * time.Second
+	// longestSilence is how long a stream that is followed stays without a byte: proxies cut what is idle for longer, many
+	// after 60 s and some after 20. The sign of life is an empty line.
+	longestSilence = 15 * time.Second
+	// idleRoom is what an idle stream keeps of each of its two buffers: many are idle, and a burst is soon over.
+	idleRoom = 4 << 10
 )
 
 // logs serves GET /logs: NDJSON, one record a line.
 func (a *api) logs(e *echo.Echo) {
-	e.GET(apiPath+"/logs", a.queryLogs)
+	e.GET(apiPath+"/logs", a.queryLogs, gzipped())
 	a.huma.OpenAPI().AddOperation(logsOperation())
 }
 
@@ -34,8 +39,9 @@ func logsOperation() *huma.Operation {
 	op := &huma.Operation{
 		OperationID: "query-logs", Method: http.MethodGet, Path: "/logs", Summary: "Query or follow records",
 		Description: "application/x-ndjson, one record a line, newest first unless direction=forward. With follow=true: what " +
-			"matches since then in the order in which it came in, and then what arrives, until the client ends. With after: from " +
-			"that position on, in the order of positions. 503 (unavailable) when too many queries are being answered, 422 (too_large) when " +
+			"matches since then in the order in which it came in, and then what arrives, until the client ends; an empty line every 15 s " +
+			"while nothing does. A reader who has kept up and then takes too slowly gets a line {\"dropped\":N,\"seq\":\"…\"} in place of the N records " +
+			"that answer the query up to that position. With after: from that position on, in the order of positions. 503 (unavailable) when too many queries are being answered, 422 (too_large) when " +
 			"one works for too long or reads too much. An error in mid-stream ends the answer with a line {\"error\":\"…\"}. " +
 			"A key that occurs twice among the attributes is called key#2 the second time.",
 		Security: []map[string][]string{{"bearer": {}}},
@@ -90,6 +96,9 @@ func (a *api) queryLogs(c echo.Context) error {
 // record is waited for; it has ended when stream returns.
 func (a *api) stream(c echo.Context, records iter.Seq2[logbridge.Record, error], q logsQuery, cancel context.CancelFunc) {
 	feed := newFeed()
+	if q.follow {
+		feed.breakSilence(longestSilence)
+	}
 	var reading sync.WaitGroup
 	reading.Go(func() { a.fill(feed, records, q.Limit) })
 	defer reading.Wait()
@@ -130,8 +139,8 @@ func (a *api) stream(c echo.Context, records iter.Seq2[logbridge.Record, error],
 }
 
 // queryProblem is problem, but that a query over its bounds is no request with too large a body.
-func (a *api) queryProblem(err error) *problem {
-	p := a.problem(err)
+func (s *Server) queryProblem(err error) *problem {
+	p := s.problem(err)
 	if p.Status == http.StatusRequestEntityTooLarge {
 		code := p.Code
 		p = newProblem(http.StatusUnprocessableEntity, p.Detail)
@@ -158,6 +167,9 @@ type feed struct {
 	lines   []byte
 	err     error // after lines: errEnd or why the records ended early
 	stopped bool  // nobody will take anything any more
+
+	signs *time.Timer // nil without
+	busy  bool        // something came since the last of signs
 }
 
 func newFeed() *feed {
@@ -178,12 +190,16 @@ func (a *api) fill(f *feed, records iter.Seq2[logbridge.Record, error], limit in
 	}()
 	n := 0
 	for r, err := range records {
-		if err != nil {
+		var lost *logbridge.Lost
+		if err != nil && !errors.As(err, &lost) {
 			end = err
 			return
 		}
-		if !f.put(&r) {
+		if !f.put(&r, lost) {
 			return
+		}
+		if lost != nil {
+			continue
 		}
 		if n++; n == limit {
 			return
@@ -199,8 +215,9 @@ func (f *feed) end(err error) {
 	f.changed.Broadcast()
 }
 
-// put adds a line; it waits while too much is pending, and reports false when the feed is stopped.
-func (f *feed) put(r *logbridge.Record) bool {
+// put adds a line, of a record, or of what was lost if that is not nil. It waits while too much is pending, and reports false
+// when the feed is stopped.
+func (f *feed) put(r *logbridge.Record, lost *logbridge.Lost) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.lines) > maxPending && !f.stopped {
@@ -209,9 +226,33 @@ func (f *feed) put(r *logbridge.Record) bool {
 	if f.stopped {
 		return false
 	}
-	f.lines = appendRecord(f.lines, r)
+	if lost != nil {
+		f.lines = appendLost(f.lines, lost)
+	} else {
+		f.lines = appendRecord(f.lines, r)
+	}
+	f.busy = true
 	f.changed.Broadcast()
 	return true
+}
+
+// breakSilence adds an empty line before nothing has come for so long.
+func (f *feed) breakSilence(longest time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.signs = time.AfterFunc(longest/2, func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.stopped {
+			return
+		}
+		if !f.busy && len(f.lines) == 0 {
+			f.lines = append(f.lines, '\n')
+			f.changed.Broadcast()
+		}
+		f.busy = false
+		f.signs.Reset(longest / 2)
+	})
 }
 
 // take waits for lines and hands them over, giving spare in exchange. An error comes with the last lines.
@@ -219,6 +260,12 @@ func (f *feed) take(spare []byte) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for len(f.lines) == 0 && f.err == nil {
+		if cap(spare) > idleRoom {
+			spare = nil
+		}
+		if cap(f.lines) > idleRoom {
+			f.lines = nil
+		}
 		f.changed.Wait()
 	}
 	lines := f.lines
@@ -232,5 +279,8 @@ func (f *feed) stop() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.stopped = true
+	if f.signs != nil {
+		f.signs.Stop()
+	}
 	f.changed.Broadcast()
 }

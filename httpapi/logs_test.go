@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,8 +10,10 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -287,7 +290,7 @@ func TestSlowReaderHoldsBackTheLog(t *testing.T) {
 	blocked := make(chan int)
 	go func() {
 		n := 0
-		for f.put(&big) {
+		for f.put(&big, nil) {
 			n++
 		}
 		blocked <- n
@@ -306,6 +309,101 @@ func TestSlowReaderHoldsBackTheLog(t *testing.T) {
 	if n := <-blocked; n > maxPending/(10<<10)+1 {
 		t.Errorf("%d records taken", n)
 	}
+}
+
+// TestFollowIsNeverSilentForLong, and no sign is given where lines are, or nobody is left.
+func TestFollowIsNeverSilentForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFeed()
+		f.breakSilence(longestSilence)
+		r := record(device01.Stream(), "mqtt", 3, 0, "x")
+		go func() {
+			for range 7 {
+				time.Sleep(longestSilence / 3)
+				f.put(&r, nil)
+			}
+		}()
+		lines, signs, last := 0, 0, time.Now()
+		for begin := last; time.Since(begin) < 10*longestSilence; {
+			b, err := f.take(nil)
+			if err != nil || len(b) == 0 || time.Since(last) > longestSilence {
+				t.Fatalf("%q, %v after %s", b, err, time.Since(last))
+			}
+			last = time.Now()
+			if string(b) == "\n" {
+				signs++
+			} else {
+				lines++
+			}
+		}
+		if lines != 7 || signs < 8 || signs > 20 {
+			t.Errorf("%d lines, %d signs", lines, signs)
+		}
+		f.put(&r, nil)
+		time.Sleep(10 * longestSilence) // the reader is busy with what he has
+		if b, _ := f.take(nil); bytes.HasSuffix(b, []byte("\n\n")) {
+			t.Errorf("%q", b)
+		}
+		f.stop()
+		time.Sleep(10 * longestSilence)
+		if len(f.lines) > 0 {
+			t.Errorf("%q after the end", f.lines)
+		}
+	})
+}
+
+// TestIdleFeedIsSmall: what a burst needed is given back when the reader has caught up.
+func TestIdleFeedIsSmall(t *testing.T) {
+	f := newFeed()
+	big := record(device01.Stream(), "mqtt", 3, 0, strings.Repeat("x", 100<<10))
+	f.put(&big, nil)
+	first, _ := f.take(nil)
+	f.put(&big, nil)
+	second, _ := f.take(first[:0])
+	taken := make(chan []byte)
+	go func() {
+		b, _ := f.take(second[:0])
+		taken <- b
+	}()
+	for idle := false; !idle; runtime.Gosched() {
+		f.mu.Lock()
+		idle = f.lines == nil
+		f.mu.Unlock()
+	}
+	small := record(device01.Stream(), "mqtt", 3, 0, "x")
+	f.put(&small, nil)
+	if b := <-taken; cap(b) > idleRoom || cap(f.lines) > idleRoom {
+		t.Errorf("an idle feed has kept %d and %d bytes", cap(b), cap(f.lines))
+	}
+}
+
+// TestFollowSaysWhatWasDropped, and goes on; what was dropped is not of the limit.
+func TestFollowSaysWhatWasDropped(t *testing.T) {
+	at := logbridge.Position{Seq: 77, Index: 4294967295}
+	w := start(t, func(_ *Config, d *Deps) {
+		d.Log = scriptedTail{d.Log, func(yield func(logbridge.Record, error) bool) {
+			_ = yield(record(device01.Stream(), "mqtt", 3, 0, "before"), nil) && yield(logbridge.Record{}, &logbridge.Lost{Records: 12345, To: at}) &&
+				yield(record(device01.Stream(), "mqtt", 3, 0, "behind"), nil) && yield(record(device01.Stream(), "mqtt", 3, 0, "too many"), nil)
+		}}
+	})
+	a := w.send("GET", apiPath+"/logs?follow=true&limit=2", "", "Authorization", "Bearer "+adminToken)
+	lines := strings.Split(a.body, "\n")
+	if len(lines) != 4 || !strings.Contains(lines[0], "before") || lines[1] != `{"dropped":12345,"seq":"77.4294967295"}` || !strings.Contains(lines[2], "behind") {
+		t.Errorf("%q", a.body)
+	}
+	if p, err := logbridge.ParsePosition("77.4294967295"); err != nil || p != at {
+		t.Errorf("%v, %v: the notice says where to go on", p, err)
+	}
+}
+
+// scriptedTail is a log that is followed to these records.
+type scriptedTail struct {
+	Log
+	seq iter.Seq2[logbridge.Record, error]
+}
+
+func (l scriptedTail) Tail(context.Context, logbridge.Position, logbridge.Query) iter.Seq2[logbridge.Record, error] {
+	return l.seq
 }
 
 func FuzzParseLogsQuery(f *testing.F) {

@@ -44,6 +44,15 @@ func appendRecord(b []byte, r *logbridge.Record) []byte {
 	return append(b, '}', '\n')
 }
 
+// appendLost writes the line that stands for records that their reader was too slow for; to go on behind it, after=seq:
+//
+//	{"dropped":N,"seq":"…"}
+func appendLost(b []byte, l *logbridge.Lost) []byte {
+	b = strconv.AppendUint(append(b, `{"dropped":`...), l.Records, 10)
+	b = append(append(b, `,"seq":"`...), l.To.String()...)
+	return append(b, '"', '}', '\n')
+}
+
 // appendAttributes writes attributes as an object. Senders repeat keys and JSON readers keep one of them at most, so the
 // second value of key k is called k#2, the third k#3: nothing vanishes.
 func appendAttributes(b []byte, attrs []logbridge.Attr) []byte {

@@ -31,6 +31,7 @@ const frontText = `<!doctype html>
 <ul>
 <li>Devices: <code>POST /device/reportlog</code></li>
 <li>Web pages: <code>/logstores/{store}/track</code> and <code>/sls/{project}/logstores/{store}/track</code> (Alibaba SLS), <code>/tracklog?topic_id=</code> (Tencent CLS)</li>
+<li>Grafana and logcli: a data source of type Loki at this address, with a token as the password of basic authentication</li>
 <li>Operators: <code>/api/v1</code>, described by <a href="/api/v1/openapi.json">openapi.json</a>; logs are at <code>/api/v1/logs</code></li>
 <li>Operations: <a href="/healthz">healthz</a>, <a href="/readyz">readyz</a>, <a href="/metrics">metrics</a></li>
 </ul></body></html>

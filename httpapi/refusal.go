@@ -27,6 +27,8 @@ const (
 	registerOff reason = "register_off"  // the product does not let devices register
 	notThere    reason = "unregistered"  // the device that wants its key is not registered
 	inUse       reason = "connected"     // the device that wants its key has been here before
+	badToken    reason = "token"         // no token, or one that is not good
+	badRole     reason = "role"          // a token that may not write
 	expired     reason = "expired"       // the clock of the request is off by more than is allowed
 	unknownName reason = "unknown"       // no such device, store or topic
 	closed      reason = "anonymous_off" // the store takes no anonymous writes

@@ -1,5 +1,6 @@
 // Package httpapi is everything that logbridge says over HTTP: log uploads of devices (device.go), of web pages in the
-// dialects of Alibaba SLS (sls.go) and Tencent CLS (cls.go), the operator API (api*.go, logs.go) and what operations need
+// dialects of Alibaba SLS (sls.go) and Tencent CLS (cls.go), of services by OTLP (otlp.go) and Loki's push (loki_push.go), the
+// operator API (api*.go, logs.go), the part of Loki's API that Grafana and logcli read from (loki*.go) and what operations need
 // (ops.go). One file and one error table per surface.
 //
 // Promise: an upload is answered with success only after Log.Append has returned nil; every upload that is not stored is
@@ -80,10 +81,15 @@ type Server struct {
 	log      *slog.Logger
 	bodies   *bodies
 	sls, cls *dialect
-	decoy    string // stands in for the key of a device that does not exist
+	otlp     *intake
+	loki     *intake // of its push
+	decoy    string  // stands in for the key of a device that does not exist
 	fronts   []*front
-	draining context.Context // done when streams have to end
-	drain    context.CancelFunc
+	// lokiReads has an element for each request of Loki's clients that is being answered.
+	lokiReads chan struct{}
+	sockets   sync.WaitGroup  // handlers that have taken over their connection, of which net/http knows no more
+	draining  context.Context // done when streams have to end
+	drain     context.CancelFunc
 }
 
 // The names of the fronts.
@@ -117,7 +123,8 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if len(cfg.DeviceHosts) == 0 {
 		cfg.DeviceHosts = tencentGateways()
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK()}
+	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
+	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
 	public := s.newEcho()
@@ -225,6 +232,7 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	serving.Wait()
+	s.sockets.Wait()
 	return err
 }
 
@@ -259,6 +267,8 @@ func (s *Server) routePublic(e *echo.Echo) {
 	s.routeSLS(e)
 	s.routeCLS(e)
 	s.routeMQTT(e)
+	s.routeOTLP(e)
+	s.routeLokiPush(e)
 	s.routeHealth(e)
 	if s.cfg.Demo != nil {
 		e.Any("/demo", echo.WrapHandler(s.cfg.Demo))
@@ -273,6 +283,7 @@ func (s *Server) routeAdmin(e *echo.Echo) {
 	}
 	e.GET("/", s.frontPage)
 	s.routeAPI(e)
+	s.routeLoki(e)
 	s.routeHealth(e)
 }
 
@@ -313,8 +324,14 @@ func (s *Server) fail(err error, c echo.Context) {
 		s.failWeb(c, s.sls, status)
 	case isCLSPath(path):
 		s.failWeb(c, s.cls, status)
+	case isOTLPPath(path):
+		s.failIntake(c, s.otlp, status)
+	case path == lokiPushPath:
+		s.failIntake(c, s.loki, status)
 	case strings.HasPrefix(path, "/api/"):
 		writeProblem(c, problemOf(status))
+	case under(path, lokiPath):
+		_ = writeLokiProblem(c, problemOf(status))
 	default:
 		_ = c.String(status, http.StatusText(status)+"\n")
 	}

@@ -35,12 +35,17 @@ func (s *Server) call(d *dialect, do echo.HandlerFunc) echo.HandlerFunc {
 
 // answerFault counts a refusal and writes it in the vendor's form.
 func (s *Server) answerFault(c echo.Context, d *dialect, err error) error {
+	return s.writeFault(c, d, s.refused(d.source, err))
+}
+
+// refused is the refusal that err is, and counts it; what is none is a fault of this server.
+func (s *Server) refused(source logbridge.Source, err error) *refusal {
 	r := (*refusal)(nil)
 	if !errors.As(err, &r) {
 		r = refuse(internal, "", 0, err)
 	}
-	s.count(d.source, r)
-	return s.writeFault(c, d, r)
+	s.count(source, r)
+	return r
 }
 
 func (s *Server) writeFault(c echo.Context, d *dialect, r *refusal) error {
@@ -51,18 +56,24 @@ func (s *Server) writeFault(c echo.Context, d *dialect, r *refusal) error {
 // failWeb answers what no handler took.
 func (s *Server) failWeb(c echo.Context, d *dialect, status int) {
 	d.headers(c)
+	_ = s.writeFault(c, d, s.unrouted(c, d.source, status, unsupported))
+}
+
+// unrouted is the refusal of a request that no handler took, none its reason if there is no such path. It is counted, unless
+// the request brought no logs.
+func (s *Server) unrouted(c echo.Context, source logbridge.Source, status int, none reason) *refusal {
 	call := c.Request().Method + " " + clip(c.Request().URL.Path)
-	r := refuse(unsupported, "", 0, errors.New("there is no such call: "+call))
+	r := refuse(none, "", 0, errors.New("there is no such call: "+call))
 	switch status {
 	case http.StatusMethodNotAllowed:
 		r = refuse(badMethod, "", 0, errors.New(call+" is not supported"))
 	case http.StatusInternalServerError:
 		r = refuse(internal, "", 0, errPanic)
 	}
-	if c.Request().ContentLength != 0 { // else it brought no logs
-		s.count(d.source, r)
+	if c.Request().ContentLength != 0 {
+		s.count(source, r)
 	}
-	_ = s.writeFault(c, d, r)
+	return r
 }
 
 // pixel answers an image. It can tell a page nothing, so a refused one is answered like one that is stored; the ledger has

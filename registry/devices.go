@@ -50,6 +50,10 @@ func (r *Registry) Device(id logbridge.DeviceID) (logbridge.Device, error) {
 // must be quick, and is set before Run.
 func (r *Registry) OnRevoked(fn func(logbridge.DeviceID)) { r.revoked = fn }
 
+// OnTagged sets what is told of each device whose tags are others now, once the registry says the new ones; one that came
+// or went without tags is not told of. fn must be quick, and is set before Run.
+func (r *Registry) OnTagged(fn func(logbridge.DeviceID)) { r.tagged = fn }
+
 func (r *Registry) deviceChanged(id logbridge.DeviceID, before, after *logbridge.Device, _ uint64) {
 	if after == nil {
 		r.connected.change(id, false)
@@ -57,6 +61,16 @@ func (r *Registry) deviceChanged(id logbridge.DeviceID, before, after *logbridge
 	if before != nil && (after == nil || !sameLogin(*before, *after)) && r.revoked != nil {
 		r.revoked(id)
 	}
+	if r.tagged != nil && !maps.Equal(tagsOf(before), tagsOf(after)) {
+		r.tagged(id)
+	}
+}
+
+func tagsOf(d *logbridge.Device) map[string]string {
+	if d == nil {
+		return nil
+	}
+	return d.Tags
 }
 
 // sameLogin reports whether what a device logs in with is still good.

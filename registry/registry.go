@@ -49,7 +49,7 @@ type Registry struct {
 	batches   *natsd.Table[string, []string]
 	connected *connectedSet
 
-	revoked func(logbridge.DeviceID) // or nil
+	revoked, tagged func(logbridge.DeviceID) // or nil
 
 	hosts hostIndex
 	zones zones

@@ -32,10 +32,7 @@ func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy
 	q.Order, q.Limit = logbridge.ByPosition, 0
 	p := newPlan(ctx, q)
 	p.turn = l.turns.of(&l.cfg)
-	c, err := l.countOnce(p, by)
-	for errors.Is(err, errOutdated) {
-		c, err = l.countOnce(p, by)
-	}
+	c, _, err := l.countAll(p, by)
 	if err != nil {
 		return nil, err
 	}
@@ -53,13 +50,24 @@ func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy
 	return out, nil
 }
 
+// countAll counts what answers p up to the newest position, which it gives.
+func (l *Log) countAll(p *plan, by logbridge.CountBy) (c *counter, to logbridge.Position, err error) {
+	for {
+		c, to, err = l.countOnce(p, by)
+		if !errors.Is(err, errOutdated) {
+			return c, to, err
+		}
+	}
+}
+
 // countOnce looks at all tables, in turn with others; errOutdated says that it has to be done again.
-func (l *Log) countOnce(p *plan, by logbridge.CountBy) (*counter, error) {
+func (l *Log) countOnce(p *plan, by logbridge.CountBy) (*counter, logbridge.Position, error) {
 	if err := p.turn.begin(p.ctx); err != nil {
-		return nil, err
+		return nil, logbridge.Position{}, err
 	}
 	defer p.turn.end()
-	tables, _ := l.tables(p)
+	tables, to := l.tables(p)
+	p.newest = to.Seq
 	defer func() {
 		for _, t := range tables {
 			if t.held != nil {
@@ -85,7 +93,7 @@ func (l *Log) countOnce(p *plan, by logbridge.CountBy) (*counter, error) {
 		}
 		return nil
 	})
-	return total, err
+	return total, to, err
 }
 
 // countTable counts one table; what a failed attempt has counted does not count.

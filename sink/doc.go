@@ -164,9 +164,7 @@
 // up, and reads a page of records at a time, in turn with others. It ends with its context, its limit, or its bounds
 // (bounds.go). A reader who takes nothing for 5 s, or takes a minute over what it gets, costs the query its hold: it looks anew
 // behind the last record it gave, up to the position it first saw. In memory it has 32 bytes for each hit in what it has open (a limit
-// cuts them as they come), of each segment that is open the next records, of about 16 MiB at most, and a page. A tail is such
-// a query again and again, from position to position, woken by the indexer: without gap or repeat, and a slow one holds
-// nobody up.
+// cuts them as they come), of each segment that is open the next records, of about 16 MiB at most, and a page.
 //
 // Readers do not starve ingest (turns.go). Each goroutine that reads for a query, a count or a tail needs a turn. While
 // something is being appended, and 50 ms longer, half of the processors give turns, one at least; else all of them do, and a
@@ -174,6 +172,19 @@
 // query that has worked least, so that a look at one device does not stand behind the searches of everything, and of every
 // four turns one is the oldest query's. Beside ingest a turn of that length is followed by a rest of half of it. What waits in the midst of a segment keeps its pages, some 2 MB, and no memtable in
 // which it has found nothing.
+//
+// # Tails
+//
+// A tail is such a query again and again, from position to position, without gap or repeat (tail.go). Between its looks it
+// sleeps (sleepers.go): one of a single stream until a group holds a record of that, one of more until a group holds any record; it
+// goes on at that group, and does not open what was written while it slept. The looks of one tail are 25 ms apart at least,
+// however many groups come. So a group costs the indexer a look-up for each stream in it and the tails that it wakes; a
+// tail of one stream costs the lines that it gives, whatever else comes, and one of more a glance at each record.
+//
+// A slow reader holds nobody up and costs no memory. A tail that has not come to the newest record yet, since it reads
+// history or catches up, waits for him as long as he likes. One that has, and has since waited for him for more than 10 s
+// before it was there again, counts what is behind: if that is more than 4096 records that answer its query, it gives a
+// *logbridge.Lost with their exact number in their place, and goes on behind them. Stats counts them.
 //
 // # Limits
 //
@@ -185,6 +196,7 @@
 //	columns for frequent attributes    24 a segment, with 1024 values each, in at least 256 rows
 //	windows                            3 × 1 Mi entries, 24 MB each        ledger     100 000 streams (once for each source), then "other"
 //	queries                            72 at a time, in turns, then ErrUnavailable; tails: 8 read at a time, any number waits
+//	a tail                             25 ms between looks, 4096 records a look; passes over after 10 s of waiting and 4096 records
 //	one query                          2 min of work, of all its goroutines together, 64 GiB read, then ErrTooLarge
 //	a page of a query                  256 KiB, 4096 records or 100 ms     count      100 000 groups
 //	cached of segments                 64 MiB of indexes, 256 open files
@@ -198,7 +210,7 @@
 //	segment, writing      schema.go · segment_write.go · segment_columns.go · segment_texts.go · segment_pack.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
 //	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go · scan_filter.go · segment_read.go (records)
 //	the set of segments   segments.go · cache.go · merge.go · retention.go
-//	questions             query.go (plan) · reading.go (Query), tables.go · tail.go · count.go, count_segment.go · needle.go · bounds.go, turns.go
+//	questions             query.go (plan) · reading.go (Query), tables.go · tail.go, sleepers.go · count.go, count_segment.go · needle.go · bounds.go, turns.go
 //
 // # Proof
 //

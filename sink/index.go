@@ -81,7 +81,7 @@ func (l *Log) next() uint64 {
 	return max(l.last.Seq+1, l.first)
 }
 
-// indexGroup judges a group, puts it into the memtable, counts it, answers its appends and wakes the tails. A group that
+// indexGroup judges a group, puts it into the memtable, counts it, answers its appends and wakes the tails that it concerns. A group that
 // cannot be read leaves no trace.
 func (l *Log) indexGroup(g *group) {
 	p := &l.parsed
@@ -99,14 +99,13 @@ func (l *Log) indexGroup(g *group) {
 	}
 	l.mu.Lock()
 	l.last = logbridge.Position{Seq: g.seq, Index: math.MaxUint32}
-	close(l.changed)
-	l.changed = make(chan struct{})
 	l.mu.Unlock()
 	if err != nil {
 		g.fail(err)
 		return
 	}
 	g.answer(p)
+	l.sleepers.committed(g.seq, p)
 }
 
 // answer tells the appends of a group what became of them. They stand in it in their order, and reports behind them.

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"math"
 	"sort"
 	"sync"
 	"unsafe"
@@ -139,12 +140,19 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	if s.one {
 		return s.matchingOne(q, fn)
 	}
-	wanted, any, err := s.wanted(q)
+	first := sort.Search(len(s.rows), func(i int) bool { return s.position(&s.rows[i]).Compare(q.After) > 0 })
+	end := len(s.rows)
+	if q.newest != math.MaxUint64 {
+		end = sort.Search(end, func(i int) bool { return s.position(&s.rows[i]).Seq > q.newest })
+	}
+	if first >= end {
+		return nil
+	}
+	wanted, any, err := s.wanted(q, s.rows[first:end])
 	if err != nil || !any {
 		return err
 	}
-	first := sort.Search(len(s.rows), func(i int) bool { return s.position(&s.rows[i]).Compare(q.After) > 0 })
-	for i := first; i < len(s.rows); i++ {
+	for i := first; i < end; i++ {
 		if i%blockRows == 0 {
 			if err := q.scanned(0); err != nil {
 				return err
@@ -159,13 +167,26 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	return nil
 }
 
-// wanted says of each stream whether the query asks for it.
-func (s memSnapshot) wanted(q *plan) (wanted []bool, any bool, err error) {
+// wanted says of each stream of these rows whether the query asks for it. A tail that comes to see what is new meets few of all
+// streams.
+func (s memSnapshot) wanted(q *plan, rows []rowRef) (wanted []bool, any bool, err error) {
 	defer predicateFailed(&err)
 	wanted = make([]bool, len(s.streams))
-	for i, name := range s.streams {
-		wanted[i] = q.MatchStream(logbridge.Stream(name))
-		any = any || wanted[i]
+	asked := make([]bool, len(s.streams))
+	ask := func(n uint32) {
+		asked[n], wanted[n] = true, q.MatchStream(logbridge.Stream(s.streams[n]))
+		any = any || wanted[n]
+	}
+	if len(rows) >= len(s.streams) { // it is not worth a look at the rows
+		for n := range s.streams {
+			ask(uint32(n))
+		}
+		return wanted, any, nil
+	}
+	for i := range rows {
+		if n := rows[i].stream; !asked[n] {
+			ask(n)
+		}
 	}
 	return wanted, any, nil
 }
@@ -174,10 +195,11 @@ func (s memSnapshot) wanted(q *plan) (wanted []bool, any bool, err error) {
 func (s memSnapshot) matchingOne(q *plan, fn func(i int) error) error {
 	for n := s.latest; n > 0; n = s.rows[n-1].before {
 		r := &s.rows[n-1]
-		if s.position(r).Compare(q.After) <= 0 {
+		at := s.position(r)
+		if at.Compare(q.After) <= 0 {
 			return nil
 		}
-		if s.matches(q, r) {
+		if at.Seq <= q.newest && s.matches(q, r) {
 			if err := fn(int(n - 1)); err != nil {
 				return err
 			}

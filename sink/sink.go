@@ -91,6 +91,9 @@ type Log struct {
 
 	turns          *turns
 	queries, tails *gate
+	sleepers       *sleepers
+	patience       time.Duration // of tails; tailPatience but in tests
+	tailDropped    atomic.Uint64 // records
 
 	wakeMerge, wakeRetention chan struct{} // after each new segment
 	merges                   atomic.Uint64
@@ -112,7 +115,6 @@ type Log struct {
 	frozen   *frozen     // being written as a segment, or nil
 	segments *segmentSet // its list
 	last     logbridge.Position
-	changed  chan struct{} // closed and replaced after each group
 }
 
 // frozen is a memtable that takes no more.
@@ -142,9 +144,10 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 	}
 	l := &Log{
 		cfg: cfg, log: log, room: newRoom(cfg, node.Room, log),
-		groups: make(chan *group, handOverMost), active: newMemtable(0), changed: make(chan struct{}),
+		groups: make(chan *group, handOverMost), active: newMemtable(0),
 		written: make(chan struct{}), wakeMerge: make(chan struct{}, 1), wakeRetention: make(chan struct{}, 1),
 		turns: newTurns(), queries: newGate(0, cfg.MaxQueries), tails: newGate(maxTailsReading, 0),
+		sleepers: newSleepers(), patience: tailPatience,
 	}
 	close(l.written)
 	var err error
@@ -253,6 +256,9 @@ type Stats struct {
 	// Queries are being answered now, tails not counted. QueriesRefused counts those that were too many.
 	Queries        int
 	QueriesRefused uint64
+	// Tails are open now. TailDropped counts the records that tails passed over since the start, their readers being too slow.
+	Tails       int
+	TailDropped uint64
 	// ForgottenKeys counts uploads, messages and lines that the bounded windows forgot before their time: a repetition of one
 	// would be stored again.
 	ForgottenKeys uint64
@@ -267,6 +273,7 @@ func (l *Log) Stats() Stats {
 		SetAside: l.segments.aside.Load(), SetAsideRecords: l.segments.asideRows.Load(),
 		ExpiredByAge: l.expiredByAge.Load(), ExpiredByBytes: l.expiredByBytes.Load(), Merges: l.merges.Load(),
 		Queries: int(l.queries.there.Load()), QueriesRefused: uint64(l.queries.refused.Load()),
+		Tails: int(l.sleepers.there.Load()), TailDropped: l.tailDropped.Load(),
 	}
 	for _, seg := range l.segments.list {
 		s.SegmentBytes += seg.size

@@ -33,7 +33,7 @@ func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
 		}, count: snapshot.count})
 	}
 	for _, s := range l.segments.list {
-		if s.rows == 0 || s.last < p.After.Seq || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
+		if s.rows == 0 || p.given(s.last) || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
 			continue
 		}
 		held := l.segments.hold(s)
@@ -42,6 +42,11 @@ func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
 		}, count: func(c *counter) error { return l.segments.count(held, c) }})
 	}
 	return all, l.last
+}
+
+// given reports that no record up to the end of a group is asked for.
+func (p *plan) given(group uint64) bool {
+	return group < p.After.Seq || group == p.After.Seq && p.After.Index == math.MaxUint32
 }
 
 // bestOf is a bound for hits whose time and sequence begin or end there.

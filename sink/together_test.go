@@ -49,13 +49,12 @@ func allTogether(t *testing.T, keep bool) {
 	}
 	busy := func(work func()) {
 		others.Go(func() {
-			for writing.Err() == nil {
-				select {
-				case <-e.log.onChange():
-				case <-writing.Done():
-				}
+			news := e.log.sleepers.join("")
+			defer news.leave()
+			for group, ok := uint64(0), true; ok; group, ok = news.wait(writing, group) {
 				work()
 			}
+			work()
 		})
 	}
 	merges := merger{Log: e.log, policy: mergePolicy{rows: 40, bytes: 1 << 40, span: mergeSpan}}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -49,6 +50,9 @@ type Config struct {
 
 	RetentionAge   age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h, 1h at least (for ever)."`
 	RetentionBytes int64 `yaml:"retention_bytes" env:"LOGBRIDGE_RETENTION_BYTES" placeholder:"N" help:"Bytes of segment files above which the oldest are removed, 1048576 at least (no bound)."`
+
+	LevelDefault age `yaml:"level_default" env:"LOGBRIDGE_LEVEL_DEFAULT" placeholder:"TIME" help:"How long a level above the base lasts when nothing is said (30m, or the cap if that is less)."`
+	LevelCap     age `yaml:"level_cap" env:"LOGBRIDGE_LEVEL_CAP" placeholder:"TIME" help:"How long it lasts at most, unless it is said to be permanent (24h)."`
 
 	NATS         string   `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server (not in this version)."`
 	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again (not in this version)."`
@@ -139,6 +143,12 @@ const (
 	leastRetentionBytes = 1 << 20
 )
 
+// A raised level that lasts less than a second never reaches its device (design.md 7).
+const (
+	leastLevelTime = age(time.Second)
+	usualLevelCap  = age(24 * time.Hour)
+)
+
 // age is a duration that can be said in days.
 type age time.Duration
 
@@ -201,6 +211,12 @@ func (c *Config) check() error {
 	}
 	if c.RetentionBytes != 0 && c.RetentionBytes < leastRetentionBytes {
 		fault("--retention-bytes: use at least %d, or 0 for no bound", leastRetentionBytes)
+	}
+	if c.LevelCap != 0 && c.LevelCap < leastLevelTime {
+		fault("--level-cap: use at least %s", time.Duration(leastLevelTime))
+	}
+	if c.LevelDefault != 0 && (c.LevelDefault < leastLevelTime || c.LevelDefault > cmp.Or(c.LevelCap, usualLevelCap)) {
+		fault("--level-default: use at least %s and at most the --level-cap, %s", time.Duration(leastLevelTime), time.Duration(cmp.Or(c.LevelCap, usualLevelCap)))
 	}
 	if c.SealKey != "" && within(c.Data, c.SealKey) {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")

@@ -157,6 +157,9 @@ func (c deviceShowCmd) Run(p program) error {
 	row("online", yes(s.Online))
 	row("level", s.Desired+s.until(time.Now()))
 	row("base", s.Base)
+	if s.Rule != "" {
+		row("rule", s.Rule)
+	}
 	row("state", s.State+", "+seen(s.StateTime))
 	row("set by", s.SetBy)
 	row("reason", s.Reason)

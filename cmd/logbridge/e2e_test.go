@@ -324,15 +324,7 @@ func TestFollowGoesOnOverARestart(t *testing.T) {
 	home := newPlace(t, e2eConfig)
 	s := home.start(anyone, anyone)
 	client := &http.Client{Timeout: patience}
-	follow := home.program("logbridge", "logs", "-f", "-o", "json", "--source", "sls", "--url", s.url())
-	out, err := follow.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := follow.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = follow.Process.Kill(); _ = follow.Wait() }()
+	follow, out := s.follow("--source", "sls")
 	lines := json.NewDecoder(out)
 	n := 0
 	for round := range 3 {

@@ -19,6 +19,8 @@ type follower struct {
 	query  url.Values
 	show   func(line []byte) error
 	stderr io.Writer
+	// raw shows a notice of lines that were dropped as the server writes it; else stderr says so.
+	raw bool
 
 	once  bool // a connection has been there
 	lost  bool // and is not there now
@@ -73,10 +75,20 @@ func (f *follower) connect(ctx context.Context) error {
 	f.once = true
 	return readLines(res.Body, func(line []byte) error {
 		f.pause = firstPause
-		var r struct{ Seq string }
-		if json.Unmarshal(line, &r) == nil && r.Seq != "" { // else a notice of the server's, no record
+		var r struct {
+			Seq     string
+			Dropped uint64
+		}
+		if err := json.Unmarshal(line, &r); err != nil || r.Seq == "" {
+			return f.show(line)
+		}
+		f.query.Set("after", r.Seq)
+		switch {
+		case r.Dropped == 0:
 			f.shown++
-			f.query.Set("after", r.Seq)
+		case !f.raw:
+			f.remark(fmt.Sprintf("%d lines dropped: this reader was too slow", r.Dropped))
+			return nil
 		}
 		return f.show(line)
 	})

@@ -75,6 +75,36 @@ func TestFollowHasNoGapAndNoRepeat(t *testing.T) {
 	}
 }
 
+// TestFollowSaysWhatWasDropped: as text on standard error, as JSON in its place; it is no line of the limit, and a lost connection
+// is taken up behind it.
+func TestFollowSaysWhatWasDropped(t *testing.T) {
+	const notice = `{"dropped":12345,"seq":"7.4294967295"}`
+	for output, shows := range map[string]bool{"json": true, "text": false} {
+		var mu sync.Mutex
+		var asked []string
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
+			n := len(asked)
+			asked = append(asked, r.URL.Query().Get("after"))
+			if n == 0 {
+				_, _ = fmt.Fprintf(w, "\n%s\n\n", notice)
+			} else {
+				_, _ = io.WriteString(w, `{"seq":"8.0","time":"2026-11-21T10:00:00Z","stream":"audit","level":"info","body":"behind"}`+"\n")
+			}
+		}))
+		var stdout, stderr strings.Builder
+		code := execute(program{t.Context(), &stdout, &stderr}, []string{"logs", "-f", "-n", "1", "-o", output, "--url", server.URL, "--token", "x"})
+		server.Close()
+		if code != exitOK || fmt.Sprint(asked) != "[ 7.4294967295]" || strings.Contains(stdout.String(), notice+"\n") != shows || !strings.Contains(stdout.String(), "behind") {
+			t.Errorf("%s: exit code %d, asked %q, %q", output, code, asked, stdout.String())
+		}
+		if says := strings.Contains(stderr.String(), "12345 lines dropped: this reader was too slow\n"); says == shows {
+			t.Errorf("%s: %q", output, stderr.String())
+		}
+	}
+}
+
 func TestFollowEnds(t *testing.T) {
 	for name, c := range map[string]struct {
 		args   []string
@@ -117,17 +147,6 @@ func TestAnswerCutByTheServerIsAFailure(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
-
-func TestTextCannotSteerTheTerminal(t *testing.T) {
-	r := shownRecord{Level: "error", Stream: "device/ABCDE12345/d", Body: "a\x1b[2Jb\u202ec\tµ", Attributes: []byte(`{"k":"v"}`)}
-	text := r.text(false)
-	if want := `ABCDE12345/d a\x1b[2Jb\u202ec` + "\tµ" + ` {"k":"v"}`; !strings.HasSuffix(text, want) {
-		t.Errorf("%q does not end with %q", text, want)
-	}
-	if coloured := r.text(true); !strings.HasPrefix(coloured, "\x1b[31m") || !strings.HasSuffix(coloured, "\x1b[0m") {
-		t.Errorf("an error is %q in colour", coloured)
-	}
-}
 
 func TestShellQuote(t *testing.T) {
 	for in, want := range map[string]string{"": "''", "plain-1_2.3/4": "plain-1_2.3/4", "a b": "'a b'", "$log/x": "'$log/x'", "it's": `'it'\''s'`, "a;b": "'a;b'"} {

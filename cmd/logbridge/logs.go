@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -19,19 +21,30 @@ import (
 
 type logsCmd struct {
 	Client
-	Follow   bool   `short:"f" help:"Go on with what arrives, over restarts of the server too."`
-	Product  string `short:"p" placeholder:"PRODUCT" help:"Of this product."`
-	Device   string `short:"d" placeholder:"GLOB" help:"Of devices with such names, as 'dev-0*'."`
-	Project  string `placeholder:"PROJECT" help:"Of this SLS project."`
-	Logstore string `placeholder:"LOGSTORE" help:"Of this SLS logstore."`
-	Topic    string `placeholder:"TOPIC" help:"Of this CLS topic."`
-	Source   string `placeholder:"SOURCE" help:"That came by mqtt, reportlog, sls, cls or audit."`
-	Level    string `placeholder:"LEVEL" help:"At least this severe: error, warn, info or debug."`
-	Grep     string `placeholder:"TEXT" help:"With this text in line or field."`
-	Since    string `default:"1h" placeholder:"TIME" help:"From then on: a duration before now, or a time as 2026-11-21T10:00:00Z (${default})."`
-	Until    string `placeholder:"TIME" help:"Up to then."`
-	Limit    *int   `short:"n" placeholder:"N" help:"Of the newest N (100). With -f: end after N (no limit)."`
-	Output   string `short:"o" enum:"text,json" default:"text" help:"text or json, one record a line (${default})."`
+	Follow   bool     `short:"f" help:"Go on with what arrives, over restarts of the server too."`
+	Product  string   `short:"p" placeholder:"PRODUCT" help:"Of this product."`
+	Device   string   `short:"d" placeholder:"GLOB" help:"Of devices with such names, as 'dev-0*'."`
+	Project  string   `placeholder:"PROJECT" help:"Of this SLS project."`
+	Logstore string   `placeholder:"LOGSTORE" help:"Of this SLS logstore."`
+	Topic    string   `placeholder:"TOPIC" help:"Of this CLS topic."`
+	Stream   string   `placeholder:"STREAM" help:"Of this stream, as audit or otlp/shop/checkout."`
+	Source   string   `placeholder:"SOURCE" help:"That came by mqtt, reportlog, sls, cls, otlp, loki or audit."`
+	Level    string   `placeholder:"LEVEL" help:"At least this severe: error, warn, info or debug."`
+	Grep     string   `placeholder:"TEXT" help:"With this text in line or field."`
+	Field    []string `sep:"none" placeholder:"KEY=VALUE" help:"With this field; may be repeated."`
+	Since    string   `default:"1h" placeholder:"TIME" help:"From then on: a duration before now, or a time as 2026-11-21T10:00:00Z (${default})."`
+	Until    string   `placeholder:"TIME" help:"Up to then."`
+	Limit    *int     `short:"n" placeholder:"N" help:"Of the newest N (100). With -f: end after N (no limit)."`
+	Count    string   `placeholder:"BY" help:"Count, and show no lines: by level, source, product, stream, field.KEY, or all."`
+	Step     string   `placeholder:"DURATION" help:"With --count: a bar for each such interval, as 5m."`
+	Output   string   `short:"o" enum:"text,json" default:"text" help:"text or json, one record a line (${default})."`
+	Color    string   `enum:"auto,always,never" default:"auto" help:"Colours: auto is on a terminal, unless NO_COLOR is set; always, never (${default})."`
+	ExitCode bool     `help:"End with exit code 3 if there is nothing to show."`
+}
+
+// Help is what --help says beyond the flags.
+func (logsCmd) Help() string {
+	return `Exit codes: 0 done, also when the reader of a pipe goes away; 1 failed; 2 the command line is wrong; and with --exit-code 3 if nothing was found.`
 }
 
 // usualLimit is how many records a query without -n shows.
@@ -46,23 +59,43 @@ func (c logsCmd) Run(p program) error {
 	if err != nil {
 		return err
 	}
-	show := c.printer(p)
-	if c.Follow {
-		f := follower{server: server, query: query, show: show, stderr: p.stderr}
-		return f.run(p.ctx)
+	shown := 0
+	switch {
+	case c.Count != "":
+		shown, err = c.count(p, server, query)
+	case c.Follow:
+		show := newPrinter(c, p.stdout, c.coloured(p.stdout))
+		f := follower{server: server, query: query, show: show.line, stderr: p.stderr, raw: show.json}
+		err = f.run(p.ctx)
+		shown = f.shown
+	default:
+		shown, err = c.list(p, server, query)
 	}
-	// The newest are asked for, and shown in the order in which they happened.
+	if err == nil && shown == 0 && c.ExitCode {
+		return errNothing
+	}
+	return err
+}
+
+// list shows the newest records in the order in which they happened.
+func (c logsCmd) list(p program, server *api, query url.Values) (shown int, err error) {
 	var lines [][]byte
-	err = server.logs(p.ctx, query, func(line []byte) error {
+	failed := server.logs(p.ctx, query, func(line []byte) error {
 		lines = append(lines, slices.Clone(line))
 		return nil
 	})
-	for _, line := range slices.Backward(lines) {
-		if err := show(line); err != nil {
-			return err
-		}
+	out := bufio.NewWriter(p.stdout)
+	show := newPrinter(c, out, c.coloured(p.stdout))
+	for _, line := range lines {
+		show.expect(line)
 	}
-	return err
+	for _, line := range slices.Backward(lines) {
+		if err := show.line(line); err != nil {
+			return shown, err
+		}
+		shown++
+	}
+	return shown, cmp.Or(out.Flush(), failed)
 }
 
 // query turns the flags into the parameters of GET /logs. Times become absolute, so that a query that is repeated
@@ -70,7 +103,7 @@ func (c logsCmd) Run(p program) error {
 func (c logsCmd) query(now time.Time) (url.Values, error) {
 	q := url.Values{}
 	for name, value := range map[string]string{"product": c.Product, "device": c.Device, "project": c.Project,
-		"logstore": c.Logstore, "topic": c.Topic, "source": c.Source, "level": c.Level, "q": c.Grep} {
+		"logstore": c.Logstore, "topic": c.Topic, "stream": c.Stream, "source": c.Source, "level": c.Level, "q": c.Grep} {
 		if value != "" {
 			q.Set(name, value)
 		}
@@ -95,10 +128,19 @@ func (c logsCmd) query(now time.Time) (url.Values, error) {
 	if c.Follow && c.Until != "" {
 		faults = append(faults, errors.New("--until: following has no end in time, so leave out -f or --until"))
 	}
+	for _, f := range c.Field {
+		key, value, ok := strings.Cut(f, "=")
+		if !ok || key == "" {
+			faults = append(faults, fmt.Errorf("--field: %q is not of the form KEY=VALUE", f))
+		}
+		q.Add(logbridge.FieldPrefix+key, value)
+	}
+	faults = append(faults, c.countFaults()...)
 	if c.Follow {
 		q.Set("follow", "true")
 	}
 	switch {
+	case c.Count != "":
 	case c.Limit != nil:
 		q.Set("limit", strconv.Itoa(*c.Limit))
 	case !c.Follow:

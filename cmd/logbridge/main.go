@@ -1,7 +1,7 @@
 // Command logbridge is the server, its command line client and its device simulator in one program.
 //
 // Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong, as this program or the
-// server sees it (its answers 400 and 422).
+// server sees it (its answers 400 and 422), 3 nothing was found, where that was asked for (logs --exit-code).
 package main
 
 import (
@@ -24,6 +24,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2
+	exitNothing = 3
 )
 
 // commands is the whole command line.
@@ -43,6 +44,9 @@ type program struct {
 	ctx            context.Context
 	stdout, stderr io.Writer
 }
+
+// errNothing ends a command whose user asked to be told by the exit code that there is nothing.
+var errNothing = errors.New("nothing found")
 
 // usageError is a fault of the caller's, which ends with exit code 2.
 type usageError struct{ error }
@@ -85,6 +89,9 @@ func execute(p program, args []string) int {
 func (p program) fail(err error) int {
 	if err == nil || errors.Is(err, syscall.EPIPE) {
 		return exitOK
+	}
+	if errors.Is(err, errNothing) {
+		return exitNothing
 	}
 	_, _ = fmt.Fprintf(p.stderr, "logbridge: %v\n", err)
 	if errors.As(err, &usageError{}) || malformed(err) {

@@ -89,6 +89,12 @@ var metrics = []metric{
 	{"logbridge_level_requests_total", "Messages on the topics on which devices ask for level and time, by what they were.", counter, []string{"result"}, readQuestions},
 	{"logbridge_level_push_total", "Levels sent without a question, by what came of them; acknowledged ones are counted as sent too.", counter, []string{"result"}, readPushes},
 	{"logbridge_level_overrides", "Devices that have a level of their own now, by that level.", gauge, []string{"level"}, readOverrides},
+	{"logbridge_level_rules", "Rules for many devices that are in force.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.levels.Stats().Rules)) }},
+	{"logbridge_level_reminders_total", "Devices that were told their level because they did not ask for it.", counter, nil,
+		ofBridge(func(b bridge.Stats) uint64 { return b.Reminded })},
+	{"logbridge_level_resent_total", "Levels that were sent again because no acknowledgement came.", counter, nil,
+		ofBridge(func(b bridge.Stats) uint64 { return b.Resent })},
 	{"logbridge_audit_failures_total", "Audit records that could not be stored.", counter, nil,
 		func(s *server, e emit) { e(float64(s.levels.Stats().AuditFailures)) }},
 
@@ -114,6 +120,10 @@ var metrics = []metric{
 		ofSink(func(st sink.Stats) uint64 { return uint64(st.Queries) })},
 	{"logbridge_sink_queries_refused_total", "Queries refused because as many as may be were being answered.", counter, nil,
 		ofSink(func(st sink.Stats) uint64 { return st.QueriesRefused })},
+	{"logbridge_tails", "Readers that follow.", gauge, nil,
+		ofSink(func(st sink.Stats) uint64 { return uint64(st.Tails) })},
+	{"logbridge_tail_dropped_records_total", "Records that readers who follow did not get, since they were too slow; each was told how many.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.TailDropped })},
 	{"logbridge_sink_forgotten_keys_total", "Uploads, messages and lines that the bounded windows of duplicates forgot before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
 }

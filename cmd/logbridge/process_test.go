@@ -235,6 +235,22 @@ func (s *process) run(args ...string) string {
 	return string(out)
 }
 
+// follow starts the command that follows, which goes on when the server ends.
+func (s *process) follow(args ...string) (*exec.Cmd, io.Reader) {
+	t := s.place.t
+	t.Helper()
+	cmd := s.place.program("logbridge", append([]string{"logs", "-f", "-o", "json", "--url", s.url()}, args...)...)
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	return cmd, out
+}
+
 // found is a record as the operator API shows it.
 type found struct {
 	Seq        string            `json:"seq"`

@@ -38,6 +38,7 @@ func (c *serveCmd) Run(p program, ctx *kong.Context) error {
 		debug.SetGCPercent(sink.GCPercent)
 	}
 	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.SetDefaultGOMAXPROCS() // so that a second call in one process does not add to the first
 		runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + sink.ExtraProcs)
 	}
 	return run(p.ctx, c.Config, p.log(), p.stdout)
@@ -114,9 +115,10 @@ func (s *server) build(ctx context.Context) (err error) {
 	}
 	s.registry.SetAdminToken(token)
 	s.registry.OnKeys(writeKeys)
-	if s.levels, err = levels.New(ctx, s.node, s.sink, levels.Config{}, s.log); err != nil {
+	if s.levels, err = levels.New(ctx, s.node, s.registry, s.sink, s.levelsConfig(), s.log); err != nil {
 		return err
 	}
+	s.registry.OnTagged(s.levels.Retagged)
 	if s.bridge, err = bridge.New(bridge.Config{}, observer{s.levels, s.registry}, s.sink, s.registry, s.sink, s.log); err != nil {
 		return err
 	}
@@ -134,6 +136,10 @@ func (s *server) sinkConfig() sink.Config {
 		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
 		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes,
 	}
+}
+
+func (s *server) levelsConfig() levels.Config {
+	return levels.Config{Default: time.Duration(s.cfg.LevelDefault), Cap: time.Duration(s.cfg.LevelCap)}
 }
 
 // listen makes the parts that the world talks to.
@@ -197,7 +203,7 @@ func (s *server) httpDeps() httpapi.Deps {
 	return httpapi.Deps{
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
-		Levels: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
+		Levels: s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
 		Log: s.sink, Counter: s.sink, Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,
 		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },

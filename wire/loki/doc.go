@@ -6,6 +6,8 @@
 // log query over lines, as Loki does: labels taken from a line have the values that Loki gives them, under the same names,
 // and what could not be read is said in __error__. Params reads the parameters of a request, Answer writes the reply.
 //
+// DecodePushJSON and DecodePushProto read what Loki's clients push, into records.
+//
 // Everything here is a pure function of its arguments: no I/O, no clock, no state beyond a Pipeline's own buffers. Each input is
 // bounded before it costs anything: a query in bytes, depth and stages, a regular expression in the size of its program,
 // the labels of one line in number and bytes. Errors are one sentence with line and column, and wrap a kind of package

@@ -6,6 +6,8 @@
 // 100 bytes for each value of 2 bytes. Strings without an escape are handed out as parts of the one input string; nothing
 // is pooled, so they stay valid.
 //
+// Fields goes over the fields of protobuf messages in the same way: once, without a tree, in parts of the one input string.
+//
 // It also makes records of web events, which two vendors describe alike. Beyond that it knows no protocol: members, limits and
 // error codes are the callers'.
 package loose
