@@ -27,6 +27,7 @@ var mayImport = map[string][]string{
 	"registry":      {".", "natsd"},
 	"levels":        {".", "natsd"},
 	"quota":         {"."},
+	"attempts":      {"."},
 	"broker":        {".", "wire/"},
 	"bridge":        {".", "wire/"},
 	"httpapi":       {".", "wire/"},
@@ -47,8 +48,8 @@ var onlyIn = map[string][]string{
 	"github.com/labstack/echo":       {"httpapi"},
 	"github.com/nats-io/":            {"natsd", "sink", "registry", "levels"},
 	"github.com/parquet-go/":         {"sink"},
-	"github.com/danielgtaylor/huma/": {"httpapi"},
 	"github.com/coder/websocket":     {"httpapi"},
+	"github.com/danielgtaylor/huma/": {"httpapi"},
 }
 
 // testsOnly holds recordings that no program carries.

@@ -20,4 +20,8 @@ type Session interface {
 	// only the newest is sent. nil means that the payload was written or waits; an error that the session is gone or
 	// the topic not subscribed. It blocks at most as long as the broker's write timeout.
 	Send(topic string, payload []byte) error
+	// Resend sends the payload of the topic's unacknowledged QoS 1 message again, or the newer one that waits for it, as a new
+	// message, and says whether there was one. An error says that it could not be sent: the session is gone, or the device
+	// takes no more messages before it acknowledges some.
+	Resend(topic string) (bool, error)
 }

@@ -5,8 +5,9 @@ import "time"
 // ObservedEvent is something a device did, or was done to it, that says which level it follows.
 type ObservedEvent uint8
 
-// The events. LevelSent and LevelAcked speak of a push, LevelAsked of a question that was answered, LineSeen of an
-// arriving record; each carries the level.
+// The events. LevelSent and LevelAcked speak of a push, LevelAsked of a question that was answered, LineSeen of arriving
+// records of one severity, LevelAnnounced of a device's own words about the level that it follows from now on; each carries
+// the level.
 const (
 	DeviceConnected ObservedEvent = iota
 	DeviceDisconnected
@@ -14,6 +15,7 @@ const (
 	LevelAcked
 	LevelAsked
 	LineSeen
+	LevelAnnounced
 )
 
 // Observation is one such event of one device.
@@ -22,6 +24,9 @@ type Observation struct {
 	Event  ObservedEvent
 	Level  Level
 	Time   time.Time
+	// Lines is how many records of a LineSeen there are, and Dated the time of the newest of them, as stored.
+	Lines int
+	Dated time.Time
 }
 
 // LevelChange says whose effective level may have changed: one device, a whole product (Device is empty), or everyone
@@ -31,14 +36,17 @@ type LevelChange struct{ Product, Device string }
 // LevelState is what is wanted of a device and what was seen of it.
 type LevelState struct {
 	Desired Level
-	// Base is the level without a device rule.
+	// Base is the level without any rule.
 	Base Level
+	// Rule is the id of the rule for many devices that says Desired, empty when it is the device's own level or its base.
+	Rule string
 	// Expires is when Desired falls back to Base; zero when nothing is to end.
 	Expires   time.Time
 	SetBy     string
 	Reason    string
 	ChangedAt time.Time
-	// State is the furthest of offline, sent, acknowledged, asked, seen that was observed since ChangedAt.
+	// State is the furthest of offline, sent, acknowledged, asked, seen that was observed since ChangedAt, or contradicted,
+	// or unsupported.
 	State     string
 	StateTime time.Time
 	Connected bool

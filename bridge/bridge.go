@@ -72,6 +72,9 @@ type Bridge struct {
 	unpacked *semaphore.Weighted // bounds the memory of packed reports
 
 	pushes   queue
+	silent   reminders // sessions that may not have asked
+	unacked  reminders // pushes that may not be acknowledged
+	clock    clock
 	counters counters
 }
 
@@ -79,9 +82,15 @@ type Bridge struct {
 type link struct {
 	session logbridge.Session
 	// mu is held from reading the effective level to the end of sending it, so that what is sent later is newer.
-	mu    sync.Mutex
-	told  logbridge.Level // the level that was sent last
-	knows bool            // whether one was
+	mu     sync.Mutex
+	told   logbridge.Level // the level that was sent last
+	resent uint8           // how often a push was sent again since
+	// knows says whether the device was told a level; written with mu held.
+	knows atomic.Bool
+	// tries counts how often the device was to be told because it had not asked; for the goroutine of silent alone.
+	tries uint8
+	// awaited says that unacked has the link, overdue that its PUBACK has not come in time.
+	awaited, overdue atomic.Bool
 	// stale says that a push found mu taken: who has it queues the link again.
 	stale atomic.Bool
 	// queued says that the link is in the queue of pushes; its lock guards it.
@@ -90,6 +99,10 @@ type link struct {
 
 // New checks cfg; nothing runs before Run.
 func New(cfg Config, levels Levels, records Log, registry Registry, counter Counter, log *slog.Logger) (*Bridge, error) {
+	return newWithClock(cfg, levels, records, registry, counter, wallClock(), log)
+}
+
+func newWithClock(cfg Config, levels Levels, records Log, registry Registry, counter Counter, c clock, log *slog.Logger) (*Bridge, error) {
 	cfg.Pushers = cmp.Or(cfg.Pushers, DefaultPushers)
 	cfg.AppendTimeout = cmp.Or(cfg.AppendTimeout, DefaultAppendTimeout)
 	if cfg.Pushers < 0 || cfg.AppendTimeout < 0 {
@@ -98,17 +111,20 @@ func New(cfg Config, levels Levels, records Log, registry Registry, counter Coun
 	b := &Bridge{
 		cfg: cfg, levels: levels, records: records, registry: registry, counter: counter, log: log,
 		links: map[logbridge.DeviceID]*link{}, unpacked: semaphore.NewWeighted(maxUnpacked),
+		clock: c, silent: newReminders(askWait), unacked: newReminders(ackWait),
 	}
 	b.pushes.filled.L = &b.pushes.mu
 	return b, nil
 }
 
-// Run pushes level changes until ctx ends. Messages are handled whether it runs or not.
+// Run pushes level changes, and levels again to devices that do not ask or do not acknowledge, until ctx ends. Messages are handled whether it runs or not.
 func (b *Bridge) Run(ctx context.Context) error {
 	var pushers sync.WaitGroup
 	for range b.cfg.Pushers {
 		pushers.Go(b.pushAll)
 	}
+	pushers.Go(func() { b.runReminders(ctx, &b.silent, b.remindSilent) })
+	pushers.Go(func() { b.runReminders(ctx, &b.unacked, b.remindUnacked) })
 	<-ctx.Done()
 	b.pushes.close()
 	pushers.Wait()
@@ -117,10 +133,12 @@ func (b *Bridge) Run(ctx context.Context) error {
 
 // Connected takes in the new session of a device, in place of an older one.
 func (b *Bridge) Connected(s logbridge.Session) {
+	l := &link{session: s}
 	b.mu.Lock()
-	b.links[s.Device()] = &link{session: s}
+	b.links[s.Device()] = l
 	b.mu.Unlock()
 	b.observe(s.Device(), logbridge.DeviceConnected, 0)
+	b.silent.add(l, b.clock.now())
 }
 
 // Disconnected forgets a session. That of an older session which comes late says nothing about the device.

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,10 +163,20 @@ type fakeSession struct {
 	device logbridge.DeviceID
 	send   func(sent) error
 	out    chan sent
+	flying atomic.Bool // a message is unacknowledged: the session listens at QoS 1 and drops PUBACKs
+	resent chan string
 }
 
 func newSession(id logbridge.DeviceID) *fakeSession {
-	return &fakeSession{device: id, out: make(chan sent, 1<<12)}
+	return &fakeSession{device: id, out: make(chan sent, 1<<12), resent: make(chan string, 16)}
+}
+
+func (s *fakeSession) Resend(topic string) (bool, error) {
+	if !s.flying.Load() {
+		return false, nil
+	}
+	s.resent <- topic
+	return true, nil
 }
 
 func (s *fakeSession) Device() logbridge.DeviceID { return s.device }
@@ -192,9 +203,15 @@ type parts struct {
 // newParts makes a bridge that runs until the test ends.
 func newParts(t testing.TB, cfg Config) parts {
 	t.Helper()
+	return newTimedParts(t, cfg, wallClock())
+}
+
+// newTimedParts is newParts with a clock of the test's own.
+func newTimedParts(t testing.TB, cfg Config, c clock) parts {
+	t.Helper()
 	p := parts{levels: newLevels(), log: newLog(), ledger: &fakeLedger{}}
 	var err error
-	if p.Bridge, err = New(cfg, p.levels, p.log, products{}, p.ledger, slog.New(slog.DiscardHandler)); err != nil {
+	if p.Bridge, err = newWithClock(cfg, p.levels, p.log, products{}, p.ledger, c, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -39,7 +39,8 @@ func (l *link) tell(clientToken string, level logbridge.Level) error {
 	if err != nil {
 		return fmt.Errorf("tell %s its level: %w", id, err)
 	}
-	l.told, l.knows = level, true
+	l.told = level
+	l.knows.Store(true)
 	return nil
 }
 

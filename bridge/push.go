@@ -53,18 +53,25 @@ func (b *Bridge) push(l *link) {
 	l.stale.Store(false)
 	id := l.session.Device()
 	level := b.levels.Effective(id)
-	if l.knows && l.told == level {
+	current := l.knows.Load() && l.told == level
+	if l.overdue.Swap(false) {
+		b.resend(l)
+	} else if current {
 		b.counters.skipped.Add(1)
+	}
+	if current {
 		return
 	}
 	if err := l.tell("", level); err != nil {
-		// It has not subscribed, or is gone: it asks when it connects or subscribes.
+		// It has not subscribed, or is gone: it asks when it connects or subscribes, or is reminded.
 		b.counters.unheard.Add(1)
 		b.log.Debug("level not pushed", "device", id.String(), "error", err)
 		return
 	}
 	b.counters.pushed.Add(1)
 	b.observe(id, logbridge.LevelSent, level)
+	l.resent = 0
+	b.await(l)
 }
 
 // release ends what was begun with l.mu, and queues the link if a push came meanwhile. The flag is looked at after the

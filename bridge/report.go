@@ -50,15 +50,16 @@ func (b *Bridge) report(ctx context.Context, id logbridge.DeviceID, m logbridge.
 		b.drop(id, err, len(lines))
 		return err
 	}
-	if receipt.Stored == 0 {
-		if receipt.Dropped == 0 {
-			b.counters.duplicates.Add(1)
-		}
+	switch {
+	case receipt.Stored > 0:
+		b.counters.reports.Add(1)
+		b.counters.lines.Add(uint64(len(lines) - receipt.Dropped))
+	case receipt.Dropped == 0:
+		b.counters.duplicates.Add(1)
 		return nil
 	}
-	b.counters.reports.Add(1)
-	b.counters.lines.Add(uint64(len(lines)))
-	b.observe(id, logbridge.LineSeen, mostVerbose(lines))
+	// What was dropped tells of the device's level all the same.
+	tencent.Observe(id, batch.Records, received, b.levels.Observe)
 	return nil
 }
 
@@ -100,9 +101,13 @@ func replayKey(id logbridge.DeviceID, payload []byte) string {
 	return "mqtt " + id.String() + " " + string(sum[:])
 }
 
-// Refused takes note of a message that a device may not send. One that was meant as a report counts as a line, of no stream,
-// since the topic need not be the device's own.
-func (b *Bridge) Refused(_ logbridge.Session, topic string) {
+// Refused takes note of a message that the broker did not hand over. One that was meant as a report counts as a line, of no
+// stream, since the topic need not be the device's own; one that is too large to be read counts as a line of its device.
+func (b *Bridge) Refused(s logbridge.Session, topic string, why error) {
+	if errors.Is(why, logbridge.ErrTooLarge) {
+		b.drop(s.Device(), why, 1)
+		return
+	}
 	if kind, _ := tencent.ParseTopic(topic); kind == tencent.TopicReport {
 		b.counter.Drop(logbridge.SourceMQTT, "", reasonRefused, 1)
 	}
@@ -116,11 +121,4 @@ func (b *Bridge) drop(id logbridge.DeviceID, err error, lines int) {
 	case errors.Is(err, logbridge.ErrInvalid):
 		b.counter.Drop(logbridge.SourceMQTT, id.Stream(), reasonInvalid, lines)
 	}
-}
-
-func mostVerbose(lines []tencent.Line) (level logbridge.Level) {
-	for _, line := range lines {
-		level = max(level, line.Level)
-	}
-	return level
 }

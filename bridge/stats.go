@@ -6,6 +6,7 @@ import "sync/atomic"
 type counters struct {
 	asked, timeAsked, malformed, ignored atomic.Uint64
 	pushed, skipped, unheard, acked      atomic.Uint64
+	reminded, resent                     atomic.Uint64
 	reports, lines, duplicates           atomic.Uint64
 }
 
@@ -22,6 +23,9 @@ type Stats struct {
 	Skipped uint64 // pushes of what the device had been told already
 	Unheard uint64 // answers and pushes to devices that do not listen or are gone
 	Acked   uint64 // levels acknowledged by PUBACK
+
+	Reminded uint64 // devices that were to be told because they did not ask
+	Resent   uint64 // pushes sent again because no PUBACK came
 
 	Reports    uint64 // log reports appended
 	Lines      uint64 // their lines
@@ -44,6 +48,8 @@ func (b *Bridge) Stats() Stats {
 		Skipped:    c.skipped.Load(),
 		Unheard:    c.unheard.Load(),
 		Acked:      c.acked.Load(),
+		Reminded:   c.reminded.Load(),
+		Resent:     c.resent.Load(),
 		Reports:    c.reports.Load(),
 		Lines:      c.lines.Load(),
 		Duplicates: c.duplicates.Load(),

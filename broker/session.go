@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/logbridge/logbridge"
@@ -26,8 +27,12 @@ type session struct {
 	mu       sync.Mutex // guards the rest, and is held while writing: what is sent later arrives later
 	subs     [outlets]subscription
 	unacked  int
-	packetID uint16 // the last one used
+	packetID uint16            // the last one used
+	lapsed   [maxLapsed]uint16 // packet identifiers of messages that were sent again under another one, 0 for a free place
 }
+
+// maxLapsed bounds how many messages of a session are unacknowledged and given up, each of which counts in its window.
+const maxLapsed = 4
 
 // subscription is what the device subscribed to at one outlet.
 type subscription struct {
@@ -76,6 +81,33 @@ func (s *session) Send(topic string, payload []byte) error {
 	return s.write(sub, payload)
 }
 
+// Resend implements logbridge.Session. The message goes out with a packet identifier of its own, since MQTT 5 forbids to send
+// the same again on one connection (4.4): what is late then is the PUBACK of a message that is told twice, which does no harm.
+func (s *session) Resend(topic string) (bool, error) {
+	o, ok := outletOf(s.device, topic)
+	if !ok {
+		return false, fmt.Errorf("%w: nothing is delivered to %s on this topic", logbridge.ErrInvalid, s.device)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sub := &s.subs[o]
+	free := slices.Index(s.lapsed[:], 0)
+	switch {
+	case sub.flying == 0 || !sub.active:
+		return false, nil
+	case s.client.Closed():
+		return false, fmt.Errorf("%w: session of %s is gone", logbridge.ErrUnavailable, s.device)
+	case free < 0 || s.unacked >= s.window:
+		return false, fmt.Errorf("%w: %s acknowledges nothing", logbridge.ErrUnavailable, s.device)
+	}
+	payload := sub.waiting
+	if payload == nil {
+		payload = sub.sent
+	}
+	s.lapsed[free], sub.waiting = sub.flying, nil
+	return true, s.write(sub, payload)
+}
+
 // write sends payload to the subscriber. Its caller holds mu and has seen that a QoS 1 message may go.
 func (s *session) write(sub *subscription, payload []byte) error {
 	pk := packets.Packet{
@@ -97,11 +129,11 @@ func (s *session) write(sub *subscription, payload []byte) error {
 	return nil
 }
 
-// nextPacketID gives an identifier that no message in flight has; there are never more than outlets of those.
+// nextPacketID gives an identifier that no message in flight has; there are never more than outlets and lapsed ones of those.
 func (s *session) nextPacketID() uint16 {
 	for {
 		s.packetID++
-		if s.packetID != 0 && s.flight(s.packetID) == nil {
+		if s.packetID != 0 && s.flight(s.packetID) == nil && !slices.Contains(s.lapsed[:], s.packetID) {
 			return s.packetID
 		}
 	}
@@ -124,12 +156,16 @@ func (s *session) acked(id uint16) (topic string, payload []byte, ok bool) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub := s.flight(id)
-	if sub == nil {
+	sub, late := s.flight(id), slices.Index(s.lapsed[:], id)
+	switch {
+	case sub != nil:
+		topic, payload, ok = sub.topic, sub.sent, true
+		sub.flying, sub.sent = 0, nil
+	case late >= 0: // what it said was said again
+		s.lapsed[late] = 0
+	default:
 		return "", nil, false
 	}
-	topic, payload = sub.topic, sub.sent
-	sub.flying, sub.sent = 0, nil
 	s.unacked--
 	for i := range s.subs {
 		sub := &s.subs[i]
@@ -142,7 +178,7 @@ func (s *session) acked(id uint16) (topic string, payload []byte, ok bool) {
 			break // the connection is closed by its wrapper
 		}
 	}
-	return topic, payload, true
+	return topic, payload, ok
 }
 
 // subscribe takes in a SUBSCRIBE and writes its SUBACK, before which nothing is delivered.

@@ -173,3 +173,87 @@ func TestQoS2Publish(t *testing.T) {
 		t.Error("it was handled")
 	}
 }
+
+// What is not acknowledged goes out again under another identifier, the newest payload in its place, a few times. The PUBACK of
+// the former one is late and says nothing.
+func TestResend(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	topic := tencent.OperationResultTopic(dev1)
+	for _, version := range []byte{3, 4, 5} {
+		c, s := listening(t, b, r, dev1, version, 1)
+		resend := func(want bool, kind error) {
+			t.Helper()
+			if again, err := s.Resend(topic); again != want || !errors.Is(err, kind) {
+				t.Errorf("v%d: resend: %v, %v", version, again, err)
+			}
+		}
+		next := func(want string) uint16 {
+			t.Helper()
+			pk := c.expect(packets.Publish)
+			if string(pk.Payload) != want || pk.FixedHeader.Qos != 1 || pk.FixedHeader.Dup {
+				t.Errorf("v%d: got %q, header %+v, want %q", version, pk.Payload, pk.FixedHeader, want)
+			}
+			return pk.PacketID
+		}
+		resend(false, nil)
+		if err := s.Send(topic, []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		first := next("1")
+		resend(true, nil)
+		second := next("1")
+		if err := s.Send(topic, []byte("2")); err != nil {
+			t.Fatal(err)
+		}
+		resend(true, nil)
+		third := next("2")
+		if first == second || second == third || first == third {
+			t.Errorf("identifiers %d, %d, %d", first, second, third)
+		}
+		c.puback(first)
+		c.puback(third)
+		if got := receive(t, "acknowledgement", r.acked); got != "2" {
+			t.Errorf("acknowledged %q, want 2", got)
+		}
+		resend(false, nil)
+		if err := s.Send(topic, []byte("3")); err != nil {
+			t.Fatal(err)
+		}
+		next("3")
+		for range maxLapsed - 1 { // the second one is not acknowledged yet
+			resend(true, nil)
+			next("3")
+		}
+		resend(false, logbridge.ErrUnavailable)
+		c.puback(second)
+		c.alive()
+		resend(true, nil)
+		next("3")
+		if _, err := s.Resend("ABCDE12345/dev_01/data"); !errors.Is(err, logbridge.ErrInvalid) {
+			t.Errorf("another topic: %v", err)
+		}
+		c.Close()
+		receive(t, "end of the session", r.disconnected)
+		resend(false, logbridge.ErrUnavailable)
+	}
+	if len(r.acked) > 0 {
+		t.Errorf("also acknowledged: %q", <-r.acked)
+	}
+}
+
+// A client of MQTT 5 that takes one message at a time is sent no second one.
+func TestResendKeepsTheWindow(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	c, s := listening(t, b, r, dev1, 5, 1, func(pk *packets.Packet) { pk.Properties.ReceiveMaximum = 1 })
+	topic := tencent.OperationResultTopic(dev1)
+	if err := s.Send(topic, []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	c.expect(packets.Publish)
+	if again, err := s.Resend(topic); again || !errors.Is(err, logbridge.ErrUnavailable) {
+		t.Errorf("resend: %v, %v", again, err)
+	}
+	c.alive()
+}

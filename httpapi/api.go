@@ -49,6 +49,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	a.slsStores()
 	a.clsStores()
 	a.tokens()
+	a.seal()
 	a.ledger()
 	a.logs(e)
 	a.histogram(e)
@@ -96,6 +97,19 @@ type answer[T any] struct{ Body T }
 
 // call registers one operation for tokens of role or above.
 func call[I, O any](a *api, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
+	register(a, role, method, path, id, summary, nil, do)
+}
+
+// levelCall is call for a change of levels: one that is refused for its token's role is recorded.
+func levelCall[I, O any](a *api, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
+	register(a, role, method, path, id, summary, func(ctx huma.Context, by logbridge.Actor, p *problem) {
+		of := logbridge.DeviceID{Product: ctx.Param("product"), Device: ctx.Param("device")}
+		_ = a.refuse(ctx.Context(), of, ctx.Operation().OperationID, by, p) // it is answered already
+	}, do)
+}
+
+// register registers an operation; forbidden, if not nil, is told of calls by tokens of too low a role.
+func register[I, O any](a *api, role logbridge.Role, method, path, id, summary string, forbidden func(huma.Context, logbridge.Actor, *problem), do func(context.Context, *I) (*O, error)) {
 	op := huma.Operation{
 		OperationID:  id,
 		Method:       method,
@@ -103,7 +117,7 @@ func call[I, O any](a *api, role logbridge.Role, method, path, id, summary strin
 		Summary:      summary,
 		MaxBodyBytes: maxAPIBody,
 		Security:     []map[string][]string{{"bearer": {}}},
-		Middlewares:  huma.Middlewares{a.guard(role, a.huma)},
+		Middlewares:  huma.Middlewares{a.guard(role, a.huma, forbidden)},
 		Metadata:     map[string]any{"role": role},
 	}
 	if method == http.MethodPost {

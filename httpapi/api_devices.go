@@ -19,13 +19,15 @@ type deviceView struct {
 	HasPSK      bool              `json:"has_psk"`
 	PSK         string            `json:"psk,omitempty" doc:"only when it was made by this call; never shown again"`
 	Certificate bool              `json:"certificate" doc:"whether a certificate is registered"`
+	Subject     string            `json:"certificate_subject,omitempty" doc:"the subject of certificates that log the device in"`
 	Desired     levelText         `json:"desired"`
-	Base        levelText         `json:"base" doc:"the level without a rule for this device"`
-	ExpiresAt   *time.Time        `json:"expires_at,omitempty" doc:"when the device falls back to its base level"`
+	Base        levelText         `json:"base" doc:"the level without any rule"`
+	Rule        string            `json:"rule,omitempty" doc:"id of the rule for many devices that says the desired level"`
+	ExpiresAt   *time.Time        `json:"expires_at,omitempty" doc:"when the device falls back"`
 	SetBy       string            `json:"set_by,omitempty"`
 	Reason      string            `json:"reason,omitempty"`
 	ChangedAt   *time.Time        `json:"changed_at,omitempty"`
-	State       string            `json:"state" doc:"offline, sent, acknowledged, asked or seen: how far the device is known to follow"`
+	State       string            `json:"state" doc:"how far the device is known to follow: offline, sent, acknowledged, asked, seen; or contradicted, unsupported"`
 	StateTime   *time.Time        `json:"state_time,omitempty"`
 	Online      bool              `json:"online"`
 	LastSeen    *time.Time        `json:"last_seen,omitempty"`
@@ -37,8 +39,8 @@ func viewDevice(d logbridge.Device, s logbridge.LevelState) deviceView {
 		tags = map[string]string{}
 	}
 	return deviceView{
-		Product: d.ID.Product, Device: d.ID.Device, Tags: tags, HasPSK: d.PSK != "", Certificate: d.Certificate != "",
-		Desired: levelText(s.Desired), Base: levelText(s.Base), ExpiresAt: at(s.Expires), SetBy: s.SetBy, Reason: s.Reason,
+		Product: d.ID.Product, Device: d.ID.Device, Tags: tags, HasPSK: d.PSK != "", Certificate: d.Certificate != "", Subject: d.CertificateSubject,
+		Desired: levelText(s.Desired), Base: levelText(s.Base), Rule: s.Rule, ExpiresAt: at(s.Expires), SetBy: s.SetBy, Reason: s.Reason,
 		ChangedAt: at(s.ChangedAt), State: s.State, StateTime: at(s.StateTime), Online: s.Connected, LastSeen: at(s.LastSeen),
 	}
 }
@@ -60,8 +62,9 @@ type putDevice struct {
 	Product string `path:"product"`
 	Device  string `path:"device"`
 	Body    *struct {
-		PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate"`
-		Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads"`
+		PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate nor certificate_subject"`
+		Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads, and shown over TLS it is a login"`
+		Subject     *string            `json:"certificate_subject,omitempty" doc:"a common name or a whole distinguished name: a certificate of a trusted authority with it is a login"`
 		Tags        *map[string]string `json:"tags,omitempty"`
 	}
 }
@@ -110,10 +113,11 @@ func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView]
 	if b := in.Body; b != nil {
 		set(&d.PSK, b.PSK)
 		set(&d.Certificate, b.Certificate)
+		set(&d.CertificateSubject, b.Subject)
 		set(&d.Tags, b.Tags)
 	}
 	made := ""
-	if d.PSK == "" && d.Certificate == "" {
+	if d.PSK == "" && d.Certificate == "" && d.CertificateSubject == "" {
 		made = a.deps.MakePSK()
 		d.PSK = made
 	}

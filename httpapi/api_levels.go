@@ -17,8 +17,8 @@ type putLevel struct {
 	Device  string `path:"device"`
 	Body    struct {
 		Level  levelText `json:"level"`
-		For    string    `json:"for,omitempty" doc:"a duration such as 30m (the default), at least 1s; or permanent" example:"30m"`
-		Reason string    `json:"reason,omitempty" maxLength:"500" doc:"needed for a level above the base level"`
+		For    string    `json:"for,omitempty" doc:"a duration such as 30m, at least 1s; or permanent; a level above the base lasts 30m if it is left out, any other until it is changed" example:"30m"`
+		Reason string    `json:"reason,omitempty" maxLength:"500" doc:"must be given"`
 	}
 }
 
@@ -46,18 +46,33 @@ type baseLevel struct {
 
 type overrideList struct {
 	Levels []deviceView `json:"levels" doc:"the devices that have a level of their own"`
+	Rules  []ruleView   `json:"rules" doc:"the rules for all devices that a selector means"`
 }
 
 func (a *api) levels() {
 	const device = "/products/{product}/devices/{device}/level"
 	const product = "/products/{product}/level"
-	call(a, logbridge.RoleOperator, http.MethodPut, device, "put-device-level", "Set a device's level for a time", a.putDeviceLevel)
-	call(a, logbridge.RoleOperator, http.MethodDelete, device, "delete-device-level", "Return a device to its base level", a.clearDeviceLevel)
+	levelCall(a, logbridge.RoleOperator, http.MethodPut, device, "put-device-level", "Set a device's level for a time", a.putDeviceLevel)
+	levelCall(a, logbridge.RoleOperator, http.MethodDelete, device, "delete-device-level", "Return a device to its base level", a.clearDeviceLevel)
 	call(a, logbridge.RoleViewer, http.MethodGet, product, "get-product-level", "Show a product's base level", a.getProductLevel)
-	call(a, logbridge.RoleOperator, http.MethodPut, product, "put-product-level", "Set a product's base level", a.putProductLevel)
+	levelCall(a, logbridge.RoleOperator, http.MethodPut, product, "put-product-level", "Set a product's base level", a.putProductLevel)
 	call(a, logbridge.RoleViewer, http.MethodGet, "/level", "get-level", "Show the base level of all", a.getLevel)
-	call(a, logbridge.RoleOperator, http.MethodPut, "/level", "put-level", "Set the base level of all", a.putLevel)
-	call(a, logbridge.RoleViewer, http.MethodGet, "/levels", "list-levels", "List live device levels", a.listLevels)
+	levelCall(a, logbridge.RoleOperator, http.MethodPut, "/level", "put-level", "Set the base level of all", a.putLevel)
+	call(a, logbridge.RoleViewer, http.MethodGet, "/levels", "list-levels", "List live device levels and rules", a.listLevels)
+	a.rules()
+}
+
+// refuse records a change of levels that is refused before the levels are asked, and returns its error. What was asked for a
+// device that does not exist is recorded without its name, which is not checked.
+func (s *Server) refuse(ctx context.Context, of logbridge.DeviceID, what string, by logbridge.Actor, err error) error {
+	if _, missing := s.deps.Devices.Device(of); missing != nil {
+		of.Device = ""
+	}
+	if _, missing := s.deps.Products.Product(of.Product); missing != nil {
+		of.Product = ""
+	}
+	s.deps.Levels.Refused(ctx, of, what, by, err)
+	return err
 }
 
 // parseFor reads the time for which a level is wanted; 0 and false mean the default time.
@@ -76,13 +91,14 @@ func parseFor(s string) (d time.Duration, permanent bool, err error) {
 }
 
 func (a *api) putDeviceLevel(ctx context.Context, in *putLevel) (*answer[deviceView], error) {
-	device, err := a.deps.Devices.Device(logbridge.DeviceID{Product: in.Product, Device: in.Device})
+	id := logbridge.DeviceID{Product: in.Product, Device: in.Device}
+	device, err := a.deps.Devices.Device(id)
 	if err != nil {
-		return nil, err
+		return nil, a.refuse(ctx, id, "log level", actor(ctx), err)
 	}
 	d, permanent, err := parseFor(in.Body.For)
 	if err != nil {
-		return nil, err
+		return nil, a.refuse(ctx, id, "log level", actor(ctx), err)
 	}
 	state, err := a.deps.SetLevel(ctx, device.ID, LevelWish{
 		Level: logbridge.Level(in.Body.Level), For: d, Permanent: permanent, Reason: in.Body.Reason, By: actor(ctx),
@@ -114,7 +130,7 @@ func (a *api) getProductLevel(_ context.Context, in *productPath) (*answer[baseL
 
 func (a *api) putProductLevel(ctx context.Context, in *putProductLevel) (*answer[baseLevel], error) {
 	if _, err := a.deps.Products.Product(in.Product); err != nil {
-		return nil, err
+		return nil, a.refuse(ctx, logbridge.DeviceID{}, "base level", actor(ctx), err)
 	}
 	return a.setBase(ctx, in.Product, in.Body)
 }
@@ -137,7 +153,7 @@ func (a *api) setBase(ctx context.Context, product string, b baseLevelBody) (*an
 }
 
 func (a *api) listLevels(context.Context, *none) (*answer[overrideList], error) {
-	list := overrideList{Levels: []deviceView{}}
+	list := overrideList{Levels: []deviceView{}, Rules: views(a.deps.Rules.Rules(), viewRule)}
 	for _, o := range a.deps.Overrides() {
 		d, err := a.deps.Devices.Device(o.Device)
 		if err != nil { // deleted a moment ago

@@ -84,7 +84,7 @@ func (w *world) openAPI() map[string]map[string]map[string]any {
 // administrators may be a device.
 func roleOfCall(method, path string) logbridge.Role {
 	switch {
-	case strings.HasPrefix(path, "/tokens"), strings.HasSuffix(path, "/login"):
+	case strings.HasPrefix(path, "/tokens"), strings.HasPrefix(path, "/seal-key"), strings.HasSuffix(path, "/login"):
 		return logbridge.RoleAdmin
 	case method == "get":
 		return logbridge.RoleViewer
@@ -116,7 +116,7 @@ func TestAPIErrors(t *testing.T) {
 		code, says         string
 	}{
 		{"GET", "/nothing", "", 404, "not_found", "no such call"},
-		{"POST", "/levels", "{}", 405, "method_not_allowed", ""},
+		{"PUT", "/levels", "{}", 405, "method_not_allowed", ""},
 		{"POST", "/sts", "{}", 404, "not_found", ""},
 		{"GET", "/products/NOSUCH1234", "", 404, "not_found", "NOSUCH1234"},
 		{"PUT", "/products/short", "{}", 400, "invalid", "short"},

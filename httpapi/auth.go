@@ -33,14 +33,14 @@ func (s *Server) authenticate(authorization string) (logbridge.Token, *problem) 
 	return token, nil
 }
 
-// authorize finds who is asking and whether they may do what needs role.
+// authorize finds who is asking and whether they may do what needs role; who is asking is told of one that may not, too.
 func (s *Server) authorize(authorization string, role logbridge.Role) (logbridge.Token, *problem) {
 	token, p := s.authenticate(authorization)
 	if p != nil {
 		return token, p
 	}
 	if roleRank[token.Role] < roleRank[role] {
-		return logbridge.Token{}, newProblem(http.StatusForbidden, "this call needs a token of role "+string(role)+" or above, not "+string(token.Role))
+		return token, newProblem(http.StatusForbidden, "this call needs a token of role "+string(role)+" or above, not "+string(token.Role))
 	}
 	return token, nil
 }
@@ -66,10 +66,16 @@ func actor(ctx context.Context) logbridge.Actor {
 	return a
 }
 
-// guard is the huma middleware that lets only tokens of the operation's role through.
-func (s *Server) guard(role logbridge.Role, api huma.API) func(huma.Context, func(huma.Context)) {
+// guard is the huma middleware that lets only tokens of the operation's role through. forbidden, if not nil, is told of those
+// that are good for something else.
+func (s *Server) guard(role logbridge.Role, api huma.API, forbidden func(huma.Context, logbridge.Actor, *problem)) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		token, p := s.authorize(ctx.Header("Authorization"), role)
+		address, _, err := net.SplitHostPort(ctx.RemoteAddr())
+		if err != nil {
+			address = ctx.RemoteAddr()
+		}
+		by := logbridge.Actor{Name: token.Name, Address: address}
 		if p != nil {
 			if p.Status == http.StatusUnauthorized {
 				ctx.SetHeader("WWW-Authenticate", challenge)
@@ -77,12 +83,11 @@ func (s *Server) guard(role logbridge.Role, api huma.API) func(huma.Context, fun
 			ctx.SetHeader("Content-Type", p.ContentType(""))
 			ctx.SetStatus(p.Status)
 			_ = api.Marshal(ctx.BodyWriter(), "application/json", p)
+			if p.Status == http.StatusForbidden && forbidden != nil {
+				forbidden(ctx, by, p)
+			}
 			return
 		}
-		address, _, err := net.SplitHostPort(ctx.RemoteAddr())
-		if err != nil {
-			address = ctx.RemoteAddr()
-		}
-		next(huma.WithValue(ctx, actorKey{}, logbridge.Actor{Name: token.Name, Address: address}))
+		next(huma.WithValue(ctx, actorKey{}, by))
 	}
 }

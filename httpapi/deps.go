@@ -10,8 +10,8 @@ import (
 )
 
 // Deps is everything a Server needs of the rest of the program. All of it may be called concurrently. *registry.Registry
-// satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels and
-// Observer; *sink.Log satisfies Log and Counter. SetLevel and Overrides are functions because their types live in a package
+// satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels, Rules
+// and Observer; *sink.Log satisfies Log and Counter. SetLevel and Overrides are functions because their types live in a package
 // that this one may not know: a levels.Change converts to LevelWish and back, a levels.Override to LevelOverride.
 type Deps struct {
 	Products   Products
@@ -22,11 +22,21 @@ type Deps struct {
 	Topics     Topics
 	Tokens     Tokens
 	Levels     Levels
+	Rules      Rules
 	Observer   Observer
 	// SetLevel sets the level of one device; nil error means durable and visible.
 	SetLevel func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error)
 	// Overrides lists the live device levels.
 	Overrides func() []LevelOverride
+	// Broker takes MQTT over WebSocket; nil is none.
+	Broker Broker
+	// Attempts bounds wrong signatures of devices; nil is no bound.
+	Attempts Attempts
+	// Registrations knows which devices may still fetch their key; nil is none.
+	Registrations Registrations
+	// RotateSeal begins to change the key that seals secrets at rest, and SealRotation says how far that is.
+	RotateSeal   func() error
+	SealRotation func() SealRotation
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
 	Log     Log
@@ -100,6 +110,7 @@ type Tokens interface {
 
 // Levels is the wanted and the seen level of every device. A write that returns nil is durable and visible. Clear returns
 // ErrNotFound for a device without a level of its own, ClearBase for a product without one; Forget drops all about a device that was deleted.
+// Levels and Rules record what they do and what they refuse; Refused records what is refused before they are asked.
 type Levels interface {
 	State(id logbridge.DeviceID) logbridge.LevelState
 	Base(product string) logbridge.Level
@@ -107,6 +118,17 @@ type Levels interface {
 	SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error
 	ClearBase(ctx context.Context, product string, by logbridge.Actor, reason string) error
 	Forget(ctx context.Context, id logbridge.DeviceID, by logbridge.Actor) error
+	Refused(ctx context.Context, of logbridge.DeviceID, what string, by logbridge.Actor, why error)
+}
+
+// Rules are the levels of all devices that a selector means. A write that returns nil is durable and in force. ErrNotFound says
+// that a rule is not there, or over.
+type Rules interface {
+	AddRule(ctx context.Context, w logbridge.RuleWish) (logbridge.LevelRule, logbridge.RuleReach, error)
+	Rule(id string) (logbridge.LevelRule, logbridge.RuleReach, error)
+	Rules() []logbridge.LevelRule
+	ChangeRule(ctx context.Context, id string, c logbridge.RuleChange) (logbridge.LevelRule, logbridge.RuleReach, error)
+	ClearRule(ctx context.Context, id string, by logbridge.Actor, reason string) error
 }
 
 // Observer takes note of what devices do. Observe is cheap and never blocks.

@@ -101,7 +101,9 @@ func (s *Server) lokiLabelValues(ctx context.Context, r *lokiRequest) ([]byte, e
 		return nil, err
 	}
 	values, d := map[string]bool{}, dimensions{}
-	if slices.Contains(viewLabels, r.name) && d.need(sel, r.name) {
+	if !slices.Contains(viewLabels, r.name) {
+		err = s.attributeValues(ctx, sel, r, values)
+	} else if d.need(sel, r.name) {
 		err = s.streamsOf(ctx, sel, &r.params, d, func(c counted) error {
 			if v := labelOf(c.kind.labels(), r.name); v != "" {
 				values[v] = true
@@ -113,6 +115,28 @@ func (s *Server) lokiLabelValues(ctx context.Context, r *lokiRequest) ([]byte, e
 		return nil, err
 	}
 	return loki.AppendStrings(nil, slices.Sorted(maps.Keys(values))), nil
+}
+
+// attributeValues gives the values of an attribute, as of a label that was pushed, in what is no web event.
+func (s *Server) attributeValues(ctx context.Context, sel *selection, r *lokiRequest, values map[string]bool) error {
+	p := r.params
+	if sel.none || !p.Start.Before(p.End) || !isLabelName(r.name) {
+		return nil
+	}
+	q := sel.during(p.Start, p.End)
+	if q.Sources == 0 {
+		q.Sources = allSources
+	}
+	if q.Sources &^= logbridge.SourcesOf(logbridge.SourceSLS, logbridge.SourceCLS); q.Sources == 0 {
+		return nil
+	}
+	counts, err := s.deps.Log.Count(ctx, q, logbridge.CountBy{Field: logbridge.FieldPrefix + r.name})
+	for _, c := range counts {
+		if c.Value != "" {
+			values[c.Value] = true
+		}
+	}
+	return err
 }
 
 // lokiSeries answers series: the sets of labels that what any of the selectors selects has.

@@ -131,7 +131,7 @@ func modelCount(records []logbridge.Record, e *loki.RangeExpr, g grouping, point
 	pipeline := e.Log.Pipeline()
 	for _, r := range records {
 		from, to := points.start-int64(e.Offset+e.Range), points.at(points.n-1)-int64(e.Offset)
-		if at := r.Time.UnixNano(); at <= from || at > to || !matchesAll(e.Log.Matchers, lokiKindOf(&r).labels()) {
+		if at := r.Time.UnixNano(); at <= from || at > to || !matchesAll(e.Log.Matchers, appendMetadata(lokiKindOf(&r).labels(), &r)) {
 			continue
 		}
 		line, labels, keep := pipeline.Categorize(lokiLine(&r), lokiKindOf(&r).labels(), appendMetadata(nil, &r))
@@ -189,6 +189,7 @@ var (
 		`{level!="info", source="mqtt"}`, `{logstore="mystore"}`, `{source=~"sls|cls"}`, `{topic!=""}`, `{device="dev*"}`, `{detected_level=~"warn|error", level="warn"}`,
 		`{service_namespace="", service_name=~".+"}`, `{service_name="checkout"}`, `{service_namespace="shop"}`, `{product="ABCDE12345", topic="topic-1"}`,
 		`{level="error", detected_level="warn"}`, `{source="nothing"}`, `{project="myproj", source!="mqtt"}`, `{source=~"mqtt|reportlog"}`,
+		`{tag="main.c"}`, `{tag="main.c", device!="dev_01"}`, `{tag=~"m.*"}`, `{level="error", tag!="main.c"}`, `{not_a_name="x"}`, `{k="v1"}`, `{topic_extracted="taken"}`,
 	}
 	modelStages = []string{
 		"", "|= `timeout`", "|= `a: b`", "|= `\"k\":\"v1\"`", "|= `timeout` |= `connect`", "!= `timeout`", "|~ `time.*`", "|= ``", "| level=`warn`",

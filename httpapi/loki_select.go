@@ -25,12 +25,13 @@ type selection struct {
 	onlyJSON bool
 }
 
-// selectLogs translates a log query. Every matcher is decided by the log: those about the level or the source by sets,
+// selectLogs translates a log query. Every matcher of a stream's label is decided by the log: those about the level or the source by sets,
 // equality of the labels that a stream has by the fields of Query, which find a stream by its name, and all others by looking
 // at each stream once. Of the line filters the longest text that lines must hold is looked for by the log. Parsers let every
 // line through, and no stage of those that are known here changes what a stream label is, so a filter on one of these is a
 // matcher like others.
 func selectLogs(e *loki.LogExpr) *selection {
+	e = filterAttributes(e)
 	s := selectStreams(e.Matchers)
 	matchers, rest := slices.Clone(e.Matchers), loki.LogExpr{}
 	known, parsers, plain, errors := true, 0, 0, false
@@ -143,10 +144,15 @@ func selectStreams(matchers []loki.Matcher) *selection {
 		case labelSource:
 			sources &= sourcesThat(m)
 		default:
-			if !s.equal(m) {
+			if !slices.Contains(viewLabels, m.Name) {
+				s.attribute(m)
+			} else if !s.equal(m) {
 				rest = append(rest, m)
 			}
 		}
+	}
+	if len(s.query.Fields) > 0 { // the fields of a web event are in its line, and no labels of it
+		sources &^= logbridge.SourcesOf(logbridge.SourceSLS, logbridge.SourceCLS)
 	}
 	s.none = levels == 0 || sources == 0
 	if levels != allLevels {
@@ -159,6 +165,42 @@ func selectStreams(matchers []loki.Matcher) *selection {
 		s.query.Streams = streamsThat(rest)
 	}
 	return s
+}
+
+// filterAttributes makes filters of the matchers of what are attributes here. To those who pushed a line with the label job, or
+// send it by OTLP, {job="x"} shall find it; but labels that anybody may invent are not what streams are told apart by here.
+// Those that the log can decide stay.
+func filterAttributes(e *loki.LogExpr) *loki.LogExpr {
+	var filters strings.Builder
+	var matchers []loki.Matcher
+	for _, m := range e.Matchers {
+		if slices.Contains(viewLabels, m.Name) || isAttribute(m) {
+			matchers = append(matchers, m)
+		} else {
+			filters.WriteString(" | " + m.String())
+		}
+	}
+	if filters.Len() == 0 {
+		return e
+	}
+	expr, err := loki.Parse("{" + labelSource + `=~".+"}` + filters.String())
+	if err != nil { // a matcher is a filter, and shorter than the query that it is of
+		return e
+	}
+	return &loki.LogExpr{Matchers: matchers, Stages: slices.Concat(expr.(*loki.LogExpr).Stages, e.Stages)}
+}
+
+// isAttribute reports that a matcher asks for an attribute of just this name, which the log can look for. A name with an
+// underscore may be that of several.
+func isAttribute(m loki.Matcher) bool {
+	return m.Op == loki.Equal && m.Value != "" && !strings.Contains(m.Name, "_") && m.Name != metaSeq
+}
+
+// attribute puts such a matcher into the query. Others do not narrow what a request about labels selects.
+func (s *selection) attribute(m loki.Matcher) {
+	if isAttribute(m) {
+		s.query.Fields = append(s.query.Fields, logbridge.Attr{Key: m.Name, Value: m.Value})
+	}
 }
 
 // What records have.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/logbridge/logbridge"
@@ -21,7 +22,13 @@ func TestWhatTheLogIsAskedFor(t *testing.T) {
 		`{project="p", logstore="l"}`:                                   `p:l exact`,
 		`{topic="t"} | drop __error__`:                                  `topic t exact`,
 		`{service_name=~".+"}`:                                          `streams exact`,
-		`{nothing="x"}`:                                                 `streams exact`,
+		`{job="x"}`:                                                     `sources 115 job=x exact`,
+		`{job="x", source="loki"} |= "y"`:                               `sources 32 has "y" job=x exact`,
+		`{job="x", source="sls"}`:                                       `none job=x exact`,
+		`{job=~"x|y", device="d"}`:                                      `/d`,
+		`{job!="x", device="d"} | logfmt`:                               `/d errors`,
+		`{host_name="x"}`:                                               ``,
+		`{seq="1.0"}`:                                                   ``,
 		`{level=~"warn|error", source="mqtt"}`:                          `levels 6 sources 1 exact`,
 		`{level="error", detected_level="warn"}`:                        `none exact`,
 		`{source="x"}`:                                                  `none exact`,
@@ -71,6 +78,11 @@ func saysOf(s *selection) (text string) {
 		{q.Topic != "", "topic " + q.Topic}, {q.Streams != nil, "streams"}, {!s.none && q.Levels != 0, fmt.Sprint("levels ", q.Levels)},
 		{!s.none && q.Sources != 0, fmt.Sprint("sources ", q.Sources)}, {q.Contains != "", fmt.Sprintf("has %q", q.Contains)}, {s.exact, "exact"}, {s.errors, "errors"},
 	} {
+		if part.text == "exact" {
+			for _, f := range q.Fields {
+				text = strings.TrimSpace(text + " " + f.Key + "=" + f.Value)
+			}
+		}
 		if part.is {
 			if text != "" {
 				text += " "

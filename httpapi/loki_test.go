@@ -287,6 +287,31 @@ func TestLogsDrilldownFindsItsWay(t *testing.T) {
 	}
 }
 
+// TestPushedLabelsSelect: a label that is none of ours finds what was pushed with it, and is there to choose from.
+func TestPushedLabelsSelect(t *testing.T) {
+	w := start(t)
+	at := time.Now().Add(-time.Minute)
+	if a := w.send("POST", "/loki/api/v1/push", lokiJSON(at, "a", "b"), "Authorization", "Bearer "+w.token(logbridge.RoleIngest), "Content-Type", "application/json"); a.StatusCode != 204 {
+		t.Fatalf("push: %d %s", a.StatusCode, a.body)
+	}
+	w.store(record("cls/topic-1", "cls", 3, time.Minute, "", logbridge.Attr{Key: "app", Value: "web"})) // whose fields are no labels
+	for query, want := range map[string]int{`{app="web"}`: 2, `{app=~"w.*"}`: 2, `{app="other"}`: 0, `{app!="web", source="loki"}`: 0, `{app="web", level="error"}`: 0} {
+		var x explored
+		w.lokiOK(&x, "/query_range", url.Values{"query": {query}})
+		lines := 0
+		for _, stream := range x.Data.Result {
+			lines += len(stream.Values)
+		}
+		if lines != want {
+			t.Errorf("%s: %d lines, want %d", query, lines, want)
+		}
+	}
+	var values struct{ Data []string }
+	if w.lokiOK(&values, "/label/app/values", url.Values{}); fmt.Sprint(values.Data) != "[web]" {
+		t.Errorf("values of app: %v", values.Data)
+	}
+}
+
 func TestLabelsAreThoseOfTheTimeRange(t *testing.T) {
 	w := start(t)
 	w.storeLines("one", "two")

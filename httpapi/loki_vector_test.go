@@ -182,7 +182,7 @@ func modelLines(records []logbridge.Record, e *loki.LogExpr, order logbridge.Ord
 	var out []modelLine
 	pipeline := e.Pipeline()
 	for _, r := range records {
-		if !matchesAll(e.Matchers, lokiKindOf(&r).labels()) {
+		if !matchesAll(e.Matchers, appendMetadata(lokiKindOf(&r).labels(), &r)) {
 			continue
 		}
 		line, labels, keep := pipeline.Categorize(lokiLine(&r), lokiKindOf(&r).labels(), appendMetadata(nil, &r))

@@ -61,8 +61,9 @@ func startWith(t *testing.T, prepare func(*Server), change ...func(*Config, *Dep
 	reg.SetAdminToken(adminToken)
 	stored, err := sink.New(ctx, sink.Config{Dir: filepath.Join(t.TempDir(), "segments")}, node, log)
 	check(t, err)
-	lv, err := levels.New(ctx, node, stored, levels.Config{}, log)
+	lv, err := levels.New(ctx, node, reg, stored, levels.Config{}, log)
 	check(t, err)
+	reg.OnTagged(lv.Retagged)
 	runs := &layers{t: t}
 	runs.add(node.Run)
 	runs.add(stored.Run)
@@ -73,15 +74,17 @@ func startWith(t *testing.T, prepare func(*Server), change ...func(*Config, *Dep
 	cfg := Config{Addr: "127.0.0.1:0"}
 	deps := Deps{
 		Products: reg, Devices: reg, Projects: reg, Logstores: reg, AccessKeys: reg, Topics: reg, Tokens: reg,
-		Levels: lv, Observer: lv, MakePSK: registry.MakePSK, Log: stored, Counter: stored,
+		Levels: lv, Rules: lv, Observer: lv, MakePSK: registry.MakePSK, Log: stored, Counter: stored,
 		SetLevel: func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error) {
 			return lv.Set(ctx, id, levels.Change(w))
 		},
 		Overrides: func() []LevelOverride {
 			return views(lv.Overrides(), func(o levels.Override) LevelOverride { return LevelOverride(o) })
 		},
-		Ready:   func() error { return nil },
-		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics here\n") }),
+		RotateSeal:   reg.Rotate,
+		SealRotation: func() SealRotation { return SealRotation(reg.Rotation()) },
+		Ready:        func() error { return nil },
+		Metrics:      http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics here\n") }),
 	}
 	for _, c := range change {
 		c(&cfg, &deps)

@@ -3,6 +3,7 @@ package levels
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -15,6 +16,11 @@ const (
 	actionExpire    = "level.expire"
 	actionBaseSet   = "base.set"
 	actionBaseClear = "base.clear"
+	actionRuleSet   = "rule.set"
+	// A rule was made to last longer or shorter, or to mean another percentage.
+	actionRuleChange = "rule.change"
+	actionRuleClear  = "rule.clear"
+	actionRefuse     = "level.refuse"
 )
 
 // expiryActor is who ends a rule whose time has come.
@@ -34,33 +40,48 @@ type event struct {
 	text          string // a sentence for people
 }
 
-// records makes the audit record of an event and, for a device, the marker line in its own stream.
-func (l *Levels) records(e event) []logbridge.Record {
+// record begins an audit record: when, what, who, and about whom.
+func (l *Levels) record(action string, of scope, by logbridge.Actor) logbridge.Record {
 	now := l.now()
-	attrs := []logbridge.Attr{{Key: "action", Value: e.action}, {Key: "actor", Value: e.by.Name}}
-	for _, a := range []logbridge.Attr{{Key: "address", Value: e.by.Address}, {Key: "product", Value: e.scope.Product},
-		{Key: "device", Value: e.scope.Device}} {
+	attrs := []logbridge.Attr{{Key: "action", Value: action}, {Key: "actor", Value: by.Name}}
+	for _, a := range []logbridge.Attr{{Key: "address", Value: by.Address}, {Key: "product", Value: of.Product}, {Key: "device", Value: of.Device}} {
 		if a.Value != "" {
 			attrs = append(attrs, a)
 		}
 	}
-	attrs = append(attrs, logbridge.Attr{Key: "before", Value: e.before.String()}, logbridge.Attr{Key: "after", Value: e.after.String()})
-	if e.reason != "" {
-		attrs = append(attrs, logbridge.Attr{Key: "reason", Value: e.reason})
-	}
-	if !e.expires.IsZero() {
-		attrs = append(attrs, logbridge.Attr{Key: "expires", Value: e.expires.UTC().Format(time.RFC3339)})
-	}
 	// TimeReceived: the time is ours.
-	r := logbridge.Record{Time: now, ObservedTime: now, TimeQuality: logbridge.TimeReceived, Source: logbridge.SourceAudit,
-		Stream: logbridge.AuditStream, Severity: logbridge.LevelInfo, Body: e.text, Attributes: attrs}
+	return logbridge.Record{Time: now, ObservedTime: now, TimeQuality: logbridge.TimeReceived, Source: logbridge.SourceAudit,
+		Stream: logbridge.AuditStream, Severity: logbridge.LevelInfo, Attributes: attrs}
+}
+
+// withMarker adds to an audit record the marker line in a device's own stream.
+func (l *Levels) withMarker(r logbridge.Record, of scope) []logbridge.Record {
+	marker := r
+	marker.Stream = of.Stream()
+	r.Body = of.String() + ": " + r.Body
+	return []logbridge.Record{r, marker}
+}
+
+// outcome adds what a change did, and until when.
+func outcome(r *logbridge.Record, before, after, reason string, expires time.Time) {
+	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "before", Value: before}, logbridge.Attr{Key: "after", Value: after})
+	if reason != "" {
+		r.Attributes = append(r.Attributes, logbridge.Attr{Key: "reason", Value: reason})
+	}
+	if !expires.IsZero() {
+		r.Attributes = append(r.Attributes, logbridge.Attr{Key: "expires", Value: expires.UTC().Format(time.RFC3339)})
+	}
+}
+
+// records makes the audit record of an event and, for a device, the marker line in its own stream.
+func (l *Levels) records(e event) []logbridge.Record {
+	r := l.record(e.action, e.scope, e.by)
+	outcome(&r, e.before.String(), e.after.String(), e.reason, e.expires)
+	r.Body = e.text
 	if e.scope.Device == "" {
 		return []logbridge.Record{r}
 	}
-	marker := r
-	marker.Stream = e.scope.Stream()
-	r.Body = e.scope.String() + ": " + e.text
-	return []logbridge.Record{r, marker}
+	return l.withMarker(r, e.scope)
 }
 
 func (l *Levels) setRecords(id logbridge.DeviceID, before logbridge.Level, r rule, length time.Duration) []logbridge.Record {
@@ -107,16 +128,33 @@ func signed(text string, by logbridge.Actor, reason string) string {
 	return text
 }
 
-// appendAudit stores records about what is done already. A failure is logged and counted, and undoes nothing. It does
-// not end with ctx: whoever hangs up must not escape the record.
-func (l *Levels) appendAudit(ctx context.Context, records []logbridge.Record) {
+// Refused records that a change was refused: what was wanted of a device, a product or everyone, by whom, and why not. It is
+// for those who refuse before they ask here.
+func (l *Levels) Refused(ctx context.Context, of logbridge.DeviceID, what string, by logbridge.Actor, why error) {
+	const most = maxReason + 200 // a reason may be quoted in it
+	text := what + " refused: " + strings.TrimPrefix(why.Error(), logbridge.ErrInvalid.Error()+": ")
+	text = strings.ToValidUTF8(text[:min(len(text), most)], "")
+	r := l.record(actionRefuse, of, by)
+	r.Body, r.Severity = text, logbridge.LevelWarn
+	records := []logbridge.Record{r}
+	if of.Device != "" {
+		records = l.withMarker(r, of)
+	}
+	l.appendAudit(ctx, records)
+}
+
+// appendAudit stores records about what is done already, and says whether it could. A failure is logged and counted, and
+// undoes nothing. It does not end with ctx: whoever hangs up must not escape the record.
+func (l *Levels) appendAudit(ctx context.Context, records []logbridge.Record) bool {
 	if len(records) == 0 {
-		return
+		return true
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWait)
 	defer cancel()
 	if _, err := l.audit.Append(ctx, logbridge.Batch{Records: records}); err != nil {
 		l.auditFailures.Add(uint64(len(records)))
 		l.log.Error("audit records not stored", "records", len(records), "first", records[0].Body, "error", err)
+		return false
 	}
+	return true
 }

@@ -29,25 +29,24 @@ type Change struct {
 	For time.Duration
 	// Permanent must be said for a raise without an end.
 	Permanent bool
-	// Reason must be given for a raise.
+	// Reason must be given.
 	Reason string
 	By     logbridge.Actor
 }
 
 // Set gives a device its own level, in place of a former one, whose end is cancelled thereby. When it returns, the change
-// is durable, visible in Effective and recorded, and the listeners are being told. ErrInvalid: a raise without a reason,
-// a length that is not allowed, a name or level that does not exist. Whether the device is registered is not asked here.
+// is durable, visible in Effective and recorded, and the listeners are being told. ErrInvalid, which is recorded: a change
+// without a reason, a length that is not allowed, a name or level that does not exist. Whether the device is registered is
+// not asked here.
 func (l *Levels) Set(ctx context.Context, id logbridge.DeviceID, c Change) (logbridge.LevelState, error) {
 	if err := id.Validate(); err != nil {
-		return logbridge.LevelState{}, err
+		return logbridge.LevelState{}, err // there is no stream of that name to record it in
 	}
 	c.Reason = strings.TrimSpace(c.Reason)
-	if err := check(c.Level, c.By, c.Reason); err != nil {
-		return logbridge.LevelState{}, err
-	}
 	before := l.want(id)
 	length, err := l.length(c, before.base)
 	if err != nil {
+		l.Refused(ctx, id, fmt.Sprintf("log level %s", c.Level), c.By, err)
 		return logbridge.LevelState{}, err
 	}
 	now := l.now()
@@ -65,12 +64,15 @@ func (l *Levels) Set(ctx context.Context, id logbridge.DeviceID, c Change) (logb
 	return l.State(id), nil
 }
 
-// length says how long a change lasts; 0 is until the next.
+// length checks a change, and says how long it lasts; 0 is until the next.
 func (l *Levels) length(c Change, base logbridge.Level) (time.Duration, error) {
+	if err := check(c.Level, c.By, c.Reason); err != nil {
+		return 0, err
+	}
 	raise := c.Level > base
 	switch {
-	case raise && c.Reason == "":
-		return 0, fmt.Errorf("%w: a level above the base level, %s, needs a reason", logbridge.ErrInvalid, base)
+	case c.Reason == "":
+		return 0, fmt.Errorf("%w: a change of level needs a reason", logbridge.ErrInvalid)
 	case c.Permanent && c.For != 0:
 		return 0, fmt.Errorf("%w: a change is permanent or for %s, not both", logbridge.ErrInvalid, c.For)
 	case c.For != 0 && c.For < minFor:
@@ -114,27 +116,28 @@ func noOwn(what, name string) error {
 // already does nothing.
 func (l *Levels) SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error {
 	reason = strings.TrimSpace(reason)
-	if err := check(level, by, reason); err != nil {
-		return err
-	}
 	s := scope{Product: product}
 	if product != "" {
 		if err := logbridge.ValidateProductID(product); err != nil {
 			return err
 		}
 	}
+	if err := check(level, by, reason); err != nil {
+		l.Refused(ctx, s, fmt.Sprintf("base level %s", level), by, err)
+		return err
+	}
 	if r, _ := l.rules.Get(s); r != nil && r.Level == level {
 		return nil
 	}
-	before, now := l.want(s), l.now()
+	before, now := l.Base(product), l.now()
 	r := rule{Level: level, Reason: reason, By: by, SetAt: now, Since: now}
-	if before.level == level {
-		r.Since = before.since
+	if former := l.base(product); former != nil && former.Level == level {
+		r.Since = former.Since
 	}
 	if err := l.rules.Put(ctx, s, r); err != nil {
 		return fmt.Errorf("set base level: %w", err)
 	}
-	l.appendAudit(ctx, l.baseRecords(actionBaseSet, product, before.level, level, by, reason))
+	l.appendAudit(ctx, l.baseRecords(actionBaseSet, product, before, level, by, reason))
 	return nil
 }
 
@@ -164,8 +167,7 @@ func (l *Levels) Forget(ctx context.Context, id logbridge.DeviceID, by logbridge
 	if err != nil && !errors.Is(err, logbridge.ErrNotFound) {
 		return err
 	}
-	l.seen.forget(id)
-	l.ended.forget(id)
+	l.fleet.forget(id)
 	return nil
 }
 

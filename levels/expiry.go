@@ -26,15 +26,17 @@ const (
 func (l *Levels) runExpiry(ctx context.Context) {
 	for {
 		now := l.clock.now()
-		for due := l.due.pop(now, expiryBatch); len(due) > 0; due = l.due.pop(now, expiryBatch) {
+		for due := l.due.pop(now, expiryBatch); len(due) > 0 && ctx.Err() == nil; due = l.due.pop(now, expiryBatch) {
 			l.expire(ctx, due)
-			if ctx.Err() != nil {
-				return
-			}
+		}
+		for due := l.wideDue.pop(now, 1); len(due) > 0 && ctx.Err() == nil; due = l.wideDue.pop(now, 1) {
+			l.expireWide(ctx, due[0])
 		}
 		next := now.Add(lookAgain)
-		if t, any := l.due.next(); any && t.Before(next) {
-			next = t
+		for _, first := range []func() (time.Time, bool){l.due.next, l.wideDue.next} {
+			if t, any := first(); any && t.Before(next) {
+				next = t
+			}
 		}
 		alarm, stop := l.clock.at(next)
 		select {
@@ -42,6 +44,7 @@ func (l *Levels) runExpiry(ctx context.Context) {
 			stop()
 			return
 		case <-l.due.poke:
+		case <-l.wideDue.poke:
 		case <-alarm:
 		}
 		stop()
@@ -50,7 +53,7 @@ func (l *Levels) runExpiry(ctx context.Context) {
 
 // expire deletes the rules that are due, each only if it is still the one that was planned for: on a cluster every node
 // tries, and one succeeds.
-func (l *Levels) expire(ctx context.Context, due []deadline) {
+func (l *Levels) expire(ctx context.Context, due []deadline[scope]) {
 	var mu sync.Mutex
 	var records []logbridge.Record
 	var g errgroup.Group
@@ -81,35 +84,55 @@ func (l *Levels) expire(ctx context.Context, due []deadline) {
 	l.appendAudit(ctx, records)
 }
 
-// deadline is the planned end of a device's rule.
-type deadline struct {
-	id       logbridge.DeviceID
+// expireWide is expire for a rule for many devices.
+func (l *Levels) expireWide(ctx context.Context, d deadline[string]) {
+	r, revision := l.wides.Get(d.id)
+	if r == nil || revision != d.revision {
+		return
+	}
+	parts, before := l.survey(r, nil, r.Expires.Add(-1)) // as it was until then
+	done, err := l.wides.DeleteIf(ctx, d.id, d.revision)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.log.Error("level rule cannot be ended in the store, will try again", "rule", d.id, "error", err)
+		}
+		l.wideDue.retry(d, l.clock.now().Add(retryAfter))
+		return
+	}
+	if done {
+		l.recordRule(ctx, ruleEvent{action: actionExpire, rule: r, by: expiryActor, reason: "expired", before: before, parts: parts})
+	}
+}
+
+// deadline is the planned end of a rule: a device's, by its name, or one for many, by its id.
+type deadline[K comparable] struct {
+	id       K
 	at       time.Time
 	revision uint64
 	index    int // in the heap
 }
 
-// schedule is a heap of deadlines, at most one for each device.
-type schedule struct {
+// schedule is a heap of deadlines, at most one for each name.
+type schedule[K comparable] struct {
 	mu   *sync.Mutex
-	heap deadlines
-	byID map[logbridge.DeviceID]*deadline
+	heap deadlines[K]
+	byID map[K]*deadline[K]
 	// poke wakes runExpiry when the first deadline has changed.
 	poke chan struct{}
 }
 
-func newSchedule() schedule {
-	return schedule{mu: new(sync.Mutex), byID: map[logbridge.DeviceID]*deadline{}, poke: make(chan struct{}, 1)}
+func newSchedule[K comparable]() schedule[K] {
+	return schedule[K]{mu: new(sync.Mutex), byID: map[K]*deadline[K]{}, poke: make(chan struct{}, 1)}
 }
 
-// plan sets the deadline of a device, in place of a former one.
-func (s *schedule) plan(id logbridge.DeviceID, at time.Time, revision uint64) {
+// plan sets the deadline of a rule, in place of a former one.
+func (s *schedule[K]) plan(id K, at time.Time, revision uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.put(deadline{id: id, at: at, revision: revision})
+	s.put(deadline[K]{id: id, at: at, revision: revision})
 }
 
-func (s *schedule) put(d deadline) {
+func (s *schedule[K]) put(d deadline[K]) {
 	if old, ok := s.byID[d.id]; ok {
 		old.at, old.revision = d.at, d.revision
 		heap.Fix(&s.heap, old.index)
@@ -122,16 +145,16 @@ func (s *schedule) put(d deadline) {
 	}
 }
 
-// retry plans d again for later, unless the device has another deadline by now.
-func (s *schedule) retry(d deadline, at time.Time) {
+// retry plans d again for later, unless the rule has another deadline by now.
+func (s *schedule[K]) retry(d deadline[K], at time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if _, ok := s.byID[d.id]; !ok {
-		s.put(deadline{id: d.id, at: at, revision: d.revision})
+		s.put(deadline[K]{id: d.id, at: at, revision: d.revision})
 	}
 }
 
-func (s *schedule) cancel(id logbridge.DeviceID) {
+func (s *schedule[K]) cancel(id K) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d, ok := s.byID[id]; ok {
@@ -141,7 +164,7 @@ func (s *schedule) cancel(id logbridge.DeviceID) {
 }
 
 // next is when the first deadline comes.
-func (s *schedule) next() (time.Time, bool) {
+func (s *schedule[K]) next() (time.Time, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.heap) == 0 {
@@ -151,12 +174,12 @@ func (s *schedule) next() (time.Time, bool) {
 }
 
 // pop takes at most n deadlines that have come.
-func (s *schedule) pop(now time.Time, n int) []deadline {
+func (s *schedule[K]) pop(now time.Time, n int) []deadline[K] {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var due []deadline
+	var due []deadline[K]
 	for len(due) < n && len(s.heap) > 0 && !s.heap[0].at.After(now) {
-		d := heap.Pop(&s.heap).(*deadline)
+		d := heap.Pop(&s.heap).(*deadline[K])
 		delete(s.byID, d.id)
 		due = append(due, *d)
 	}
@@ -164,25 +187,25 @@ func (s *schedule) pop(now time.Time, n int) []deadline {
 }
 
 // deadlines is a container/heap by time.
-type deadlines []*deadline
+type deadlines[K comparable] []*deadline[K]
 
-func (h deadlines) Len() int           { return len(h) }
-func (h deadlines) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
+func (h deadlines[K]) Len() int           { return len(h) }
+func (h deadlines[K]) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
 
-func (h deadlines) Swap(i, j int) {
+func (h deadlines[K]) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
 	h[i].index, h[j].index = i, j
 }
 
 // Push is for container/heap.
-func (h *deadlines) Push(x any) {
-	d := x.(*deadline)
+func (h *deadlines[K]) Push(x any) {
+	d := x.(*deadline[K])
 	d.index = len(*h)
 	*h = append(*h, d)
 }
 
 // Pop is for container/heap.
-func (h *deadlines) Pop() any {
+func (h *deadlines[K]) Pop() any {
 	last := len(*h) - 1
 	d := (*h)[last]
 	(*h)[last] = nil

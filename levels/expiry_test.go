@@ -256,13 +256,13 @@ func TestManyEndAtOnce(t *testing.T) {
 
 // TestSchedule compares the heap with a map.
 func TestSchedule(t *testing.T) {
-	s := newSchedule()
-	model := map[logbridge.DeviceID]deadline{}
+	s := newSchedule[logbridge.DeviceID]()
+	model := map[logbridge.DeviceID]deadline[logbridge.DeviceID]{}
 	r := rand.New(rand.NewPCG(1, 2))
 	now := begin
 	for range 20_000 {
 		id := logbridge.DeviceID{Device: fmt.Sprint(r.IntN(50))}
-		d := deadline{id: id, at: now.Add(time.Duration(r.IntN(1000))), revision: r.Uint64()}
+		d := deadline[logbridge.DeviceID]{id: id, at: now.Add(time.Duration(r.IntN(1000))), revision: r.Uint64()}
 		switch r.IntN(5) {
 		case 0, 1:
 			s.plan(id, d.at, d.revision)
@@ -299,7 +299,7 @@ func TestSchedule(t *testing.T) {
 
 // TestWallClock runs the real clock once.
 func TestWallClock(t *testing.T) {
-	l, err := New(t.Context(), start(t, t.TempDir()), newLog(), Config{}, slog.New(slog.DiscardHandler))
+	l, err := New(t.Context(), start(t, t.TempDir()), newDevices(id), newLog(), Config{}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	r := &rig{Levels: l, changes: make(chan logbridge.LevelChange, 10)}
 	l.OnChange(func(c logbridge.LevelChange) { r.changes <- c })

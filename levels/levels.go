@@ -1,20 +1,25 @@
 // Package levels holds how much each device is asked to log, and what was seen of it.
 //
-// What is wanted is durable: a NATS key-value bucket with all of its content in memory. Two kinds of rule exist: the
-// level of one device, and the base level of a product or of everyone. The most specific live rule decides. A raise above
-// the base ends by itself unless it was said to be permanent; the end survives a restart, does not come when the rule was
-// changed or cleared meanwhile, and takes effect for Effective at its very moment, even if the store is unreachable then.
+// What is wanted is durable: a NATS key-value bucket with all of its content in memory. There are the level of one device,
+// rules for all devices that a selector means (product, name, tags, a percentage), and the base level of a product or of
+// everyone. The most specific live one decides: the device's own; then rules that narrow by name, tags or percent, the
+// higher priority first, of equal ones the newer; then rules for a whole product; then the product's base; then everyone's.
+// A raise above the base ends by itself unless it was said to be permanent; the end survives a restart, does not come when
+// the rule was changed or cleared meanwhile, and takes effect for Effective at its very moment, even if the store is
+// unreachable then.
 //
-// What was seen is in memory only and starts anew with the process.
+// What was seen is in memory and saved in batches: a crash loses what was seen in the last saveEvery.
 //
-// Every change and every end is a record in the audit stream and, for a device, a marker line in its own stream. They
-// are appended after the change is durable: a crash between the two loses the record, not the change.
+// Every change, every end and every refusal is a record in the audit stream and a marker line in the stream of the device,
+// for a rule for many in those of the connected devices whose level it decides. They are appended after the change is
+// durable: a crash between the two loses the record, not the change.
 package levels
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -39,6 +44,15 @@ const (
 type Appender interface {
 	// Append stores a batch; when it returns nil the records survive a power cut.
 	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
+}
+
+// Devices are those that are registered: *registry.Registry. It reads from a cache, and is called with locks held, so it
+// must not call back.
+type Devices interface {
+	// Device gives a device, or an error if there is none.
+	Device(id logbridge.DeviceID) (logbridge.Device, error)
+	// Devices lists the devices of a product by name, or with "" all of them.
+	Devices(product string) iter.Seq[logbridge.Device]
 }
 
 // Config says what levels may be. The zero value is the default.
@@ -95,17 +109,22 @@ func wallClock() clock {
 
 // Levels holds the rules and what was seen of the devices. All methods may be called concurrently.
 type Levels struct {
-	cfg   Config
-	log   *slog.Logger
-	clock clock
-	audit Appender
-	store *natsd.Store
-	rules *natsd.Table[scope, rule]
+	cfg     Config
+	log     *slog.Logger
+	clock   clock
+	devices Devices
+	audit   Appender
+	store   *natsd.Store
+	rules   *natsd.Table[scope, rule]
+	wides   *natsd.Table[string, wide]
+	adding  sync.Mutex // held from counting the rules for many to adding one
+	saved   *saved
 
-	due     schedule
+	due     schedule[scope]
+	wideDue schedule[string]
 	notices notices
-	ended   endings
-	seen    sightings
+	fleet   fleet
+	loaded  bool // the tables are complete
 
 	auditFailures atomic.Uint64
 
@@ -113,12 +132,12 @@ type Levels struct {
 	listeners []func(logbridge.LevelChange)
 }
 
-// New reads all rules. Rules that ended while nobody ran have no effect any more; Run sees to the rest.
-func New(ctx context.Context, node *natsd.Node, audit Appender, cfg Config, log *slog.Logger) (*Levels, error) {
-	return newWithClock(ctx, node, audit, cfg, wallClock(), log)
+// New reads all rules, and what was seen. Rules that ended while nobody ran have no effect any more; Run sees to the rest.
+func New(ctx context.Context, node *natsd.Node, devices Devices, audit Appender, cfg Config, log *slog.Logger) (*Levels, error) {
+	return newWithClock(ctx, node, devices, audit, cfg, wallClock(), log)
 }
 
-func newWithClock(ctx context.Context, node *natsd.Node, audit Appender, cfg Config, c clock, log *slog.Logger) (*Levels, error) {
+func newWithClock(ctx context.Context, node *natsd.Node, devices Devices, audit Appender, cfg Config, c clock, log *slog.Logger) (*Levels, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
@@ -127,22 +146,45 @@ func newWithClock(ctx context.Context, node *natsd.Node, audit Appender, cfg Con
 	if err != nil {
 		return nil, err
 	}
-	l := &Levels{cfg: cfg, log: log, clock: c, audit: audit, store: store,
-		due: newSchedule(), notices: newNotices(), ended: newEndings(), seen: newSightings()}
+	l := &Levels{cfg: cfg, log: log, clock: c, devices: devices, audit: audit, store: store,
+		due: newSchedule[scope](), wideDue: newSchedule[string](), notices: newNotices(), fleet: newFleet()}
 	l.rules = natsd.NewTable(store, ruleKind, ruleCodec(l.changed))
+	l.wides = natsd.NewTable(store, wideKind, l.wideCodec())
 	if err := store.Load(ctx); err != nil {
 		return nil, err
 	}
-	l.notices.take() // what was there before is no change
-	return l, nil
+	if l.saved, err = openSaved(ctx, node); err != nil {
+		return nil, err
+	}
+	return l, l.begin(ctx)
 }
 
-// Run follows what other nodes write, ends rules and tells of changes, until ctx ends.
+// begin makes the fleet of what was stored: the rules, what was seen, and the devices that have a level of their own.
+func (l *Levels) begin(ctx context.Context) error {
+	l.fleet.mu.Lock()
+	defer l.fleet.mu.Unlock()
+	for _, w := range l.wides.After("") {
+		l.fleet.rules.add(w)
+	}
+	if err := l.restore(ctx); err != nil {
+		return err
+	}
+	for id := range l.rules.After(scope{}) {
+		if id.Device != "" {
+			l.track(id)
+		}
+	}
+	l.loaded = true
+	return nil
+}
+
+// Run follows what other nodes write, ends rules, tells of changes and saves what was seen, until ctx ends.
 func (l *Levels) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return l.store.Run(ctx) })
 	g.Go(func() error { l.runExpiry(ctx); return nil })
 	g.Go(func() error { l.runNotices(ctx); return nil })
+	g.Go(func() error { l.runSaving(ctx); return nil })
 	return g.Wait()
 }
 
@@ -155,19 +197,21 @@ func (l *Levels) OnChange(fn func(logbridge.LevelChange)) {
 	l.listeners = append(l.listeners, fn)
 }
 
-// Effective is the level that a device should have now: that of its own rule, else its product's base, else everyone's.
-// It does not allocate and may be called for every message.
+// Effective is the level that a device should have now: what the most specific live rule says. It does not allocate and may
+// be called for every message: a device that was seen before costs no search, however many rules there are.
 func (l *Levels) Effective(id logbridge.DeviceID) logbridge.Level {
-	if r := l.own(id); r != nil {
-		return r.Level
+	l.fleet.mu.RLock()
+	defer l.fleet.mu.RUnlock()
+	if s := l.fleet.get(id); s != nil {
+		return l.brief(id, s).level
 	}
-	return l.Base(id.Product)
+	return l.decide(id, nil, l.clock.now()).level
 }
 
 // own gives the live rule of a device, or nil.
 func (l *Levels) own(id logbridge.DeviceID) *rule {
 	r, _ := l.rules.Get(id)
-	if r == nil || !r.Expires.IsZero() && !l.clock.now().Before(r.Expires) {
+	if r == nil || !r.live(l.clock.now()) {
 		return nil
 	}
 	return r
@@ -220,6 +264,8 @@ func (l *Levels) Overrides() []Override {
 type Stats struct {
 	// Overrides counts the devices that have a level of their own, by that level.
 	Overrides [logbridge.LevelDebug + 1]int
+	// Rules counts the live rules for many devices.
+	Rules int
 	// AuditFailures counts records about changes that could not be stored.
 	AuditFailures uint64
 }
@@ -230,6 +276,11 @@ func (l *Levels) Stats() Stats {
 	for id := range l.rules.After(scope{}) {
 		if r := l.own(id); r != nil && id.Device != "" {
 			s.Overrides[r.Level]++
+		}
+	}
+	for _, w := range l.wides.After("") {
+		if w.live(l.clock.now()) {
+			s.Rules++
 		}
 	}
 	return s

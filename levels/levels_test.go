@@ -3,7 +3,6 @@ package levels
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -62,17 +61,18 @@ func TestSetIsChecked(t *testing.T) {
 		{"said", Change{Level: info, Reason: "r", For: time.Second}, time.Second},
 		{"the cap", Change{Level: info, Reason: "r", For: 2 * time.Hour}, 2 * time.Hour},
 		{"permanent", Change{Level: info, Reason: "r", Permanent: true}, 0},
-		{"lower", Change{Level: errorLevel}, 0},
-		{"off", Change{Level: logbridge.LevelOff}, 0},
-		{"the base", Change{Level: logbridge.LevelWarn}, 0},
-		{"lower for a week", Change{Level: errorLevel, For: 7 * 24 * time.Hour}, 7 * 24 * time.Hour},
+		{"lower", Change{Level: errorLevel, Reason: "r"}, 0},
+		{"off", Change{Level: logbridge.LevelOff, Reason: "r"}, 0},
+		{"the base", Change{Level: logbridge.LevelWarn, Reason: "r"}, 0},
+		{"lower for a week", Change{Level: errorLevel, Reason: "r", For: 7 * 24 * time.Hour}, 7 * 24 * time.Hour},
 		{"no reason", Change{Level: info, For: time.Minute}, -1},
+		{"lower without reason", Change{Level: errorLevel}, -1},
 		{"blank reason", Change{Level: info, Reason: " \t", For: time.Minute}, -1},
 		{"permanent without reason", Change{Level: info, Permanent: true}, -1},
 		{"too short", Change{Level: info, Reason: "r", For: time.Second - 1}, -1},
 		{"negative", Change{Level: info, Reason: "r", For: -time.Hour}, -1},
 		{"above the cap", Change{Level: info, Reason: "r", For: 2*time.Hour + 1}, -1},
-		{"lower for ever", Change{Level: errorLevel, For: maxFor + 1}, -1},
+		{"lower for ever", Change{Level: errorLevel, Reason: "r", For: maxFor + 1}, -1},
 		{"both", Change{Level: info, Reason: "r", For: time.Hour, Permanent: true}, -1},
 		{"level", Change{Level: 5, Reason: "r"}, -1},
 		{"reason of two lines", Change{Level: info, Reason: "a\nb"}, -1},
@@ -89,9 +89,9 @@ func TestSetIsChecked(t *testing.T) {
 			t.Errorf("%s: ends at %v, want after %s", row.name, s.Expires, row.length)
 		}
 	}
-	_, err := r.Set(t.Context(), id, Change{Level: errorLevel})
+	_, err := r.Set(t.Context(), id, Change{Level: errorLevel, Reason: "r"})
 	wantKind(t, "nobody", err, logbridge.ErrInvalid)
-	_, err = r.Set(t.Context(), logbridge.DeviceID{Product: id.Product}, Change{Level: errorLevel, By: alice})
+	_, err = r.Set(t.Context(), logbridge.DeviceID{Product: id.Product}, Change{Level: errorLevel, Reason: "r", By: alice})
 	wantKind(t, "no device", err, logbridge.ErrInvalid)
 	wantKind(t, "no product", r.SetBase(t.Context(), "x", errorLevel, alice, ""), logbridge.ErrInvalid)
 }
@@ -237,7 +237,7 @@ func TestForget(t *testing.T) {
 	must(t, r.Forget(t.Context(), id, alice))
 	r.Observe(logbridge.Observation{Device: id, Event: logbridge.DeviceDisconnected, Time: begin})
 	r.want(t, id, logbridge.LevelError)
-	if s := r.State(id); s.Connected || !s.LastSeen.IsZero() || !s.ChangedAt.IsZero() || len(r.seen.of) > 0 || len(r.ended.at) > 0 {
+	if s := r.State(id); s.Connected || !s.LastSeen.IsZero() || !s.ChangedAt.IsZero() || len(r.fleet.of) > 0 {
 		t.Errorf("still known: %+v", s)
 	}
 }
@@ -289,31 +289,4 @@ func TestHotPathDoesNotAllocate(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-}
-
-func BenchmarkEffective(b *testing.B) {
-	n := start(b, b.TempDir())
-	l, err := New(b.Context(), n, newLog(), Config{}, slog.New(slog.DiscardHandler))
-	must(b, err)
-	must(b, l.SetBase(b.Context(), id.Product, logbridge.LevelWarn, alice, ""))
-	if _, err := l.Set(b.Context(), id, Change{Level: logbridge.LevelDebug, Reason: "r", By: alice}); err != nil {
-		b.Fatal(err)
-	}
-	for name, id := range map[string]logbridge.DeviceID{"own": id, "base": other} {
-		b.Run(name, func(b *testing.B) {
-			b.ReportAllocs()
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					l.Effective(id)
-				}
-			})
-		})
-	}
-	b.Run("observe", func(b *testing.B) {
-		b.ReportAllocs()
-		o := logbridge.Observation{Device: id, Event: logbridge.LevelAsked, Level: logbridge.LevelDebug, Time: begin}
-		for b.Loop() {
-			l.Observe(o)
-		}
-	})
 }

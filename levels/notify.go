@@ -21,15 +21,18 @@ func newNotices() notices {
 	return notices{mu: new(sync.Mutex), waiting: map[logbridge.LevelChange]bool{}, poke: make(chan struct{}, 1)}
 }
 
-func (n *notices) add(c logbridge.LevelChange) {
+func (n *notices) add(changes ...logbridge.LevelChange) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.waiting[c] {
-		return
+	for _, c := range changes {
+		if !n.waiting[c] {
+			n.waiting[c] = true
+			n.order = append(n.order, c)
+		}
 	}
-	n.waiting[c] = true
-	n.order = append(n.order, c)
-	poke(n.poke)
+	if len(n.order) > 0 {
+		poke(n.poke)
+	}
 }
 
 func (n *notices) take() []logbridge.LevelChange {

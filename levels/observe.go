@@ -1,70 +1,77 @@
 package levels
 
 import (
-	"sync"
 	"time"
 
 	"github.com/logbridge/logbridge"
 )
 
-// The states of a device, from the least to the furthest that was seen since its level became what it is.
+// The states of a device (design.md 5). The first five go from the least to the furthest that was seen since its level
+// became what it is; the last two say that it does not follow.
 const (
 	StateOffline      = "offline"      // stored; the device will be told when it asks
 	StateSent         = "sent"         // pushed to it
 	StateAcknowledged = "acknowledged" // it has acknowledged the push
 	StateAsked        = "asked"        // it has asked and was answered
-	StateSeen         = "seen"         // a line at that level has arrived
+	StateSeen         = "seen"         // a line at that level has arrived, or the device's own word that it changed its level
+	StateContradicted = "contradicted" // lines above the level, dated well after it was told
+	StateUnsupported  = "unsupported"  // raised and told, and newer lines keep coming, never one at that level
 )
 
-// sightings is what was seen of each device. Only devices that logged in get here, so there are never more than are
-// registered.
-type sightings struct {
-	mu *sync.RWMutex
-	of map[logbridge.DeviceID]*sighting
-}
+const (
+	// grace is how long after the change, and after the device was told, lines may be dated that still follow the former
+	// level: it has a buffer, and a clock of its own.
+	grace = time.Minute
+	// unsupportedLines is how many lines without one at the raised level are no chance any more. A device that has little
+	// to say at that level comes to it too, and is cured by its first line there.
+	unsupportedLines = 20
+)
 
-// sighting is what was seen of one device. Times are in nanoseconds since 1970; 0 is never.
+// sighting is what is known of one device. Times are in nanoseconds since 1970; 0 is never.
 type sighting struct {
-	lastSeen           int64
-	sent, acked, asked mark
+	slot int
+	tags map[string]string
+	rule *wide // the first rule for many that means it, live or not
+	// next is the one after it, nil for none, if nextKnown.
+	next      *wide
+	nextKnown bool
+	// level and base are what was wanted after the last change, since when it is so, and until when: the end of the rule that
+	// says it. Every change settles them, so that up to then no rule has to be asked.
+	level, base  logbridge.Level
+	since, until int64
+
+	lastSeen               int64
+	sent, acked, asked     mark
+	announced              mark // the device said so itself
+	contradicted, unheeded mark
 	// lines has, by severity, when a line of it was first seen since the level became what it is.
 	lines [logbridge.LevelDebug + 1]int64
+	// others counts the lines below a raised level that are dated after grace, since it was told at othersTold.
+	others     int
+	othersTold int64
 	// sessions is how many connections are open: a device that takes its own place has two for a moment, and they may
 	// be reported in either order.
 	sessions int32
 }
 
-// mark is when a device was told a level.
+// mark is when something happened that is about a level.
 type mark struct {
 	at    int64
 	level logbridge.Level
 }
 
-func newSightings() sightings {
-	return sightings{mu: new(sync.RWMutex), of: map[logbridge.DeviceID]*sighting{}}
-}
-
-func (s *sightings) forget(id logbridge.DeviceID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.of, id)
-}
-
 // Observe takes note of what a device did or what was done to it. It is cheap, in memory, and keeps the first time of
 // each thing since the device's level became what it is.
 func (l *Levels) Observe(o logbridge.Observation) {
-	w := l.want(o.Device)
-	at, since := nanos(o.Time), nanos(w.since)
-	l.seen.mu.Lock()
-	defer l.seen.mu.Unlock()
-	s := l.seen.of[o.Device]
-	if s == nil {
-		if o.Event == logbridge.DeviceDisconnected {
-			return // the last word of one that was forgotten
-		}
-		s = new(sighting)
-		l.seen.of[o.Device] = s
+	l.fleet.mu.Lock()
+	defer l.fleet.mu.Unlock()
+	if o.Event == logbridge.DeviceDisconnected && l.fleet.get(o.Device) == nil {
+		return // the last word of one that was forgotten
 	}
+	s := l.track(o.Device)
+	w := l.brief(o.Device, s)
+	at, since := nanos(o.Time), nanos(w.since)
+	l.fleet.dirty[shardOf(o.Device)] = true
 	if o.Event != logbridge.LevelSent && o.Event != logbridge.DeviceDisconnected { // those two it did not do itself
 		s.lastSeen = max(s.lastSeen, at)
 	}
@@ -79,11 +86,53 @@ func (l *Levels) Observe(o logbridge.Observation) {
 		s.acked.note(o.Level, at, w.level, since)
 	case logbridge.LevelAsked:
 		s.asked.note(o.Level, at, w.level, since)
+	case logbridge.LevelAnnounced:
+		s.announced.note(o.Level, at, w.level, since)
 	case logbridge.LineSeen:
-		if o.Level.Valid() && s.lines[o.Level] < max(since, 1) {
-			s.lines[o.Level] = at
+		if o.Level.Valid() {
+			s.line(o, at, w)
 		}
 	}
+}
+
+// line takes note of lines of one severity.
+func (s *sighting) line(o logbridge.Observation, at int64, w want) {
+	since := nanos(w.since)
+	if s.lines[o.Level] < max(since, 1) {
+		s.lines[o.Level] = at
+	}
+	told := s.told(w.level, since)
+	dated := at
+	if !o.Dated.IsZero() {
+		dated = nanos(o.Dated)
+	}
+	if dated <= max(told, since)+int64(grace) {
+		return
+	}
+	switch {
+	case o.Level > max(w.level, logbridge.LevelError): // errors are normal at level 0 (tencent-iot.md 3.2)
+		if !s.contradicted.after(told, w.level, since) {
+			s.contradicted = mark{at, w.level}
+		}
+	case told != 0 && w.level > w.base && o.Level < w.level:
+		if s.othersTold != told {
+			s.others, s.othersTold = 0, told
+		}
+		s.others += max(1, o.Lines)
+		if s.others >= unsupportedLines && !s.unheeded.after(told, w.level, since) {
+			s.unheeded = mark{at, w.level}
+		}
+	}
+}
+
+// told is when the device was last told this level in a new way: by a push, by its PUBACK, by an answer. 0 is never.
+func (s *sighting) told(level logbridge.Level, since int64) (at int64) {
+	for _, m := range [...]*mark{&s.sent, &s.acked, &s.asked} {
+		if m.tells(level, since) {
+			at = max(at, m.at)
+		}
+	}
+	return at
 }
 
 // note keeps the first event that is about the wanted level; any other is better than none.
@@ -93,16 +142,28 @@ func (m *mark) note(level logbridge.Level, at int64, wanted logbridge.Level, sin
 	}
 }
 
-// tells reports whether the device was told this level since then.
+// tells reports whether it happened since then and is about this level.
 func (m mark) tells(level logbridge.Level, since int64) bool {
 	return m.at != 0 && m.level == level && m.at >= since
 }
 
-// state is the furthest that was seen since then about a level.
+// after reports whether it happened after the device was told: what it did before that says nothing.
+func (m mark) after(told int64, level logbridge.Level, since int64) bool {
+	return m.tells(level, since) && m.at >= told
+}
+
+// state is what was seen since then about a level, and when first.
 func (s *sighting) state(level logbridge.Level, since int64) (string, int64) {
+	told := s.told(level, since)
 	switch line := s.lines[level]; {
+	case s.contradicted.after(told, level, since):
+		return StateContradicted, s.contradicted.at
+	case s.announced.tells(level, since) && (level == logbridge.LevelOff || line < since || s.announced.at < line):
+		return StateSeen, s.announced.at
 	case level != logbridge.LevelOff && line != 0 && line >= since:
 		return StateSeen, line
+	case s.unheeded.after(told, level, since):
+		return StateUnsupported, s.unheeded.at
 	case s.asked.tells(level, since):
 		return StateAsked, s.asked.at
 	case s.acked.tells(level, since):
@@ -116,14 +177,22 @@ func (s *sighting) state(level logbridge.Level, since int64) (string, int64) {
 // State is what is wanted of a device, by whom and until when, and what was seen of it. For a device that follows its
 // base level, who and why are of the base level. StateTime is when the state was reached first.
 func (l *Levels) State(id logbridge.DeviceID) logbridge.LevelState {
-	w := l.want(id)
+	l.fleet.mu.RLock()
+	defer l.fleet.mu.RUnlock()
+	s := l.fleet.get(id)
+	w := l.decide(id, s, l.clock.now())
+	return w.state(s)
+}
+
+// state describes what is wanted of a device and what was seen of it; s is nil for one that was never seen.
+func (w want) state(s *sighting) logbridge.LevelState {
 	out := logbridge.LevelState{Desired: w.level, Base: w.base, Expires: w.expires, ChangedAt: w.since, State: StateOffline, StateTime: w.since}
-	if w.rule != nil {
+	switch {
+	case w.wide != nil:
+		out.Rule, out.SetBy, out.Reason = w.wide.ID, w.wide.SetBy.Name, w.wide.Reason
+	case w.rule != nil:
 		out.SetBy, out.Reason = w.rule.By.Name, w.rule.Reason
 	}
-	l.seen.mu.RLock()
-	defer l.seen.mu.RUnlock()
-	s := l.seen.of[id]
 	if s == nil {
 		return out
 	}

@@ -3,8 +3,10 @@ package levels
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,7 +114,7 @@ func (f *fakeLog) next(t *testing.T) string {
 	t.Helper()
 	var lines []string
 	for _, r := range recv(t, f.batches) {
-		if r.Source != logbridge.SourceAudit || r.Severity != logbridge.LevelInfo || r.Time.IsZero() || !r.Time.Equal(r.ObservedTime) {
+		if r.Source != logbridge.SourceAudit || r.Severity != logbridge.LevelInfo && r.Severity != logbridge.LevelWarn || r.Time.IsZero() || !r.Time.Equal(r.ObservedTime) {
 			t.Errorf("not a proper audit record: %+v", r)
 		}
 		var attrs []string
@@ -151,9 +153,59 @@ func end(n *natsd.Node) {
 	n.Run(ctx)
 }
 
-// rig is Levels with a fake clock and log.
+// fakeDevices is a registry.
+type fakeDevices struct {
+	mu sync.RWMutex
+	of map[logbridge.DeviceID]map[string]string
+}
+
+func newDevices(ids ...logbridge.DeviceID) *fakeDevices {
+	f := &fakeDevices{of: map[logbridge.DeviceID]map[string]string{}}
+	for _, id := range ids {
+		f.of[id] = nil
+	}
+	return f
+}
+
+func (f *fakeDevices) put(id logbridge.DeviceID, tags map[string]string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.of[id] = tags
+}
+
+func (f *fakeDevices) remove(id logbridge.DeviceID) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.of, id)
+}
+
+func (f *fakeDevices) Device(id logbridge.DeviceID) (logbridge.Device, error) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	tags, ok := f.of[id]
+	if !ok {
+		return logbridge.Device{}, logbridge.ErrNotFound
+	}
+	return logbridge.Device{ID: id, Tags: tags}, nil
+}
+
+func (f *fakeDevices) Devices(product string) iter.Seq[logbridge.Device] {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	var all []logbridge.Device
+	for id, tags := range f.of {
+		if product == "" || id.Product == product {
+			all = append(all, logbridge.Device{ID: id, Tags: tags})
+		}
+	}
+	slices.SortFunc(all, func(a, b logbridge.Device) int { return strings.Compare(a.ID.String(), b.ID.String()) })
+	return slices.Values(all)
+}
+
+// rig is Levels with a fake clock, registry and log.
 type rig struct {
 	*Levels
+	devices *fakeDevices
 	clock   *fakeClock
 	audit   *fakeLog
 	changes chan logbridge.LevelChange
@@ -161,8 +213,13 @@ type rig struct {
 
 func open(t testing.TB, n *natsd.Node, c *fakeClock, cfg Config) *rig {
 	t.Helper()
-	r := &rig{clock: c, audit: newLog(), changes: make(chan logbridge.LevelChange, 1000)}
-	l, err := newWithClock(t.Context(), n, r.audit, cfg, c.clock(), slog.New(slog.DiscardHandler))
+	return openWith(t, n, c, cfg, newDevices(id, other))
+}
+
+func openWith(t testing.TB, n *natsd.Node, c *fakeClock, cfg Config, devices *fakeDevices) *rig {
+	t.Helper()
+	r := &rig{clock: c, devices: devices, audit: newLog(), changes: make(chan logbridge.LevelChange, 1000)}
+	l, err := newWithClock(t.Context(), n, devices, r.audit, cfg, c.clock(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -190,6 +247,9 @@ func (r *rig) set(t *testing.T, id logbridge.DeviceID, c Change) logbridge.Level
 	t.Helper()
 	if c.By.Name == "" {
 		c.By = alice
+	}
+	if c.Reason == "" {
+		c.Reason = "because"
 	}
 	s, err := r.Set(t.Context(), id, c)
 	if err != nil {

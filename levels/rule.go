@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -30,6 +29,8 @@ type rule struct {
 	// Since is when the level became what it is: earlier than SetAt if a rule of the same level was replaced.
 	Since time.Time
 }
+
+func (r *rule) live(now time.Time) bool { return r.Expires.IsZero() || now.Before(r.Expires) }
 
 // ruleJSON is a rule as stored. Fields that are not known are ignored, so that neighbouring versions can read each
 // other's rules; only the level must be there.
@@ -85,82 +86,112 @@ func ruleCodec(changed func(scope, *rule, *rule, uint64)) natsd.Codec[scope, rul
 	}
 }
 
-// changed follows the table of rules: it plans the end of a rule, remembers when one ended, and has everyone told.
+// changed follows the table of rules: it plans the end of a rule, notes whose level is another now, and has everyone told.
 func (l *Levels) changed(s scope, before, after *rule, revision uint64) {
 	if after != nil && s.Device != "" && !after.Expires.IsZero() {
 		l.due.plan(s, after.Expires, revision)
 	} else {
 		l.due.cancel(s)
 	}
-	if after == nil {
-		now := l.clock.now()
-		if !before.Expires.IsZero() && before.Expires.Before(now) {
-			now = before.Expires
-		}
-		if l.Effective(s) != before.Level {
-			l.ended.note(s, now)
-		} else {
-			l.ended.note(s, before.Since)
-		}
+	if !l.loaded {
+		return // New looks at all of them together
 	}
+	now := l.clock.now()
+	at := now
+	if after != nil {
+		at = after.SetAt
+	} else if !before.live(now) {
+		at = before.Expires
+	}
+	l.fleet.mu.Lock()
+	switch {
+	case s.Device == "":
+		l.fleet.each(s.Product, func(id logbridge.DeviceID, seen *sighting) { l.settle(id, seen, at, now) })
+	case after != nil && l.fleet.get(s) == nil:
+		l.track(s)
+	case l.fleet.get(s) != nil:
+		l.settle(s, l.fleet.get(s), at, now)
+	}
+	l.fleet.mu.Unlock()
 	l.notices.add(logbridge.LevelChange{Product: s.Product, Device: s.Device})
-}
-
-// endings remembers when the last rule of a device or product ended, which no rule tells any more. It is lost with the
-// process.
-type endings struct {
-	mu sync.RWMutex
-	at map[scope]time.Time
-}
-
-func newEndings() endings { return endings{at: map[scope]time.Time{}} }
-
-func (e *endings) note(s scope, at time.Time) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.at[s] = at
-}
-
-func (e *endings) forget(s scope) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.at, s)
-}
-
-func (e *endings) of(s scope) time.Time {
-	e.mu.RLock()
-	defer e.mu.RUnlock()
-	return e.at[s]
 }
 
 // want is what is wanted of a device, and why.
 type want struct {
 	level, base logbridge.Level
-	rule        *rule // says the level; nil for the default of the configuration
+	rule        *rule // the device's own, or that of the base; nil if neither says the level
+	own         bool  // rule is the device's own
+	wide        *wide // says the level; nil if none does
 	expires     time.Time
 	since       time.Time // when the level became what it is
 }
 
-// want is Effective with its reasons. It does not allocate.
+// want finds what is wanted of a device. It does not allocate.
 func (l *Levels) want(id logbridge.DeviceID) want {
+	l.fleet.mu.RLock()
+	defer l.fleet.mu.RUnlock()
+	return l.decide(id, l.fleet.get(id), l.clock.now())
+}
+
+// brief is decide for a device of the fleet, without the reasons: level, base and since.
+func (l *Levels) brief(id logbridge.DeviceID, s *sighting) want {
+	now := l.clock.now()
+	if s.until == 0 || now.UnixNano() < s.until {
+		return want{level: s.level, base: s.base, since: instant(s.since)}
+	}
+	return l.decide(id, s, now)
+}
+
+// decide is want for who holds the fleet's lock; s is nil for a device that is not in the fleet. Rules that are over have no
+// effect, whether or not they are deleted already: they only say since when.
+func (l *Levels) decide(id logbridge.DeviceID, s *sighting, now time.Time) want {
 	w := want{base: l.cfg.GlobalBase, rule: l.base(id.Product)}
 	if w.rule != nil {
 		w.base, w.since = w.rule.Level, w.rule.Since
 	}
 	w.level = w.base
-	if own := l.own(id); own != nil {
-		w.rule, w.level, w.since, w.expires = own, own.Level, own.Since, own.Expires
-		return w
-	}
+	over := time.Time{} // when the last of the rules that are over was
 	own, _ := l.rules.Get(id)
-	if own != nil && own.Expires.After(w.since) && own.Level != w.level {
-		w.since = own.Expires // over, but not yet deleted
+	if own != nil && !own.live(now) {
+		over, own = own.Expires, nil
 	}
-	w.since = latest(w.since, l.ended.of(id))
-	if r, _ := l.rules.Get(scope{Product: id.Product}); r == nil {
-		w.since = latest(w.since, l.ended.of(scope{Product: id.Product}))
+	switch {
+	case own != nil:
+		w.rule, w.own, w.level, w.since, w.expires = own, true, own.Level, own.Since, own.Expires
+	default:
+		if w.wide, over = l.decideWide(id, s, now, over); w.wide != nil {
+			w.rule, w.level, w.since, w.expires = nil, w.wide.Level, w.wide.ChangedAt, w.wide.Expires
+		}
+	}
+	switch {
+	case s != nil && s.level == w.level && s.since != 0:
+		w.since = instant(s.since)
+	case over.After(w.since):
+		w.since = over
 	}
 	return w
+}
+
+// decideWide finds the first live rule for many that means the device, and when the last of those before it was over.
+func (l *Levels) decideWide(id logbridge.DeviceID, s *sighting, now, over time.Time) (*wide, time.Time) {
+	list := l.fleet.rules.of(id.Product)
+	t := target{id: id, slot: -1, from: l.devices}
+	if s != nil {
+		if s.rule == nil || s.rule.live(now) {
+			return s.rule, over
+		}
+		t, list = s.target(id), list[position(list, s.rule):]
+	}
+	for i, w := range list {
+		if !t.meets(list[i]) {
+			continue
+		}
+		if w.live(now) {
+			return w, over
+		}
+		over = latest(over, w.Expires)
+	}
+	return nil, over
 }
 
 func latest(a, b time.Time) time.Time {

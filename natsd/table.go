@@ -81,15 +81,9 @@ func (t *Table[K, V]) Len() int {
 // Put stores a value over whatever is there. An error is ErrUnavailable, and then the outcome is unknown, also when the
 // disk is full, or ErrTooLarge.
 func (t *Table[K, V]) Put(ctx context.Context, k K, v V) error {
-	data, err := t.codec.Encode(k, v)
+	data, err := t.encode(k, v)
 	if err != nil {
 		return err
-	}
-	if len(data) > maxValue {
-		return fmt.Errorf("%w: %d bytes, %d are the most", logbridge.ErrTooLarge, len(data), maxValue)
-	}
-	if err := t.store.room(Reserve); err != nil {
-		return fmt.Errorf("store %s: %w", t.kind, err)
 	}
 	revision, err := t.store.kv.Put(ctx, t.key(k), data)
 	if err != nil {
@@ -97,6 +91,38 @@ func (t *Table[K, V]) Put(ctx context.Context, k K, v V) error {
 	}
 	t.set(k, &v, revision)
 	return nil
+}
+
+// PutIf is Put over a value that still has this revision (0: over nothing), and says whether it had.
+func (t *Table[K, V]) PutIf(ctx context.Context, k K, v V, revision uint64) (bool, error) {
+	data, err := t.encode(k, v)
+	if err != nil {
+		return false, err
+	}
+	revision, err = t.store.kv.Update(ctx, t.key(k), data, revision)
+	if conflict(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, unavailable("store", t.kind, err)
+	}
+	t.set(k, &v, revision)
+	return true, nil
+}
+
+// encode makes the stored form of a value, when there is room for it.
+func (t *Table[K, V]) encode(k K, v V) ([]byte, error) {
+	data, err := t.codec.Encode(k, v)
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > maxValue {
+		return nil, fmt.Errorf("%w: %d bytes, %d are the most", logbridge.ErrTooLarge, len(data), maxValue)
+	}
+	if err := t.store.room(Reserve); err != nil {
+		return nil, fmt.Errorf("store %s: %w", t.kind, err)
+	}
+	return data, nil
 }
 
 // DeleteIf deletes the value if it still has this revision, and says whether it did.

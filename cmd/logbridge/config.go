@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -33,7 +35,12 @@ type Config struct {
 
 	TLSCert     string `name:"tls-cert" yaml:"tls_cert" env:"LOGBRIDGE_TLS_CERT" placeholder:"FILE" help:"Server certificate chain, PEM."`
 	TLSKey      string `name:"tls-key" yaml:"tls_key" env:"LOGBRIDGE_TLS_KEY" placeholder:"FILE" help:"Its key, PEM."`
-	TLSClientCA string `name:"tls-client-ca" yaml:"tls_client_ca" env:"LOGBRIDGE_TLS_CLIENT_CA" placeholder:"FILE" help:"Authorities of client certificates, PEM (not in this version)."`
+	TLSClientCA string `name:"tls-client-ca" yaml:"tls_client_ca" env:"LOGBRIDGE_TLS_CLIENT_CA" placeholder:"FILE" help:"Authorities of client certificates, PEM: devices that show a certificate of theirs need no password (off)."`
+
+	MQTTMaxConnections int      `name:"mqtt-max-connections" yaml:"mqtt_max_connections" env:"LOGBRIDGE_MQTT_MAX_CONNECTIONS" default:"100000" placeholder:"N" help:"MQTT connections at a time (${default})."`
+	MQTTConnectRate    int      `name:"mqtt-connect-rate" yaml:"mqtt_connect_rate" env:"LOGBRIDGE_MQTT_CONNECT_RATE" default:"20000" placeholder:"N" help:"New MQTT connections a second, and at once (${default}). Later ones wait."`
+	MQTTMaxPacket      int      `name:"mqtt-max-packet" yaml:"mqtt_max_packet" env:"LOGBRIDGE_MQTT_MAX_PACKET" default:"262144" placeholder:"N" help:"Bytes of one MQTT packet (${default})."`
+	MQTTOrigins        []string `name:"mqtt-origins" yaml:"mqtt_origins" env:"LOGBRIDGE_MQTT_ORIGINS" placeholder:"ORIGIN" help:"Origins of pages of other hosts that may use the WebSocket at /mqtt, such as https://console.example.com (none)."`
 
 	Admin          string `yaml:"admin" env:"LOGBRIDGE_ADMIN" placeholder:"ADDR" help:"Address of operator API and metrics apart from the public surfaces (same as --http)."`
 	AdminToken     string `yaml:"admin_token" env:"LOGBRIDGE_ADMIN_TOKEN" placeholder:"TOKEN" help:"The administrator's bearer token; better in the environment than on a command line."`
@@ -49,6 +56,9 @@ type Config struct {
 	QuotaDeviceBytes  int64 `yaml:"quota_device_bytes" env:"LOGBRIDGE_QUOTA_DEVICE_BYTES" placeholder:"N" help:"Bytes a second, likewise (no bound)."`
 	QuotaProductLines int64 `yaml:"quota_product_lines" env:"LOGBRIDGE_QUOTA_PRODUCT_LINES" placeholder:"N" help:"Lines a second of all devices of a product together, likewise (no bound)."`
 	QuotaProductBytes int64 `yaml:"quota_product_bytes" env:"LOGBRIDGE_QUOTA_PRODUCT_BYTES" placeholder:"N" help:"Bytes a second of all devices of a product together, likewise (no bound)."`
+
+	LevelDefault age `yaml:"level_default" env:"LOGBRIDGE_LEVEL_DEFAULT" placeholder:"TIME" help:"How long a level above the base lasts when nothing is said (30m, or the cap if that is less)."`
+	LevelCap     age `yaml:"level_cap" env:"LOGBRIDGE_LEVEL_CAP" placeholder:"TIME" help:"How long it lasts at most, unless it is said to be permanent (24h)."`
 
 	NATS         string   `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server (not in this version)."`
 	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again (not in this version)."`
@@ -139,6 +149,12 @@ const (
 	leastRetentionBytes = 1 << 20
 )
 
+// A raised level that lasts less than a second never reaches its device (design.md 7).
+const (
+	leastLevelTime = age(time.Second)
+	usualLevelCap  = age(24 * time.Hour)
+)
+
 // age is a duration that can be said in days.
 type age time.Duration
 
@@ -189,9 +205,10 @@ func (c *Config) check() error {
 			fault("--%s: give its certificate and key with --tls-cert and --tls-key", a.flag)
 		}
 	}
-	if c.MQTTS == "" && c.HTTPS == "" && (c.TLSCert != "" || c.TLSKey != "") {
-		fault("--tls-cert, --tls-key: nothing uses them without --mqtts or --https; leave them out or give one")
+	if c.MQTTS == "" && c.HTTPS == "" && (c.TLSCert != "" || c.TLSKey != "" || c.TLSClientCA != "") {
+		fault("--tls-cert, --tls-key, --tls-client-ca: nothing uses them without --mqtts or --https; leave them out or give one")
 	}
+	faults = append(faults, c.checkMQTT())
 	if c.MemtableBytes < leastMemtable || c.MemtableBytes > mostMemtable {
 		fault("--memtable-bytes: use a number from %d to %d", leastMemtable, mostMemtable)
 	}
@@ -206,6 +223,12 @@ func (c *Config) check() error {
 			fault("--quota-%s: use a number up to %d, or 0 for no bound", strings.ReplaceAll(q.Name, "_", "-"), logbridge.MaxRate)
 		}
 	}
+	if c.LevelCap != 0 && c.LevelCap < leastLevelTime {
+		fault("--level-cap: use at least %s", time.Duration(leastLevelTime))
+	}
+	if c.LevelDefault != 0 && (c.LevelDefault < leastLevelTime || c.LevelDefault > cmp.Or(c.LevelCap, usualLevelCap)) {
+		fault("--level-default: use at least %s and at most the --level-cap, %s", time.Duration(leastLevelTime), time.Duration(cmp.Or(c.LevelCap, usualLevelCap)))
+	}
 	if c.SealKey != "" && within(c.Data, c.SealKey) {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")
 	}
@@ -218,6 +241,36 @@ func (c *Config) quota() logbridge.Quota {
 		ProductLines: c.QuotaProductLines, ProductBytes: c.QuotaProductBytes}
 }
 
+// The bounds of what may be set of MQTT: a CONNECT must fit, and a packet into one commit with others.
+const (
+	leastMQTTPacket = 4 << 10
+	mostMQTTPacket  = 8 << 20
+	mostMQTT        = 10_000_000
+)
+
+func (c *Config) checkMQTT() error {
+	var faults []error
+	for _, n := range []struct {
+		flag              string
+		value, from, upto int
+	}{
+		{"mqtt-max-connections", c.MQTTMaxConnections, 1, mostMQTT},
+		{"mqtt-connect-rate", c.MQTTConnectRate, 1, mostMQTT},
+		{"mqtt-max-packet", c.MQTTMaxPacket, leastMQTTPacket, mostMQTTPacket},
+	} {
+		if n.value < n.from || n.value > n.upto {
+			faults = append(faults, fmt.Errorf("--%s: use a number from %d to %d", n.flag, n.from, n.upto))
+		}
+	}
+	for _, o := range c.MQTTOrigins {
+		u, err := url.Parse(o)
+		if o != "*" && (err != nil || u.Host == "" || u.Scheme+"://"+u.Host != o) {
+			faults = append(faults, fmt.Errorf("--mqtt-origins: write an origin as https://console.example.com, not %q", o))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // refuse names the settings whose part is not built yet. They are in the table so that a configuration keeps its meaning.
 func (c *Config) refuse() error {
 	var faults []error
@@ -226,9 +279,6 @@ func (c *Config) refuse() error {
 	}
 	if len(c.UpstreamMQTT) > 0 {
 		faults = append(faults, errors.New("--upstream-mqtt: this version cannot link to another broker yet; leave it out"))
-	}
-	if c.TLSClientCA != "" {
-		faults = append(faults, errors.New("--tls-client-ca: this version does not log devices in by certificate yet; leave it out"))
 	}
 	return errors.Join(faults...)
 }

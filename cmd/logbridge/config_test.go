@@ -66,7 +66,7 @@ func TestAllFaultsComeTogether(t *testing.T) {
 		t.Fatal("no fault found")
 	}
 	for _, want := range []string{"unknown_key", "[4:1]", "--http: write an address", "--mqtt: use a port", "--admin-token and", "at least 16",
-		"--upstream-mqtt", "--https: give its certificate", "--tls-client-ca", "--nats", "--mqtts: give its certificate", "--seal-key: keep it outside"} {
+		"--upstream-mqtt", "--https: give its certificate", "--nats", "--mqtts: give its certificate", "--seal-key: keep it outside"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, err)
 		}
@@ -86,6 +86,13 @@ func TestConfigurationFaultsEndWithTheUsageCode(t *testing.T) {
 		"end of -f":       {"logs", "-f", "--until", "2026-11-21T10:00:00Z"},
 		"base with end":   {"level", "set", "ABCDE12345", "warn", "--for", "5m"},
 		"bad url":         {"device", "ls", "--url", "nonsense"},
+		"two targets":     {"level", "set", "--glob", "dev*", "ABCDE12345", "debug"},
+		"bad rule level":  {"level", "set", "--glob", "dev*", "loud"},
+		"bad selector":    {"level", "set", "--percent", "101", "debug"},
+		"no level":        {"level", "set", "ABCDE12345/dev_01"},
+		"dry run of one":  {"level", "set", "ABCDE12345/dev_01", "debug", "--dry-run"},
+		"nothing to do":   {"level", "extend", "abc"},
+		"bad target":      {"level", "clear", "ABCDE12345/"},
 		"too many":        {"sim", "--devices", "1000000"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -207,6 +214,18 @@ func TestRetentionAge(t *testing.T) {
 	}
 	for _, args := range [][]string{{"--retention-age", "59m"}, {"--retention-age=-2h"}, {"--retention-bytes", "1000"}, {"--retention-bytes=-1"}} {
 		if _, err := parseServe(t, args...); err == nil || !strings.Contains(err.Error(), "--retention-") {
+			t.Errorf("%v: %v", args, err)
+		}
+	}
+}
+
+func TestLevelTimes(t *testing.T) {
+	c, err := parseServe(t, "--level-cap", "2d", "--level-default", "90m")
+	if err != nil || time.Duration(c.LevelCap) != 48*time.Hour || time.Duration(c.LevelDefault) != 90*time.Minute {
+		t.Errorf("%s, %s, %v", time.Duration(c.LevelCap), time.Duration(c.LevelDefault), err)
+	}
+	for _, args := range [][]string{{"--level-cap", "1ms"}, {"--level-default", "1ms"}, {"--level-default", "25h"}, {"--level-cap", "1h", "--level-default", "61m"}} {
+		if _, err := parseServe(t, args...); err == nil || !strings.Contains(err.Error(), "--level-") {
 			t.Errorf("%v: %v", args, err)
 		}
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net/http"
-	"net/url"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -12,23 +11,34 @@ import (
 )
 
 type levelCmd struct {
-	Set   levelSetCmd   `cmd:"" help:"Set the level of a device for a while, or the base level of a product or of everyone."`
-	Ls    levelLsCmd    `cmd:"" help:"List the devices whose level is set."`
-	Clear levelClearCmd `cmd:"" help:"Return a device to its base level now."`
+	Set    levelSetCmd    `cmd:"" help:"Set the level of a device, or of all devices that a selector means, for a while; or the base level of a product or of everyone."`
+	Ls     levelLsCmd     `cmd:"" help:"List the devices whose level is set, and the rules for many devices."`
+	Show   levelShowCmd   `cmd:"" help:"Show a rule for many devices, and how far they follow it."`
+	Extend levelExtendCmd `cmd:"" help:"Give a rule for many devices another end, or another percentage."`
+	Clear  levelClearCmd  `cmd:"" help:"End the level of a device, or a rule for many devices, now."`
 }
 
 type levelSetCmd struct {
 	Client
-	Target string          `arg:"" placeholder:"TARGET" help:"PRODUCT/DEVICE, PRODUCT for its base level, or all for everyone's."`
-	Level  logbridge.Level `arg:"" help:"off, error, warn, info, debug or 0 to 4."`
-	For    string          `placeholder:"DURATION" help:"How long, such as 30m, or permanent. A device only; if left out 30m for a level above the base, without end for any other."`
-	Reason string          `placeholder:"TEXT" help:"Why; needed for a level above the base; it goes into the audit stream."`
+	selectorArgs
+	Target string `arg:"" placeholder:"TARGET" help:"PRODUCT/DEVICE, PRODUCT for its base level, or all for everyone's; left out with --product, --glob, --tag or --percent."`
+	Level  string `arg:"" optional:"" placeholder:"LEVEL" help:"off, error, warn, info, debug or 0 to 4."`
+	For    string `placeholder:"DURATION" help:"How long, such as 30m, or permanent; not for a base level. If left out 30m for a level above the base, without end for any other."`
+	Reason string `placeholder:"TEXT" help:"Why; needed unless it is a base level; it goes into the audit stream."`
+	DryRun bool   `help:"With a selector: only say which devices it would be."`
 }
 
 // everyone is the target that means the global base level.
 const everyone = "all"
 
 func (c levelSetCmd) Run(p program) error {
+	level, err := c.level()
+	if err != nil {
+		return usageError{err}
+	}
+	if c.given() {
+		return c.setRule(p, level)
+	}
 	path, err := c.path()
 	if err != nil {
 		return usageError{err}
@@ -37,7 +47,7 @@ func (c levelSetCmd) Run(p program) error {
 	if err != nil {
 		return err
 	}
-	change := map[string]any{"level": c.Level, "reason": c.Reason}
+	change := map[string]any{"level": level, "reason": c.Reason}
 	if c.For != "" {
 		change["for"] = c.For
 	}
@@ -46,11 +56,26 @@ func (c levelSetCmd) Run(p program) error {
 		return err
 	}
 	if !strings.Contains(c.Target, "/") {
-		_, err = fmt.Fprintf(p.stdout, "base level of %s: %s\n", c.Target, c.Level)
+		_, err = fmt.Fprintf(p.stdout, "base level of %s: %s\n", c.Target, level)
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: %s%s\n", c.Target, c.Level, state.until(time.Now()))
+	_, err = fmt.Fprintf(p.stdout, "%s: %s%s\n", c.Target, level, state.until(time.Now()))
 	return err
+}
+
+// level reads the level: the one word with a selector, else the second.
+func (c levelSetCmd) level() (logbridge.Level, error) {
+	switch {
+	case c.given() && c.Level != "":
+		return 0, fmt.Errorf("%s: name a device or product, or say which devices with --product, --glob, --tag and --percent, not both", c.Target)
+	case c.given():
+		return logbridge.ParseLevel(c.Target)
+	case c.Level == "":
+		return 0, fmt.Errorf("say whose level and which: level set PRODUCT/DEVICE debug")
+	case c.DryRun || c.Priority != 0:
+		return 0, fmt.Errorf("--dry-run and --priority are for --product, --glob, --tag and --percent")
+	}
+	return logbridge.ParseLevel(c.Level)
 }
 
 // path checks the target and gives the call that sets it.
@@ -70,23 +95,27 @@ func (c levelSetCmd) path() (string, error) {
 
 type levelClearCmd struct {
 	Client
-	Device deviceArg `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
-	Reason string    `placeholder:"TEXT" help:"Why; it goes into the audit stream."`
+	Target string `arg:"" placeholder:"TARGET" help:"PRODUCT/DEVICE, or the ID of a rule as level ls shows it."`
+	Reason string `placeholder:"TEXT" help:"Why; it goes into the audit stream."`
 }
 
 func (c levelClearCmd) Run(p program) error {
+	if !strings.Contains(c.Target, "/") {
+		return c.clearRule(p)
+	}
+	id, err := logbridge.ParseDeviceID(c.Target)
+	if err != nil {
+		return usageError{err}
+	}
 	server, err := c.open()
 	if err != nil {
 		return err
 	}
-	path := devicePath(c.Device.DeviceID) + "/level"
-	if c.Reason != "" {
-		path += "?" + url.Values{"reason": {c.Reason}}.Encode()
-	}
-	if err := server.call(p.ctx, http.MethodDelete, path, nil, nil); err != nil {
+	var state deviceState
+	if err := server.call(p.ctx, http.MethodDelete, withReason(devicePath(id)+"/level", c.Reason), nil, &state); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: back to its base level\n", c.Device)
+	_, err = fmt.Fprintf(p.stdout, "%s: back to %s\n", id, state.Desired)
 	return err
 }
 
@@ -102,6 +131,7 @@ func (c levelLsCmd) Run(p program) error {
 	}
 	var answer struct {
 		Levels []deviceState `json:"levels"`
+		Rules  []ruleState   `json:"rules"`
 	}
 	if err := server.call(p.ctx, http.MethodGet, "/levels", nil, &answer); err != nil {
 		return err
@@ -114,7 +144,13 @@ func (c levelLsCmd) Run(p program) error {
 		}
 		_, _ = fmt.Fprintf(table, "%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Product, s.Device, s.Desired, s.Base, s.left(time.Now()), s.State, s.SetBy, s.Reason)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil || len(answer.Rules) == 0 {
+		return err
+	}
+	if _, err := fmt.Fprintln(p.stdout); err != nil {
+		return err
+	}
+	return writeRules(p.stdout, answer.Rules, c.Product)
 }
 
 // deviceState is a device, or its level, as the operator API shows it.
@@ -124,6 +160,7 @@ type deviceState struct {
 	Tags      map[string]string `json:"tags"`
 	Desired   string            `json:"desired"`
 	Base      string            `json:"base"`
+	Rule      string            `json:"rule"`
 	Expires   *time.Time        `json:"expires_at"`
 	SetBy     string            `json:"set_by"`
 	Reason    string            `json:"reason"`

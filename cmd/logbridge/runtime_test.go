@@ -17,6 +17,7 @@ func TestRuntimeAsTheSinkWantsIt(t *testing.T) {
 	if os.Getenv("GOGC") != "" || os.Getenv("GOMAXPROCS") != "" {
 		t.Skip("the environment sets them")
 	}
+	runtime.SetDefaultGOMAXPROCS() // a test of serve in this process may have changed it
 	for _, c := range []struct {
 		env, gogc, procs string
 		want             []string

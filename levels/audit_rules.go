@@ -1,0 +1,80 @@
+package levels
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// markerBatch bounds how many marker lines share an append, in records: a fifth of the sink's largest commit.
+const markerBatch = 512
+
+// ruleEvent is what an audit record about a rule for many tells.
+type ruleEvent struct {
+	action string
+	rule   *wide
+	by     logbridge.Actor
+	reason string
+	length time.Duration // 0 is without an end
+	before logbridge.RuleReach
+	parts  []part // as they were before
+}
+
+// recordRule records what became of a rule: one audit record, and a marker line in the stream of each connected device whose
+// level it decided or decides now. Devices that are not connected are told of their level when they ask. It returns what the
+// rule is about now.
+func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReach {
+	_, reach := l.survey(e.rule, nil, l.clock.now())
+	text := e.text()
+	var markers []logbridge.Record
+	for _, p := range e.parts {
+		w := l.want(p.id)
+		if !p.decided && (w.wide == nil || w.wide.ID != e.rule.ID) {
+			continue
+		}
+		r := l.record(e.action, p.id, e.by)
+		r.Stream, r.Body = p.id.Stream(), "log level "+w.level.String()+": "+text
+		r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID})
+		outcome(&r, p.level.String(), w.level.String(), e.reason, w.expires)
+		markers = append(markers, r)
+	}
+	r := l.record(e.action, scope{Product: e.rule.Selector.Product}, e.by)
+	r.Body = fmt.Sprintf("%s; %d devices matched, %d of them connected, %d marked", text, e.before.Matched, e.before.Connected, len(markers))
+	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID},
+		logbridge.Attr{Key: "selector", Value: e.rule.Selector.String()}, logbridge.Attr{Key: "priority", Value: strconv.Itoa(e.rule.Priority)},
+		logbridge.Attr{Key: "matched", Value: strconv.Itoa(e.before.Matched)}, logbridge.Attr{Key: "connected", Value: strconv.Itoa(e.before.Connected)},
+		logbridge.Attr{Key: "marked", Value: strconv.Itoa(len(markers))})
+	outcome(&r, spread(e.before.Levels), spread(reach.Levels), e.reason, e.rule.Expires)
+	stored := l.appendAudit(ctx, []logbridge.Record{r})
+	for batch := range slices.Chunk(markers, markerBatch) {
+		if !stored { // the others would wait as long, one after the other
+			l.auditFailures.Add(uint64(len(batch)))
+			continue
+		}
+		stored = l.appendAudit(ctx, batch)
+	}
+	return reach
+}
+
+// text is the event as a sentence.
+func (e ruleEvent) text() string {
+	text := fmt.Sprintf("rule %s (%s for %s) ", e.rule.ID, e.rule.Level, e.rule.Selector)
+	switch e.action {
+	case actionExpire:
+		return text + "expired"
+	case actionRuleClear:
+		return signed(text+"cleared", e.by, e.reason)
+	case actionRuleChange:
+		text += "changed"
+	default:
+		text += "set"
+	}
+	if e.length > 0 {
+		return signed(text+" for "+e.length.String(), e.by, e.reason)
+	}
+	return signed(text+" without an end", e.by, e.reason)
+}

@@ -1,0 +1,90 @@
+package levels
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+// sampleSize is how many of the matched devices are named: enough to see that the selector means what it should.
+const sampleSize = 10
+
+// part is a connected device that a rule means, as it was before the rule changed.
+type part struct {
+	id      logbridge.DeviceID
+	level   logbridge.Level
+	decided bool // by this very rule
+}
+
+// survey looks at the registered devices that a rule means, or meant before it was changed (former, or nil), and at what
+// is wanted of them at a moment. It walks the devices of the rule's product.
+func (l *Levels) survey(r, former *wide, now time.Time) (parts []part, reach logbridge.RuleReach) {
+	reach.States = map[string]int{}
+	for d := range l.devices.Devices(r.Selector.Product) {
+		t := target{id: d.ID, slot: -1, tags: d.Tags}
+		meant := t.meets(r)
+		if !meant && (former == nil || !t.meets(former)) {
+			continue
+		}
+		w, state := l.look(d.ID, now)
+		if state.Connected {
+			parts = append(parts, part{d.ID, state.Desired, w.wide != nil && w.wide.ID == r.ID})
+		}
+		if meant {
+			count(&reach, r, w, state, d.ID)
+		}
+	}
+	return parts, reach
+}
+
+func count(reach *logbridge.RuleReach, r *wide, w want, state logbridge.LevelState, id logbridge.DeviceID) {
+	reach.Matched++
+	reach.Levels[state.Desired]++
+	reach.States[state.State]++
+	if len(reach.Sample) < sampleSize {
+		reach.Sample = append(reach.Sample, id)
+	}
+	if state.Connected {
+		reach.Connected++
+	}
+	if w.wide != nil && w.wide.ID == r.ID || r.ID == "" && w.yieldsTo(r) && state.Desired != r.Level {
+		reach.Decides++
+	}
+}
+
+// yieldsTo reports whether a new rule would decide.
+func (w want) yieldsTo(r *wide) bool {
+	switch {
+	case w.wide != nil:
+		return order(r, w.wide) < 0
+	case w.rule != nil:
+		return !w.own
+	}
+	return true
+}
+
+func (l *Levels) look(id logbridge.DeviceID, now time.Time) (want, logbridge.LevelState) {
+	l.fleet.mu.RLock()
+	defer l.fleet.mu.RUnlock()
+	s := l.fleet.get(id)
+	w := l.decide(id, s, now)
+	return w, w.state(s)
+}
+
+// spread tells how many devices have which level: "debug", or "error 18, info 2"; "none" for no device.
+func spread(levels [logbridge.LevelDebug + 1]int) string {
+	var names, counted []string
+	for level, n := range levels {
+		if n > 0 {
+			names = append(names, logbridge.Level(level).String())
+			counted = append(counted, fmt.Sprint(logbridge.Level(level), " ", n))
+		}
+	}
+	if len(names) == 1 {
+		return names[0]
+	}
+	return cmp.Or(strings.Join(counted, ", "), "none")
+}
