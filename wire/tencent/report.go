@@ -9,9 +9,9 @@ import (
 	"github.com/logbridge/logbridge/wire/loose"
 )
 
-// ParseReport reads a message on TopicReport, once it is unpacked: lines of text, each as in ParseLine, separated by newline +
-// form feed if that occurs, else by newline; or, unless the form says Lines, JSON: an array of strings (lines) and of objects,
-// or one object. In an object, whatever the case of the names,
+// ParseReport reads a message on TopicReport, once it is unpacked: lines of text, each as in ParseLine or as a
+// console shows it (parseReportLine), separated by newline + form feed if that occurs, else by newline; or, unless the form says
+// Lines, JSON: an array of strings (lines) and of objects, or one object. In an object, whatever the case of the names,
 //
 //   - time, ts, timestamp or @timestamp is a Unix time of any unit (loose.UnixTime), RFC 3339, or "2006-01-02 15:04:05" in loc,
 //   - level, severity or lvl is a name, an abbreviation or a number (loose.Severity),
@@ -39,7 +39,7 @@ func ParseReport(payload []byte, form ReportForm, loc *time.Location) ([]Line, e
 	}
 	lines := make([]Line, len(parts))
 	for i, part := range parts {
-		lines[i] = ParseLine(part, loc)
+		lines[i] = parseReportLine(part, loc)
 	}
 	return lines, nil
 }
@@ -70,7 +70,7 @@ func reportJSON(text string, loc *time.Location) ([]Line, error) {
 			s.Fail(errTooManyLines)
 		}
 		for _, part := range parts {
-			lines = append(lines, ParseLine(part, loc))
+			lines = append(lines, parseReportLine(part, loc))
 		}
 	}
 	return lines, s.End()

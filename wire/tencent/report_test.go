@@ -88,6 +88,7 @@ func FuzzParseReport(f *testing.F) {
 	add([]byte("INFone\nWRNtwo\r\nplain"))
 	add([]byte(`[{"time":1795229744,"level":"warn","message":"m","k":"v"},"ERRx\n\fy",{}]`))
 	add([]byte(`{"ts":"2026-11-21 10:55:44","msg":"x","severity":"fatal","n":{"a":[1]}}`))
+	add([]byte("[00:00:01.234,000] \x1b[1;31m<err> net_if: no route\x1b[0m\r\nI (1234) wifi: connected"))
 	requests, err := recorded.DeviceRequests()
 	if err != nil {
 		f.Fatal(err)
