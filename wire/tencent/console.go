@@ -16,7 +16,11 @@ import (
 // Colours around them are left out. Such a time is no time: it stays as time_raw.
 func parseReportLine(s string, loc *time.Location) Line {
 	if _, ok := lineLevel(s); ok {
-		return ParseLine(s, loc)
+		line := ParseLine(s, loc)
+		if s[3:] == line.Text { // as people write it: "WRN low battery"
+			line.Text = strings.TrimPrefix(line.Text, " ")
+		}
+		return line
 	}
 	plain := uncolour(s)
 	if line, ok := parseZephyr(plain); ok {

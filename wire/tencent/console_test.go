@@ -18,6 +18,9 @@ func TestConsoleLines(t *testing.T) {
 		"W (10:55:44.000) app: no tag here follows": {Level: logbridge.LevelWarn, Tag: "app", Text: "no tag here follows", Attrs: raw("10:55:44.000")},
 		"V (1) two words: x":                        {Level: logbridge.LevelDebug, Text: "two words: x", Attrs: raw("1")},
 		// None of these.
+		"WRN low":            {Level: logbridge.LevelWarn, Text: "low"},
+		"WRN| low":           {Level: logbridge.LevelWarn, Text: " low"},
+		"ERROR low":          {Level: logbridge.LevelError, Text: "ERROR low"},
 		"WRN|low":            {Level: logbridge.LevelWarn, Text: "low"},
 		"I (think) so: yes":  {Level: logbridge.LevelInfo, Text: "I (think) so: yes"},
 		"[main] started":     {Level: logbridge.LevelInfo, Text: "[main] started"},
