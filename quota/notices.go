@@ -18,6 +18,9 @@ const (
 	noticesAtOnce = 500
 	// noticeWait bounds the wait for the log, also for the last notices at the end.
 	noticeWait = 5 * time.Second
+	// loweredAtOnce is how many levels are lowered in a period at most: each waits for the disk. Devices that stay too loud have
+	// their turn in the next.
+	loweredAtOnce = 200
 )
 
 // Run tells of what was dropped and forgets who is idle, until ctx ends; then it tells the rest. Whatever appends must have
@@ -28,7 +31,7 @@ func (g *Gate) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-tick.C:
-			g.tell(ctx)
+			g.lower(ctx, g.tell(ctx))
 			g.forget(time.Now())
 		case <-ctx.Done():
 			g.tell(ctx)
@@ -43,8 +46,8 @@ type notice struct {
 	loss
 }
 
-// tell appends what was dropped since the last time. What cannot be appended is told the next time.
-func (g *Gate) tell(ctx context.Context) {
+// tell appends what was dropped since the last time, and gives it back. What cannot be appended is told the next time.
+func (g *Gate) tell(ctx context.Context) (told []notice) {
 	all := g.losses()
 	for len(all) > 0 {
 		some := all[:min(len(all), noticesAtOnce)]
@@ -53,9 +56,27 @@ func (g *Gate) tell(ctx context.Context) {
 			for _, n := range all {
 				g.note(n.id, n.loss)
 			}
+			return told
+		}
+		told, all = append(told, some...), all[len(some):]
+	}
+	return told
+}
+
+// lower makes those quieter that are over their own quota, where their product wants it so.
+func (g *Gate) lower(ctx context.Context, told []notice) {
+	n := 0
+	for _, t := range told {
+		q, _ := g.quotaOf(t.id)
+		if q.LowerSeconds <= 0 || !t.deviceLines && !t.deviceBytes {
+			continue
+		}
+		if n++; n > loweredAtOnce || ctx.Err() != nil {
 			return
 		}
-		all = all[len(some):]
+		if err := g.levels.Lower(ctx, t.id, time.Duration(q.LowerSeconds)*time.Second); err != nil {
+			g.log.Warn("the level of a device over its quota is not lowered", "device", t.id, "error", err)
+		}
 	}
 }
 

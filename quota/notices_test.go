@@ -116,6 +116,27 @@ func TestOverNames(t *testing.T) {
 	})
 }
 
+// TestLoudDevicesAreLowered: those that are over their own quota, where the product says so.
+func TestLoudDevicesAreLowered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, logbridge.Quota{DeviceLines: 1, ProductLines: 2, LowerSeconds: 600}, Config{})
+		stop := r.run(t)
+		defer stop()
+		r.send(many(device("loud"), 61), 60, 1)
+		r.send(many(device("late"), 60), 60, 0)
+		r.send(many(device("late too"), 1), 0, 1)
+		r.send(logbridge.Batch{Records: []logbridge.Record{{Source: logbridge.SourceMQTT, Stream: "device/OTHER12345/none"}}}, 1, 0)
+		time.Sleep(noticePeriod + time.Second)
+		synctest.Wait()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if want := []string{"loud for 10m0s"}; !reflect.DeepEqual(r.lowered, want) {
+			t.Errorf("lowered %q, want %q", r.lowered, want)
+		}
+		r.product.Quota.LowerSeconds = 0
+	})
+}
+
 // TestIdleDevicesAreForgotten: a fleet of 20 000 is in memory as long as it sends, and not for longer than its buckets need.
 func TestIdleDevicesAreForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -43,6 +43,11 @@ type Counter interface {
 	Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
 }
 
+// Levels lowers the level of a device for a while, unless someone has set one for just this device.
+type Levels interface {
+	Lower(ctx context.Context, id logbridge.DeviceID, length time.Duration) error
+}
+
 // Config is what holds for products that say nothing. The zero value is no quota.
 type Config struct {
 	Default logbridge.Quota
@@ -54,6 +59,7 @@ type Gate struct {
 	records  Appender
 	products Products
 	counter  Counter
+	levels   Levels
 	log      *slog.Logger
 
 	mu        sync.Mutex // guards both
@@ -76,8 +82,8 @@ type loss struct {
 }
 
 // New makes a gate; nothing is told before Run.
-func New(cfg Config, records Appender, products Products, counter Counter, log *slog.Logger) *Gate {
-	return &Gate{cfg: cfg, records: records, products: products, counter: counter, log: log,
+func New(cfg Config, records Appender, products Products, counter Counter, levels Levels, log *slog.Logger) *Gate {
+	return &Gate{cfg: cfg, records: records, products: products, counter: counter, levels: levels, log: log,
 		byDevice: map[logbridge.DeviceID]*meter{}, byProduct: map[string]*bucket{}}
 }
 
@@ -85,7 +91,11 @@ func New(cfg Config, records Appender, products Products, counter Counter, log *
 // Batches of others than devices go through as they are. nil means that what is not dropped is durable; errors are those of
 // the log, and then nothing is dropped.
 func (g *Gate) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
-	id, quota, ok := g.quotaOf(b)
+	id, ok := deviceOf(b)
+	if !ok {
+		return g.records.Append(ctx, b)
+	}
+	quota, ok := g.quotaOf(id)
 	if !ok {
 		return g.records.Append(ctx, b)
 	}
@@ -115,26 +125,27 @@ func (g *Gate) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt
 	return receipt, nil
 }
 
-// quotaOf finds out whose batch it is. false for a batch that no quota is for.
-func (g *Gate) quotaOf(b logbridge.Batch) (id logbridge.DeviceID, q logbridge.Quota, ok bool) {
+// deviceOf says whose batch it is. false for one that is of no device: no quota is for that.
+func deviceOf(b logbridge.Batch) (logbridge.DeviceID, bool) {
 	if len(b.Records) == 0 {
-		return id, q, false
+		return logbridge.DeviceID{}, false
 	}
 	switch b.Records[0].Source { // an upload of a device is of one device
 	case logbridge.SourceMQTT, logbridge.SourceReportLog:
-	default:
-		return id, q, false
+		return b.Records[0].Stream.Device()
 	}
-	if id, ok = b.Records[0].Stream.Device(); !ok {
-		return id, q, false
-	}
+	return logbridge.DeviceID{}, false
+}
+
+// quotaOf is what a device has to keep to. false when that is nothing.
+func (g *Gate) quotaOf(id logbridge.DeviceID) (logbridge.Quota, bool) {
 	product, err := g.products.Product(id.Product)
 	if err != nil { // deleted a moment ago
 		product = logbridge.Product{}
 	}
-	q = product.Quota.Or(g.cfg.Default)
+	q := product.Quota.Or(g.cfg.Default)
 	_, _, none := limitsOf(q)
-	return id, q, !none
+	return q, !none
 }
 
 // take spends what the records cost, line by line, and gives those that pass, with the bytes that they cost, and what is lost.

@@ -33,11 +33,19 @@ type rig struct {
 	stored  []logbridge.Record // of devices
 	notices []logbridge.Record
 	ledger  map[string]int
+	lowered []string
+}
+
+func (r *rig) Lower(_ context.Context, id logbridge.DeviceID, length time.Duration) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lowered = append(r.lowered, id.Device+" for "+length.String())
+	return nil
 }
 
 func newRig(t testing.TB, q logbridge.Quota, cfg Config) *rig {
 	r := &rig{t: t, product: logbridge.Product{ID: productID, Quota: q}, ledger: map[string]int{}}
-	r.Gate = New(cfg, appender{r}, r, r, slog.New(slog.DiscardHandler))
+	r.Gate = New(cfg, appender{r}, r, r, r, slog.New(slog.DiscardHandler))
 	return r
 }
 

@@ -121,7 +121,7 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.registry.OnTagged(s.levels.Retagged)
-	s.quota = quota.New(quota.Config{Default: s.cfg.quota()}, s.sink, s.registry, s.sink, s.log)
+	s.quota = quota.New(quota.Config{Default: s.cfg.quota()}, s.sink, s.registry, s.sink, lowerer{s.levels}, s.log)
 	if s.bridge, err = bridge.New(bridge.Config{}, observer{s.levels, s.registry}, s.quota, s.registry, s.sink, s.log); err != nil {
 		return err
 	}
