@@ -95,3 +95,34 @@ func TestQuotas(t *testing.T) {
 		t.Error("logbridge_quota_devices is missing")
 	}
 }
+
+// TestQuotaLowersTheLevel: a device that is over its own quota is told to log errors only, and the audit stream says why.
+func TestQuotaLowersTheLevel(t *testing.T) {
+	config := strings.Replace(quotaConfig, "quota: {device_lines: 1}", "level: info\n      quota: {device_bytes: 1, lower_seconds: 600}", 1)
+	s := newPlace(t, config).start(anyone, anyone)
+	wanted := s.dial(device("dev_02"))
+	s.run("level", "set", "ABCDE12345/dev_02", "debug", "--for", "5m", "--reason", "wanted")
+	wanted.hears(logbridge.LevelDebug, "")
+	loud := s.dial(device("dev_01"))
+	loud.ask("1")
+	loud.hears(logbridge.LevelInfo, "1")
+	for _, d := range []*testDevice{wanted, loud} {
+		d.report(strings.Repeat("x", 60), "over")
+	}
+	loud.hears(logbridge.LevelError, "")
+	if state := s.device(device("dev_01")); state.Desired != "error" || state.SetBy != "quota" || state.Reason != "over its quota" || state.Expires == nil {
+		t.Errorf("%+v", state)
+	}
+	if state := s.device(device("dev_02")); state.Desired != "debug" || state.SetBy == "quota" {
+		t.Errorf("a device that has a level of its own: %+v", state)
+	}
+	audit := s.records("source=audit&field.actor=quota")
+	if len(audit) != 2 { // one in the audit stream, one in the device's own
+		t.Errorf("%+v", audit)
+	}
+	for _, name := range []string{"dev_01", "dev_02"} {
+		if told := s.records("field.action=quota.drop&device=" + name); len(told) != 1 || told[0].Body != "1 line dropped: quota" {
+			t.Errorf("%s: %+v", name, told)
+		}
+	}
+}
