@@ -209,6 +209,36 @@ func TestShare(t *testing.T) {
 	}
 }
 
+// TestWhoWaitsForItsHelpersHasNoTurn: a query that has come to its end and waits for the goroutines that help it leaves them
+// its turn, or they wait for each other when ingest has begun meanwhile.
+func TestWhoWaitsForItsHelpersHasNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newTurns()
+		all.processors = 2
+		one := begun(t, all)
+		p := newPlan(t.Context(), logbridge.Query{})
+		p.turn = one
+		appended := make(chan struct{})
+		err := p.share(2, func(own *plan, _ func() (int, bool)) error {
+			if own == p {
+				all.append() // it goes on and on
+				close(appended)
+				return nil
+			}
+			<-appended
+			time.Sleep(time.Second)
+			return own.scanned(1)
+		})
+		if err != nil || !one.has {
+			t.Errorf("%v, turn %t", err, one.has)
+		}
+		one.end()
+		if all.running != 0 || all.waits() != 0 {
+			t.Errorf("%d run, %d wait", all.running, all.waits())
+		}
+	})
+}
+
 // TestCountEndsWithItsContext: a count that is cancelled reads no further page.
 func TestCountEndsWithItsContext(t *testing.T) {
 	groups := manyRecords(rand.New(rand.NewPCG(2, 3)), 20, 500)
