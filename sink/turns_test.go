@@ -259,6 +259,19 @@ func TestCountEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// TestOneStreamGivesWay: a query of one stream with many rows in memory ends with its context, and takes turns, within a block.
+func TestOneStreamGivesWay(t *testing.T) {
+	s := tableOf(t, 1, lines("dev", 0, 3*blockRows).Records)
+	s.one, s.latest = true, uint32(len(s.rows))
+	ctx, cancel := context.WithCancel(t.Context())
+	p := newPlan(ctx, logbridge.Query{Product: "ABCDE12345", Device: "dev"})
+	rows := 0
+	err := s.matching(p, func(int) error { rows++; cancel(); return nil })
+	if !errors.Is(err, context.Canceled) || rows > blockRows {
+		t.Errorf("%d rows after the end, %v", rows, err)
+	}
+}
+
 // TestPredicateThatPanics is an error of its query, and costs nobody else anything.
 func TestPredicateThatPanics(t *testing.T) {
 	groups := manyRecords(rand.New(rand.NewPCG(4, 5)), 2, 200)
