@@ -128,21 +128,20 @@ type fakeLedger struct {
 }
 
 func (l *fakeLedger) Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.refused == nil {
-		l.refused = map[string]int{}
-	}
-	l.refused[fmt.Sprint(source, " ", stream, " ", reason)] += lines
+	l.count(&l.refused, source, stream, reason, lines)
 }
 
 func (l *fakeLedger) Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
+	l.count(&l.dropped, source, stream, reason, lines)
+}
+
+func (l *fakeLedger) count(to *map[string]int, source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dropped == nil {
-		l.dropped = map[string]int{}
+	if *to == nil {
+		*to = map[string]int{}
 	}
-	l.dropped[fmt.Sprint(source, " ", stream, " ", reason)] += lines
+	(*to)[fmt.Sprint(source, " ", stream, " ", reason)] += lines
 }
 
 // products is the registry: one product in Shanghai, the others in UTC.
