@@ -8,8 +8,8 @@ import (
 )
 
 // Lower is Set for who only wants less of a device, such as a quota that it is over: a device that has a level of its own, since
-// someone wants just that of it, keeps it, also if it gets it at this moment, and so does one that is to log no more than that
-// anyway. false says that it kept it.
+// someone wants just that of it, keeps it, and so does one that is to log no more than that anyway. false says that it kept it, or
+// that its own level came or went at this very moment: who still wants less may try again.
 func (l *Levels) Lower(ctx context.Context, id logbridge.DeviceID, c Change) (bool, error) {
 	if err := id.Validate(); err != nil {
 		return false, err
