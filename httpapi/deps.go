@@ -31,6 +31,8 @@ type Deps struct {
 	MakePSK func() string
 	Log     Log
 	Counter Counter
+	// Busy reports whether records come in, so that work for readers leaves processors to that.
+	Busy func() bool
 	// Ready is nil when uploads can be stored; its error is the reason otherwise. It must not block.
 	Ready func() error
 	// Metrics serves /metrics; nil leaves the path out.

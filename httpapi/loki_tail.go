@@ -101,6 +101,7 @@ type lokiTail struct {
 	// The collector's own.
 	known    kindLabels
 	pipeline *loki.Pipeline
+	work     share
 	metadata []loki.Label
 
 	ready, room chan struct{} // told when there is something to send, and when there is room for more
@@ -143,6 +144,7 @@ func (s *Server) makeLokiTail(r *lokiRequest, e *loki.LogExpr, delay time.Durati
 		Server: s, r: r, sel: selectLogs(e), delay: delay,
 		known: kindLabels{}, pipeline: e.Pipeline(), ready: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
+	t.work.slots, t.work.busy, t.pipeline.Pause = s.lines, s.deps.Busy, t.work.pause
 	t.lines = t.noLines()
 	return t
 }
@@ -153,6 +155,9 @@ func (t *lokiTail) noLines() lineSet {
 
 // readHistory finds the newest lines from start on. What comes while it does is not among them, but behind from.
 func (t *lokiTail) readHistory(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lokiTime)
+	defer cancel()
+	t.work.ctx = ctx
 	t.from = t.deps.Log.Newest()
 	if t.sel.none {
 		return nil
@@ -181,7 +186,7 @@ func (t *lokiTail) readHistory(ctx context.Context) error {
 		}
 	}
 	slices.Reverse(t.history)
-	return nil
+	return ctx.Err() // it may have ended in the middle of the last line
 }
 
 func attrsBytes(attrs []logbridge.Attr) (n int) {
@@ -196,6 +201,10 @@ func (t *lokiTail) entry(r *logbridge.Record) (e lokiEntry, keep bool) {
 	if len(t.known) > maxTailKinds {
 		clear(t.known)
 	}
+	if !t.work.begin() {
+		return e, false
+	}
+	defer t.work.end()
 	t.metadata = appendMetadata(t.metadata[:0], r)
 	e.at = r.Time
 	e.line, e.labels, keep = t.pipeline.Categorize(lokiLine(r), t.known.of(r), t.metadata)
@@ -232,6 +241,7 @@ func (t *lokiTail) collect(ctx context.Context) {
 		t.err, t.ended = end, true
 		tell(t.ready)
 	}()
+	t.work.ctx = ctx
 	for record, err := range t.records(ctx) {
 		var lost *logbridge.Lost
 		switch {

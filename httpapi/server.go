@@ -85,9 +85,11 @@ type Server struct {
 	fronts   []*front
 	// lokiReads has an element for each request of Loki's clients that is being answered.
 	lokiReads chan struct{}
-	sockets   sync.WaitGroup  // handlers that have taken over their connection, of which net/http knows no more
-	draining  context.Context // done when streams have to end
-	drain     context.CancelFunc
+	// lines has an element for each of their queries that works on a line.
+	lines    chan struct{}
+	sockets  sync.WaitGroup  // handlers that have taken over their connection, of which net/http knows no more
+	draining context.Context // done when streams have to end
+	drain    context.CancelFunc
 }
 
 // The names of the fronts.
@@ -121,7 +123,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if len(cfg.DeviceHosts) == 0 {
 		cfg.DeviceHosts = tencentGateways()
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
+	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads), lines: make(chan struct{}, linesAtOnce())}
 	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr

@@ -90,6 +90,9 @@ func (t *turns) busy() bool {
 	return t.appending.Load() > 0 || int64(time.Since(t.begin))-t.appended.Load() < int64(ingestLately)
 }
 
+// Busy reports whether records come in, so that others who use up processors leave some of them.
+func (l *Log) Busy() bool { return l.turns.busy() }
+
 // most is how many may read now.
 func (t *turns) most() int {
 	if t.busy() {

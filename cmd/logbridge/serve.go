@@ -199,7 +199,7 @@ func (s *server) httpDeps() httpapi.Deps {
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
 		Levels: s.levels, Observer: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: s.sink, Counter: s.sink,
+		Log: s.sink, Counter: s.sink, Busy: s.sink.Busy,
 		Ready: s.isReady, Metrics: metricsHandler(s),
 	}
 }
