@@ -253,6 +253,8 @@ func (t *lokiTail) collect(ctx context.Context) {
 		default:
 			if e, keep := t.entry(&record); keep {
 				end = t.put(ctx, e)
+			} else {
+				end = ctx.Err()
 			}
 			if end != nil {
 				return

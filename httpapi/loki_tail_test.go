@@ -316,5 +316,6 @@ func TestLokiTailDelays(t *testing.T) {
 func newTestTail(t *testing.T, s *Server, delay time.Duration) *lokiTail {
 	expr, err := loki.Parse(`{device="dev_01"}`)
 	check(t, err)
+	s.lines, s.deps.Busy = make(chan struct{}, 1), func() bool { return false }
 	return s.makeLokiTail(&lokiRequest{}, expr.(*loki.LogExpr), delay)
 }
