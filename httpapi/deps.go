@@ -41,6 +41,8 @@ type Deps struct {
 	MakePSK func() string
 	Log     Log
 	Counter Counter
+	// Share gives a reader's part of the processors for work on what it has read, which ends with the context.
+	Share func(context.Context) Share
 	// Ready is nil when uploads can be stored; its error is the reason otherwise. It must not block.
 	Ready func() error
 	// Metrics serves /metrics; nil leaves the path out.
@@ -161,6 +163,14 @@ type Log interface {
 	Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error]
 	Newest() logbridge.Position
 	Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error)
+}
+
+// Share is held between Begin, which is false when the context is done, and End, while nothing is read. Pause lets others
+// come first. *sink.Share is one.
+type Share interface {
+	Begin() bool
+	End()
+	Pause() bool
 }
 
 // Counter counts what became of every record. Refuse takes what is not stored: stream is "" when what was asked for does not
