@@ -73,12 +73,13 @@ func dialMQTT(addr string, id logbridge.DeviceID, psk string) (*rawMQTT, error) 
 	if err != nil {
 		return nil, err
 	}
-	c, err := dialRaw(addr, id)
+	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
+	c := newRawMQTT(conn, id)
 	for _, p := range [][]byte{connect, subscribePacket(tencent.OperationResultTopic(id), 0)} {
-		if _, err := c.conn.Write(p); err != nil {
+		if _, err := conn.Write(p); err != nil {
 			return nil, err
 		}
 		if err := c.read(); err != nil {
@@ -88,15 +89,10 @@ func dialMQTT(addr string, id logbridge.DeviceID, psk string) (*rawMQTT, error) 
 	return c, nil
 }
 
-// dialRaw connects and says nothing yet.
-func dialRaw(addr string, id logbridge.DeviceID) (*rawMQTT, error) {
-	dialer := net.Dialer{KeepAlive: -1} // probes of many connections would be part of what is measured
-	conn, err := dialer.Dial("tcp", addr)
-	if err != nil {
-		return nil, err
-	}
+// newRawMQTT is a device on a connection, which has said nothing yet.
+func newRawMQTT(conn net.Conn, id logbridge.DeviceID) *rawMQTT {
 	publish := append(text(nil, tencent.OperationTopic(id)), tencent.LevelRequestPayload(id.Product+"-1")...)
-	return &rawMQTT{conn, bufio.NewReaderSize(conn, 512), packet(0x30, publish)}, nil
+	return &rawMQTT{conn, bufio.NewReaderSize(conn, 512), packet(0x30, publish)}
 }
 
 // connectPacket is a login as the C SDK makes it.
