@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"sink":          {".", "natsd"},
 	"registry":      {".", "natsd"},
 	"levels":        {".", "natsd"},
+	"attempts":      {"."},
 	"broker":        {".", "wire/"},
 	"bridge":        {".", "wire/"},
 	"httpapi":       {".", "wire/"},
@@ -46,8 +47,8 @@ var onlyIn = map[string][]string{
 	"github.com/labstack/echo":       {"httpapi"},
 	"github.com/nats-io/":            {"natsd", "sink", "registry", "levels"},
 	"github.com/parquet-go/":         {"sink"},
-	"github.com/danielgtaylor/huma/": {"httpapi"},
 	"github.com/coder/websocket":     {"httpapi"},
+	"github.com/danielgtaylor/huma/": {"httpapi"},
 }
 
 // testsOnly holds recordings that no program carries.

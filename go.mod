@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/alecthomas/kong v1.17.0 // the command line: flags, environment and help from one tagged struct
-	github.com/coder/websocket v1.8.15 // the live tail of Loki's API
+	github.com/coder/websocket v1.8.15 // WebSocket, for MQTT and the live tail of Loki's API: no goroutine of its own
 	github.com/danielgtaylor/huma/v2 v2.37.2 // OpenAPI 3.1 from the Go types of the operator API
 	github.com/eclipse/paho.mqtt.golang v1.5.1 // MQTT client: simulated devices, later the link to an outside broker
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // jsontext, the Go team's JSON tokens: no tree for hostile input to blow up
@@ -21,6 +21,7 @@ require (
 	go.opentelemetry.io/proto/otlp v1.10.0 // tests only: the generated types of OTLP, as witness of our own decoder
 	golang.org/x/net v0.60.0 // netutil: a bound on the connections of a listener
 	golang.org/x/sync v0.24.0 // errgroup: goroutines with an owner that waits for them
+	golang.org/x/time v0.16.0 // rate: connections a second
 	google.golang.org/protobuf v1.36.12 // tests only: protobuf of the generated types, and protojson
 )
 
@@ -51,5 +52,4 @@ require (
 	golang.org/x/crypto v0.58.0 // indirect
 	golang.org/x/sys v0.49.0 // indirect
 	golang.org/x/text v0.43.0 // indirect
-	golang.org/x/time v0.16.0 // indirect
 )

@@ -5,7 +5,7 @@ import "time"
 // Product is a kind of device.
 type Product struct {
 	ID string
-	// Secret signs dynamic registration, which is not there yet; it is sealed at rest. Empty means that the product cannot register devices.
+	// Secret signs dynamic registration; it is sealed at rest. Empty means that the product cannot register devices.
 	Secret string
 	// AllowRegister lets registered devices that never connected fetch their key by /device/register.
 	AllowRegister bool
@@ -18,9 +18,12 @@ type Device struct {
 	ID DeviceID
 	// PSK is the device secret: base64 text, sealed at rest. Empty for a certificate device.
 	PSK string
-	// Certificate is PEM; its key verifies RSA-signed uploads.
+	// Certificate is PEM; its key verifies RSA-signed uploads. A device that shows this certificate over TLS needs no password.
 	Certificate string
-	Tags        map[string]string
+	// CertificateSubject is the subject of certificates that are good instead of a password, whatever their key: a common
+	// name, or a whole distinguished name as RFC 2253 writes it ("CN=dev_01,O=Example"). Empty is none.
+	CertificateSubject string
+	Tags               map[string]string
 }
 
 // SLSProject is an Alibaba SLS project, the owner of logstores and access keys.

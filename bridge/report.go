@@ -63,9 +63,13 @@ func replayKey(id logbridge.DeviceID, payload []byte) string {
 	return "mqtt " + id.String() + " " + string(sum[:])
 }
 
-// Refused takes note of a message that a device may not send. One that was meant as a report counts as a line, of no stream,
-// since the topic need not be the device's own.
-func (b *Bridge) Refused(_ logbridge.Session, topic string) {
+// Refused takes note of a message that the broker did not hand over. One that was meant as a report counts as a line, of no
+// stream, since the topic need not be the device's own; one that is too large to be read counts as a line of its device.
+func (b *Bridge) Refused(s logbridge.Session, topic string, why error) {
+	if errors.Is(why, logbridge.ErrTooLarge) {
+		b.drop(s.Device(), why, 1)
+		return
+	}
 	if kind, _ := tencent.ParseTopic(topic); kind == tencent.TopicReport {
 		b.counter.Drop(logbridge.SourceMQTT, "", reasonRefused, 1)
 	}

@@ -205,8 +205,8 @@ func TestRedeliveredReport(t *testing.T) {
 func TestRefusedReportIsCounted(t *testing.T) {
 	p := newParts(t, Config{})
 	s := newSession(dev1)
-	p.Refused(s, tencent.ReportTopic(dev2))
-	p.Refused(s, tencent.OperationTopic(dev2))
+	p.Refused(s, tencent.ReportTopic(dev2), logbridge.ErrForbidden)
+	p.Refused(s, tencent.OperationTopic(dev2), logbridge.ErrForbidden)
 	if want := map[string]int{"mqtt  forbidden": 1}; !reflect.DeepEqual(p.ledger.dropped, want) {
 		t.Errorf("dropped %v, want %v", p.ledger.dropped, want)
 	}

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
 	"github.com/logbridge/logbridge"
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"golang.org/x/time/rate"
 )
 
 // Credentials finds a device by its name. It is called once per login, concurrently, and must not block: it reads a
@@ -36,19 +38,38 @@ type Handler interface {
 	Handle(ctx context.Context, s logbridge.Session, m logbridge.Message) error
 	// Acked is called for the PUBACK of a payload that Session.Send delivered at QoS 1.
 	Acked(s logbridge.Session, topic string, payload []byte)
-	// Refused is called for a message that the device may not send there, or not at QoS 2.
-	Refused(s logbridge.Session, topic string)
+	// Refused is called for a message that was not handed over: ErrForbidden when the device may not send there, or not at
+	// QoS 2; ErrTooLarge, with an empty topic, when it is over MaxPacket and was not read.
+	Refused(s logbridge.Session, topic string, why error)
+}
+
+// Attempts bounds how often a login may fail. Both are called concurrently and do not block.
+type Attempts interface {
+	// Allowed says whether a login of this device from this address is to be looked at. One that is not is refused like a
+	// wrong one, whether it is or not.
+	Allowed(from netip.Addr, id logbridge.DeviceID) bool
+	// Failed takes note of a wrong login; known says that there is such a device.
+	Failed(from netip.Addr, id logbridge.DeviceID, known bool)
 }
 
 // Config of a broker. Zero fields take the default that is named with them.
 type Config struct {
 	// Addr is the host:port for plain TCP. Port 0 binds a free one.
 	Addr string
-	// TLSAddr, when set, is a second listener that speaks TLS as TLS says. A client certificate is no login.
+	// TLSAddr, when set, is a second listener that speaks TLS as TLS says. A client certificate that TLS verifies is a login
+	// for the device it is registered with.
 	TLSAddr string
 	TLS     *tls.Config
+	// Attempts bounds failed logins; nil is no bound.
+	Attempts Attempts
 	// MaxConnections bounds all connections, logged in or not: DefaultMaxConnections.
 	MaxConnections int
+	// MaxHalfOpen bounds the connections that have not sent their CONNECT yet, TLS handshakes included: DefaultMaxHalfOpen. At
+	// the bound the oldest is closed, once it has used up half of ConnectTimeout; until then new ones wait to be accepted.
+	MaxHalfOpen int
+	// ConnectRate bounds how many connections are accepted in a second, and at once: DefaultConnectRate. Later ones wait in
+	// the operating system's queue.
+	ConnectRate int
 	// MaxPacket bounds one MQTT packet in bytes: DefaultMaxPacket.
 	MaxPacket int
 	// ConnectTimeout is how long a connection may take to TLS handshake and CONNECT: DefaultConnectTimeout.
@@ -60,6 +81,10 @@ type Config struct {
 const (
 	// DefaultMaxConnections is above the 19 000 that were measured on two cores, and holds a broker to some 5 GB.
 	DefaultMaxConnections = 100_000
+	// DefaultMaxHalfOpen holds a storm of a whole fleet, and half-open TLS handshakes to some 300 MB.
+	DefaultMaxHalfOpen = 8192
+	// DefaultConnectRate is above what two cores can log in, and lets a fleet of 19 000 come back at once.
+	DefaultConnectRate = 20_000
 	// DefaultMaxPacket is far above what device SDKs send (2 KB buffers in C, tencent-iot.md 1) and below the
 	// sink's bound for one commit. A device that has logged in can make the broker allocate twice as much.
 	DefaultMaxPacket = 256 << 10
@@ -82,7 +107,7 @@ type Broker struct {
 	server    *mqtt.Server
 	listeners []net.Listener
 	table     table
-	serving   sync.WaitGroup // one per connection
+	rate      *rate.Limiter
 	counters  counters
 
 	// handling is given to Handler.Handle. It ends when Run stops waiting for handlers, not when Run is told to end:
@@ -94,6 +119,8 @@ type Broker struct {
 // New checks cfg and binds the addresses; nothing is accepted before Run.
 func New(cfg Config, creds Credentials, h Handler, log *slog.Logger) (*Broker, error) {
 	cfg.MaxConnections = cmp.Or(cfg.MaxConnections, DefaultMaxConnections)
+	cfg.MaxHalfOpen = cmp.Or(cfg.MaxHalfOpen, DefaultMaxHalfOpen)
+	cfg.ConnectRate = cmp.Or(cfg.ConnectRate, DefaultConnectRate)
 	cfg.MaxPacket = cmp.Or(cfg.MaxPacket, DefaultMaxPacket)
 	cfg.ConnectTimeout = cmp.Or(cfg.ConnectTimeout, DefaultConnectTimeout)
 	cfg.WriteTimeout = cmp.Or(cfg.WriteTimeout, DefaultWriteTimeout)
@@ -101,7 +128,8 @@ func New(cfg Config, creds Credentials, h Handler, log *slog.Logger) (*Broker, e
 		return nil, err
 	}
 	b := &Broker{cfg: cfg, creds: creds, handler: h, log: log}
-	b.table.init(cfg.MaxConnections)
+	b.table.init(cfg)
+	b.rate = rate.NewLimiter(rate.Limit(cfg.ConnectRate), cfg.ConnectRate)
 	b.handling, b.stopHandling = context.WithCancel(context.Background())
 	b.server = mqtt.New(serverOptions(cfg))
 	if err := b.server.AddHook(&guard{broker: b}, nil); err != nil {
@@ -116,8 +144,8 @@ func New(cfg Config, creds Credentials, h Handler, log *slog.Logger) (*Broker, e
 
 func (cfg *Config) validate() error {
 	var errs []error
-	if cfg.MaxConnections < 0 {
-		errs = append(errs, fmt.Errorf("%w: MQTT connections: the bound must be above 0", logbridge.ErrInvalid))
+	if cfg.MaxConnections < 0 || cfg.MaxHalfOpen < 0 || cfg.ConnectRate < 0 {
+		errs = append(errs, fmt.Errorf("%w: MQTT connections: the bounds must be above 0", logbridge.ErrInvalid))
 	}
 	if cfg.MaxPacket < minPacket || cfg.MaxPacket > maxPacket {
 		errs = append(errs, fmt.Errorf("%w: MQTT packet: the bound must be %d to %d bytes", logbridge.ErrInvalid, minPacket, maxPacket))
@@ -202,7 +230,7 @@ func (b *Broker) drain() {
 	}
 	ended := make(chan struct{})
 	go func() {
-		b.serving.Wait()
+		b.table.serving.Wait()
 		close(ended)
 	}()
 	force := time.NewTimer(drainTimeout)
@@ -225,73 +253,4 @@ func (b *Broker) EndSession(id logbridge.DeviceID) {
 	if s := b.table.session(id); s != nil {
 		s.conn.revoke()
 	}
-}
-
-// table is every connection and the newest session of each device.
-type table struct {
-	mu       sync.Mutex // guards all below
-	most     int
-	closed   bool
-	conns    map[*conn]struct{}
-	sessions map[logbridge.DeviceID]*session
-}
-
-func (t *table) init(most int) {
-	t.most = most
-	t.conns = map[*conn]struct{}{}
-	t.sessions = map[logbridge.DeviceID]*session{}
-}
-
-// add takes in a connection unless the bound is reached or the table closed.
-func (t *table) add(c *conn) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed || len(t.conns) >= t.most {
-		return false
-	}
-	t.conns[c] = struct{}{}
-	return true
-}
-
-// login makes s the session of its device and returns the one that was.
-func (t *table) login(s *session) (old *session) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	old = t.sessions[s.device]
-	t.sessions[s.device] = s
-	return old
-}
-
-func (t *table) session(id logbridge.DeviceID) *session {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.sessions[id]
-}
-
-// remove forgets a connection, and its session unless the device has a newer one (P6).
-func (t *table) remove(c *conn) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.conns, c)
-	if s := c.session; s != nil && t.sessions[s.device] == s {
-		delete(t.sessions, s.device)
-	}
-}
-
-// close lets no more in and returns the connections that are.
-func (t *table) close() []*conn {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.closed = true
-	conns := make([]*conn, 0, len(t.conns))
-	for c := range t.conns {
-		conns = append(conns, c)
-	}
-	return conns
-}
-
-func (t *table) len() (conns, sessions int) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.conns), len(t.sessions)
 }

@@ -1,9 +1,14 @@
 package broker
 
 import (
+	"container/list"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"math"
 	"net"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +38,13 @@ type conn struct {
 	net.Conn
 	writeTimeout time.Duration
 
+	// waiting is the table's, as long as there is no CONNECT.
+	waiting *list.Element
+
+	// frames follows the packets that are read; counts, set at login, counts one over its bound.
+	frames framer
+	counts *Broker
+
 	// head is what readHead took from the connection and Read has not handed on yet.
 	head []byte
 	// session is set at login by the connection's own goroutine, which alone uses it.
@@ -54,8 +66,29 @@ type hello struct {
 	serverKeepalive bool   // the keep-alive is not the one that the client asked for
 }
 
-func newConn(c net.Conn, writeTimeout time.Duration) *conn {
-	return &conn{Conn: c, writeTimeout: writeTimeout, done: make(chan struct{})}
+func newConn(c net.Conn, cfg Config) *conn {
+	return &conn{Conn: c, writeTimeout: cfg.WriteTimeout, frames: framer{most: int32(cfg.MaxPacket)}, done: make(chan struct{})}
+}
+
+// certificate is what the device has shown over TLS and TLS has verified; nil without.
+func (c *conn) certificate() *x509.Certificate {
+	secure, ok := c.Conn.(interface{ ConnectionState() tls.ConnectionState })
+	if !ok {
+		return nil
+	}
+	if chains := secure.ConnectionState().VerifiedChains; len(chains) > 0 && len(chains[0]) > 0 {
+		return chains[0][0]
+	}
+	return nil
+}
+
+// address is where the connection comes from; the zero Addr if that is no IP address.
+func (c *conn) address() netip.Addr {
+	from, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{}
+	}
+	return from.Addr()
 }
 
 // readHead reads the beginning of the first packet, keeps it for Read, and refuses what is not a CONNECT of bearable
@@ -104,17 +137,60 @@ func checkConnect(b []byte) (complete bool, err error) {
 	return false, nil
 }
 
-// Read hands on what readHead kept, then reads.
-func (c *conn) Read(p []byte) (int, error) {
+// Read hands on what readHead kept, then reads. mochi closes the connection at a packet over the bound without a word (P18):
+// it is noticed here, before mochi sees it, so that MQTT 5 is told why.
+func (c *conn) Read(p []byte) (n int, err error) {
 	if len(c.head) == 0 {
-		return c.Conn.Read(p)
-	}
-	n := copy(p, c.head)
-	c.head = c.head[n:]
-	if len(c.head) == 0 {
+		n, err = c.Conn.Read(p)
+	} else if n = copy(p, c.head); n == len(c.head) {
 		c.head = nil
+	} else {
+		c.head = c.head[n:]
 	}
-	return n, nil
+	if head, over := c.frames.feed(p[:n]); over {
+		c.farewell.Store(uint32(packets.ErrPacketTooLarge.Code))
+		if c.counts != nil {
+			c.counts.oversize(c.session, head)
+		}
+	}
+	return n, err
+}
+
+// framer follows the fixed headers in a stream of packets.
+type framer struct {
+	most   int32 // bytes of a packet, as mochi counts them: one of the head and those behind the length
+	rest   int32 // bytes of the current packet that are still to come
+	length int32 // what has been read of its length
+	digits uint8 // how many digits of it; 0 before the first
+	head   byte  // its first byte
+	begun  bool  // head was read and the length is not complete
+}
+
+// feed takes the next bytes. It says when a packet begins that is over the bound or whose length is none; nothing behind that is
+// understood.
+func (f *framer) feed(p []byte) (head byte, over bool) {
+	for len(p) > 0 {
+		switch {
+		case f.rest > 0:
+			n := min(f.rest, int32(min(len(p), math.MaxInt32)))
+			f.rest -= n
+			p = p[n:]
+			continue
+		case !f.begun:
+			f.head, f.begun, f.length, f.digits = p[0], true, 0, 0
+		default:
+			f.length |= int32(p[0]&0x7f) << (7 * f.digits)
+			f.digits++
+			if f.length+1 > f.most || f.digits == 4 && p[0]&0x80 != 0 {
+				return f.head, true
+			}
+			if p[0]&0x80 == 0 {
+				f.rest, f.begun = f.length, false
+			}
+		}
+		p = p[1:]
+	}
+	return 0, false
 }
 
 // Write writes all of p in time or closes the connection.

@@ -78,7 +78,10 @@ func busyRecorder() (r *recorder, began, release chan struct{}) {
 
 func (r *recorder) Connected(s logbridge.Session)    { r.connected <- s }
 func (r *recorder) Disconnected(s logbridge.Session) { r.disconnected <- s }
-func (r *recorder) Refused(_ logbridge.Session, topic string) {
+func (r *recorder) Refused(_ logbridge.Session, topic string, why error) {
+	if errors.Is(why, logbridge.ErrTooLarge) {
+		topic = "too large"
+	}
 	select {
 	case r.refused <- topic:
 	default:
@@ -176,7 +179,7 @@ func dial(t testing.TB, b *Broker, version byte) *client {
 func pipe(t testing.TB, b *Broker, version byte) *client {
 	t.Helper()
 	ours, theirs := net.Pipe()
-	b.admit(theirs)
+	b.admit(t.Context(), theirs)
 	return wrap(t, ours, version)
 }
 

@@ -115,7 +115,7 @@ func tame(pk *packets.Packet, h *hello) {
 func (g *guard) publishRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	if pk.FixedHeader.Qos > 1 {
 		g.broker.counters.forbidden.Add(1)
-		g.broker.handler.Refused(cl.Net.Conn.(*conn).session, pk.TopicName)
+		g.broker.handler.Refused(cl.Net.Conn.(*conn).session, pk.TopicName, logbridge.ErrForbidden)
 		if cl.Properties.ProtocolVersion == 5 {
 			cl.Net.Conn.(*conn).farewell.Store(uint32(packets.ErrQosNotSupported.Code))
 		}
@@ -141,12 +141,13 @@ func (g *guard) puback(s *session, pk *packets.Packet) {
 // OnConnectAuthenticate decides about the login.
 func (g *guard) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 	c, now := cl.Net.Conn.(*conn), time.Now()
-	id, result := g.broker.login(&pk, now)
+	id, result := g.broker.login(c, &pk, now)
 	g.broker.noteLogin(result, id, cl.Net.Remote, now)
-	if result != loginAccepted {
+	if result != loginAccepted && result != loginCertificate {
 		return false
 	}
 	c.session = newSession(id, c, cl, &g.broker.counters)
+	c.counts = g.broker
 	cl.State.ServerKeepalive = c.hello.serverKeepalive
 	return true
 }
@@ -186,7 +187,7 @@ func (g *guard) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 	topic := strings.TrimPrefix(pk.TopicName, hidden)
 	if !mayPublish(s.device, topic) {
 		b.counters.forbidden.Add(1)
-		b.handler.Refused(s, topic)
+		b.handler.Refused(s, topic, logbridge.ErrForbidden)
 		return pk, refusal(cl, &pk, packets.ErrNotAuthorized)
 	}
 	b.counters.received.Add(1)
@@ -212,6 +213,14 @@ func (g *guard) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 		return pk, packets.ErrRejectPacket
 	}
 	return pk, refusal(cl, &pk, temporary())
+}
+
+// oversize counts a packet over the bound, and tells the handler of one that was a message.
+func (b *Broker) oversize(s *session, head byte) {
+	b.counters.oversize.Add(1)
+	if head>>4 == packets.Publish {
+		b.handler.Refused(s, "", logbridge.ErrTooLarge)
+	}
 }
 
 // refusal answers a message that is forgotten: MQTT 5 is told so at QoS 1, all others get what they get for success, since

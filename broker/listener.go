@@ -49,7 +49,7 @@ func (b *Broker) accept(ctx context.Context, l net.Listener) {
 		raw, err := l.Accept()
 		if err == nil {
 			pause = acceptPause
-			b.admit(raw)
+			b.admit(ctx, raw)
 			continue
 		}
 		if errors.Is(err, net.ErrClosed) || ctx.Err() != nil {
@@ -66,21 +66,71 @@ func (b *Broker) accept(ctx context.Context, l net.Listener) {
 	}
 }
 
-// admit starts serving a connection if there is room for it.
-func (b *Broker) admit(raw net.Conn) {
-	c := newConn(raw, b.cfg.WriteTimeout)
-	if !b.table.add(c) {
+// admit starts serving a connection, if there is room for it, when its turn has come: until then nothing more is accepted from
+// its listener, and the operating system's queue holds who comes.
+func (b *Broker) admit(ctx context.Context, raw net.Conn) {
+	c := newConn(raw, b.cfg)
+	if b.rate.Wait(ctx) != nil { // ctx has ended
+		c.Close()
+		return
+	}
+	result := b.enter(c)
+	for result == crowded {
+		b.counters.crowded.Add(1)
+		select {
+		case <-time.After(acceptPause):
+			result = b.enter(c)
+		case <-ctx.Done():
+			result = full
+		}
+	}
+	if result != entered {
 		b.counters.refusedFull.Add(1)
 		c.Close()
 		return
 	}
-	b.counters.accepted.Add(1)
-	b.serving.Go(func() { b.serve(c) })
+	go b.serve(c)
+}
+
+// enter takes a connection into the table and closes the one that has to make room for it.
+func (b *Broker) enter(c *conn) entry {
+	result, victim := b.table.add(c, time.Now())
+	if victim != nil {
+		b.counters.evicted.Add(1)
+		victim.Close()
+	}
+	if result == entered {
+		b.counters.accepted.Add(1)
+	}
+	return result
+}
+
+// Admits says whether Serve would take a connection now; the connection counts against ConnectRate if so.
+func (b *Broker) Admits() bool {
+	if b.table.room(time.Now()) && b.rate.Allow() {
+		return true
+	}
+	b.counters.refusedFull.Add(1)
+	return false
+}
+
+// Serve is for a connection that another listener has accepted, such as one over WebSocket: it serves it on the caller's
+// goroutine and returns when it is closed. Its read deadline must end a Read, at once if it is in the past, and its write
+// deadline a Write. A connection that has ConnectionState, as *tls.Conn does, may log in by certificate.
+func (b *Broker) Serve(raw net.Conn) {
+	c := newConn(raw, b.cfg)
+	if b.enter(c) != entered {
+		b.counters.refusedFull.Add(1)
+		c.Close()
+		return
+	}
+	b.serve(c)
 }
 
 // serve runs one connection to its end on its own goroutine: everything that a device sends is decoded and handled
 // here, so that a panic (P1, P2) is caught here and costs this connection only.
 func (b *Broker) serve(c *conn) {
+	defer b.table.serving.Done()
 	defer b.finish(c)
 	defer func() {
 		if r := recover(); r != nil {
@@ -92,6 +142,7 @@ func (b *Broker) serve(c *conn) {
 		b.counters.noConnect.Add(1)
 		return
 	}
+	b.table.greeted(c)
 	// Its error says why the connection ended. Mostly that is that the device went away.
 	_ = b.server.EstablishConnection("mqtt", c)
 }

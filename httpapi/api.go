@@ -49,6 +49,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	a.slsStores()
 	a.clsStores()
 	a.tokens()
+	a.seal()
 	a.ledger()
 	a.logs(e)
 	a.histogram(e)

@@ -19,6 +19,7 @@ type deviceView struct {
 	HasPSK      bool              `json:"has_psk"`
 	PSK         string            `json:"psk,omitempty" doc:"only when it was made by this call; never shown again"`
 	Certificate bool              `json:"certificate" doc:"whether a certificate is registered"`
+	Subject     string            `json:"certificate_subject,omitempty" doc:"the subject of certificates that log the device in"`
 	Desired     levelText         `json:"desired"`
 	Base        levelText         `json:"base" doc:"the level without any rule"`
 	Rule        string            `json:"rule,omitempty" doc:"id of the rule for many devices that says the desired level"`
@@ -38,7 +39,7 @@ func viewDevice(d logbridge.Device, s logbridge.LevelState) deviceView {
 		tags = map[string]string{}
 	}
 	return deviceView{
-		Product: d.ID.Product, Device: d.ID.Device, Tags: tags, HasPSK: d.PSK != "", Certificate: d.Certificate != "",
+		Product: d.ID.Product, Device: d.ID.Device, Tags: tags, HasPSK: d.PSK != "", Certificate: d.Certificate != "", Subject: d.CertificateSubject,
 		Desired: levelText(s.Desired), Base: levelText(s.Base), Rule: s.Rule, ExpiresAt: at(s.Expires), SetBy: s.SetBy, Reason: s.Reason,
 		ChangedAt: at(s.ChangedAt), State: s.State, StateTime: at(s.StateTime), Online: s.Connected, LastSeen: at(s.LastSeen),
 	}
@@ -61,8 +62,9 @@ type putDevice struct {
 	Product string `path:"product"`
 	Device  string `path:"device"`
 	Body    *struct {
-		PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate"`
-		Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads"`
+		PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate nor certificate_subject"`
+		Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads, and shown over TLS it is a login"`
+		Subject     *string            `json:"certificate_subject,omitempty" doc:"a common name or a whole distinguished name: a certificate of a trusted authority with it is a login"`
 		Tags        *map[string]string `json:"tags,omitempty"`
 	}
 }
@@ -111,10 +113,11 @@ func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView]
 	if b := in.Body; b != nil {
 		set(&d.PSK, b.PSK)
 		set(&d.Certificate, b.Certificate)
+		set(&d.CertificateSubject, b.Subject)
 		set(&d.Tags, b.Tags)
 	}
 	made := ""
-	if d.PSK == "" && d.Certificate == "" {
+	if d.PSK == "" && d.Certificate == "" && d.CertificateSubject == "" {
 		made = a.deps.MakePSK()
 		d.PSK = made
 	}

@@ -84,7 +84,7 @@ func (w *world) openAPI() map[string]map[string]map[string]any {
 // administrators may be a device.
 func roleOfCall(method, path string) logbridge.Role {
 	switch {
-	case strings.HasPrefix(path, "/tokens"), strings.HasSuffix(path, "/login"):
+	case strings.HasPrefix(path, "/tokens"), strings.HasPrefix(path, "/seal-key"), strings.HasSuffix(path, "/login"):
 		return logbridge.RoleAdmin
 	case method == "get":
 		return logbridge.RoleViewer

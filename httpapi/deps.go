@@ -28,6 +28,15 @@ type Deps struct {
 	SetLevel func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error)
 	// Overrides lists the live device levels.
 	Overrides func() []LevelOverride
+	// Broker takes MQTT over WebSocket; nil is none.
+	Broker Broker
+	// Attempts bounds wrong signatures of devices; nil is no bound.
+	Attempts Attempts
+	// Registrations knows which devices may still fetch their key; nil is none.
+	Registrations Registrations
+	// RotateSeal begins to change the key that seals secrets at rest, and SealRotation says how far that is.
+	RotateSeal   func() error
+	SealRotation func() SealRotation
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
 	Log     Log

@@ -47,6 +47,10 @@ var deviceCodes = map[reason]string{
 	badAuth:     "AuthFailure.SignatureFailure",
 	unknownName: "AuthFailure.SignatureFailure",
 	expired:     "AuthFailure.SignatureExpire",
+	throttled:   "AuthFailure.SignatureFailure",
+	registerOff: "UnsupportedOperation",
+	notThere:    "ResourceNotFound",
+	inUse:       "ResourceInUse",
 	unsupported: "InvalidAction",
 	badMethod:   "UnsupportedOperation",
 	unanswered:  "InternalError", // the C SDK keeps the lines and sends them again
@@ -56,12 +60,17 @@ var deviceCodes = map[reason]string{
 // mismatch is all that an unauthenticated sender is told.
 const mismatch = "the signature does not match"
 
-// isDevicePath also takes the old protocol's /cgi-bin/report-log, which is not served: a 404 would break those devices for
-// good, too (tencent-iot.md 5).
-func isDevicePath(path string) bool { return under(path, devicePrefix) || under(path, "/cgi-bin") }
+// isDevicePath takes the old protocols' paths too: a 404 would break those devices for good, wherever it stands
+// (tencent-iot.md 5).
+func isDevicePath(path string) bool {
+	return under(path, devicePrefix) || under(path, framePrefix) || under(path, oldRegisterPrefix)
+}
 
 func (s *Server) routeDevice(e *echo.Echo) {
-	e.POST(reportLogPath, s.reportLog)
+	e.POST(reportLogPath, s.uploads(s.storeReport))
+	e.POST(framePath, s.uploads(s.storeFrame))
+	e.POST(registerPath, s.register)
+	e.POST(oldRegisterPath, s.registerOld)
 }
 
 // failDevice answers what no handler took.
@@ -79,22 +88,40 @@ func (s *Server) failDevice(c echo.Context, status int) {
 	_ = s.answerDevice(c, r)
 }
 
-// answerDevice writes the answer in the one form that all SDKs understand: status 200, an exact Content-Length, at most
+// answerDevice answers in the words of the path: success, or a refusal.
+func (s *Server) answerDevice(c echo.Context, err error) error {
+	id, r := sls.RequestID(), (*refusal)(nil)
+	refused := errors.As(err, &r)
+	switch path := c.Request().URL.Path; {
+	case under(path, framePrefix):
+		retcode := 0
+		if refused {
+			retcode = retcodeOf(r.reason)
+		}
+		return writeDevice(c, tencent.ReplyFrame(retcode, id))
+	case !refused:
+		return writeDevice(c, tencent.Reply(id))
+	case under(path, oldRegisterPrefix):
+		return writeDevice(c, tencent.ReplyOldRegisterError(r.tell(), id))
+	}
+	return writeDevice(c, tencent.ReplyError(deviceCodes[r.reason], r.tell(), id))
+}
+
+// tell is what a device is told of a refusal.
+func (r *refusal) tell() string {
+	switch r.reason {
+	case badAuth, unknownName, throttled:
+		return mismatch
+	case internal:
+		return "internal error"
+	}
+	return r.err.Error()
+}
+
+// writeDevice writes an answer in the one form that all SDKs understand: status 200, an exact Content-Length, at most
 // 255 bytes, in one write, and then the connection is closed, since the C SDK waits a second for more if it is not
 // (tencent-iot.md 4.5).
-func (s *Server) answerDevice(c echo.Context, err error) error {
-	id := sls.RequestID()
-	body := tencent.Reply(id)
-	if r := (*refusal)(nil); errors.As(err, &r) {
-		message := r.err.Error()
-		switch r.reason {
-		case badAuth, unknownName:
-			message = mismatch
-		case internal:
-			message = "internal error"
-		}
-		body = tencent.ReplyError(deviceCodes[r.reason], message, id)
-	}
+func writeDevice(c echo.Context, body []byte) error {
 	h := c.Response().Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
@@ -104,12 +131,20 @@ func (s *Server) answerDevice(c echo.Context, err error) error {
 	return writeErr
 }
 
-func (s *Server) reportLog(c echo.Context) error {
-	err := s.storeReport(c)
+// uploads answers a device's upload, and counts it if store refuses it.
+func (s *Server) uploads(store func(echo.Context) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		err := store(c)
+		s.countDevice(err)
+		return s.answerDevice(c, err)
+	}
+}
+
+// countDevice counts what a device wanted in vain.
+func (s *Server) countDevice(err error) {
 	if r := (*refusal)(nil); errors.As(err, &r) {
 		s.count(logbridge.SourceReportLog, r)
 	}
-	return s.answerDevice(c, err)
 }
 
 // storeReport takes one upload; nil means that its lines are stored.
@@ -133,7 +168,8 @@ func (s *Server) storeReport(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.storeUpload(c, sig, upload, stream, received)
+	sent, _ := sig.Sent() // zero if it is no time
+	return s.storeUpload(c, upload, stream, received, sent, "reportlog "+upload.Device.String()+" "+sig.Nonce+" "+sig.Signature)
 }
 
 // signatureOf reads the four X-TC headers (tencent-iot.md 4.2).
@@ -154,6 +190,9 @@ func signatureOf(h http.Header) (tencent.Signature, error) {
 // verifyUpload finds the device and checks the signature; it returns the device's stream. A device that does not exist is
 // checked against a secret that nobody has, so that the answer takes as long.
 func (s *Server) verifyUpload(r *http.Request, sig tencent.Signature, u tencent.Upload, body []byte, now time.Time) (logbridge.Stream, error) {
+	if !s.mayTry(r, u.Device) {
+		return "", refuse(throttled, "", len(u.Messages), errThrottled)
+	}
 	stream := logbridge.Stream("")
 	keys := tencent.Keys{Secret: s.decoy}
 	device, err := s.deps.Devices.Device(u.Device)
@@ -177,8 +216,10 @@ func (s *Server) verifyUpload(r *http.Request, sig tencent.Signature, u tencent.
 	case errors.Is(err, logbridge.ErrInvalid):
 		return "", refuse(badValue, stream, len(u.Messages), err)
 	case stream == "":
+		s.tried(r, u.Device, false)
 		return "", refuse(unknownName, "", len(u.Messages), errors.New("no such device"))
 	case err != nil:
+		s.tried(r, u.Device, true)
 		return "", refuse(badAuth, stream, len(u.Messages), err)
 	}
 	if err := s.checkSkew(sig, now); err != nil {
@@ -200,8 +241,9 @@ func (s *Server) checkSkew(sig tencent.Signature, now time.Time) error {
 	return fmt.Errorf("the timestamp is more than %s from the server's time %d", s.cfg.DeviceSkew, now.Unix())
 }
 
-// storeUpload makes records of the lines, stores them and notes what they say about the level that the device follows.
-func (s *Server) storeUpload(c echo.Context, sig tencent.Signature, u tencent.Upload, stream logbridge.Stream, received time.Time) error {
+// storeUpload makes records of the lines, stores them and notes what they say about the level that the device follows. sent is the device's clock at
+// sending, zero if it has none; replayKey is the same for an exact replay only.
+func (s *Server) storeUpload(c echo.Context, u tencent.Upload, stream logbridge.Stream, received, sent time.Time, replayKey string) error {
 	if len(u.Messages) == 0 {
 		return nil
 	}
@@ -210,10 +252,9 @@ func (s *Server) storeUpload(c echo.Context, sig tencent.Signature, u tencent.Up
 	for i, message := range u.Messages {
 		lines[i] = tencent.ParseLine(message, loc)
 	}
-	sent, _ := sig.Sent() // zero if it is no time
 	batch := logbridge.Batch{
 		Records:   tencent.Records(lines, logbridge.SourceReportLog, stream, received, sent),
-		ReplayKey: "reportlog " + u.Device.String() + " " + sig.Nonce + " " + sig.Signature,
+		ReplayKey: replayKey,
 	}
 	if err := s.append(c.Request().Context(), batch, stream); err != nil {
 		return err

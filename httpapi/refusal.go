@@ -23,6 +23,10 @@ const (
 	slow        reason = "too_slow"      // the body did not come in time
 	overload    reason = "overload"      // the bound of all bodies in flight was reached
 	badAuth     reason = "signature"     // the signature is not the device's
+	throttled   reason = "throttled"     // too many wrong signatures before this one
+	registerOff reason = "register_off"  // the product does not let devices register
+	notThere    reason = "unregistered"  // the device that wants its key is not registered
+	inUse       reason = "connected"     // the device that wants its key has been here before
 	badToken    reason = "token"         // no token, or one that is not good
 	badRole     reason = "role"          // a token that may not write
 	expired     reason = "expired"       // the clock of the request is off by more than is allowed

@@ -55,6 +55,8 @@ type Config struct {
 	// TLSAddr, when set, serves what Addr serves over TLS as well, with TLS as its configuration.
 	TLSAddr string
 	TLS     *tls.Config
+	// MQTTOrigins are origins of pages of other hosts that may use MQTT over WebSocket: https://console.example.com, * for any.
+	MQTTOrigins []string
 	// MQTTPort is where the broker listens, for those who ask for a device's login; 0 is not known.
 	MQTTPort int
 	// DeviceHosts are host names that devices may have signed beside the Host they sent; default are Tencent's gateways.
@@ -264,6 +266,7 @@ func (s *Server) routePublic(e *echo.Echo) {
 	s.routeDevice(e)
 	s.routeSLS(e)
 	s.routeCLS(e)
+	s.routeMQTT(e)
 	s.routeOTLP(e)
 	s.routeLokiPush(e)
 	s.routeHealth(e)

@@ -81,8 +81,10 @@ func startWith(t *testing.T, prepare func(*Server), change ...func(*Config, *Dep
 		Overrides: func() []LevelOverride {
 			return views(lv.Overrides(), func(o levels.Override) LevelOverride { return LevelOverride(o) })
 		},
-		Ready:   func() error { return nil },
-		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics here\n") }),
+		RotateSeal:   reg.Rotate,
+		SealRotation: func() SealRotation { return SealRotation(reg.Rotation()) },
+		Ready:        func() error { return nil },
+		Metrics:      http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics here\n") }),
 	}
 	for _, c := range change {
 		c(&cfg, &deps)

@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,10 +41,10 @@ func (r *Registry) Provision(ctx context.Context, p Provision, levels BaseLevels
 	if err := store.Load(ctx); err != nil {
 		return err
 	}
-	if err := applyThings(ctx, last, parents); err != nil {
+	if err := r.applyThings(ctx, last, parents); err != nil {
 		return err
 	}
-	return applyThings(ctx, last, children)
+	return r.applyThings(ctx, last, children)
 }
 
 // thing is one entry of a Provision.
@@ -104,7 +103,7 @@ func checkThings(all []thing) error {
 }
 
 // applyThings applies things that do not depend on each other.
-func applyThings(ctx context.Context, last *memories, all []thing) error {
+func (r *Registry) applyThings(ctx context.Context, last *memories, all []thing) error {
 	var mu sync.Mutex
 	var errs []error
 	var g errgroup.Group
@@ -115,7 +114,7 @@ func applyThings(ctx context.Context, last *memories, all []thing) error {
 			break
 		}
 		g.Go(func() error {
-			if err := applyThing(ctx, last, t); err != nil {
+			if err := r.applyThing(ctx, last, t); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				errs = append(errs, fmt.Errorf("%s: %w", t.where, err))
@@ -129,7 +128,7 @@ func applyThings(ctx context.Context, last *memories, all []thing) error {
 
 // applyThing changes a thing and then remembers it. After a crash between the two it is as provisioned but not
 // remembered, and the same YAML settles that; the other way round it would look like the operator's.
-func applyThing(ctx context.Context, memories *memories, t thing) error {
+func (r *Registry) applyThing(ctx context.Context, memories *memories, t thing) error {
 	last := memory(nil)
 	if m, _ := memories.Get(t.key); m != nil {
 		last = *m
@@ -138,7 +137,7 @@ func applyThing(ctx context.Context, memories *memories, t thing) error {
 	if err != nil || maps.Equal(last, next) {
 		return err
 	}
-	return memories.Put(ctx, t.key, next)
+	return putSealed(ctx, r, memories, t.key, next)
 }
 
 func (r *Registry) productThing(where string, p ProvisionProduct, levels BaseLevels) thing {
@@ -184,8 +183,12 @@ func setLevel(ctx context.Context, m *merge, product string, wanted *logbridge.L
 func (r *Registry) deviceThing(where, product string, d ProvisionDevice) thing {
 	id := logbridge.DeviceID{Product: product, Device: d.Name}
 	t := thing{where: where, key: natsd.Key(kindDevice, product, d.Name)}
-	psk := cmp.Or(d.PSK, MakePSK())
-	t.faults = deviceFaults(logbridge.Device{ID: logbridge.DeviceID{Product: anyProduct, Device: d.Name}, PSK: psk, Tags: d.Tags})
+	psk := d.PSK
+	if psk == "" && d.Certificate == "" && d.CertificateSubject == "" {
+		psk = MakePSK()
+	}
+	t.faults = deviceFaults(logbridge.Device{ID: logbridge.DeviceID{Product: anyProduct, Device: d.Name}, PSK: psk,
+		Certificate: d.Certificate, CertificateSubject: d.CertificateSubject, Tags: d.Tags})
 	t.apply = func(ctx context.Context, last memory) (memory, error) {
 		v, err := r.Device(id)
 		v.ID, v.Tags = id, maps.Clone(v.Tags)
@@ -194,6 +197,8 @@ func (r *Registry) deviceThing(where, product string, d ProvisionDevice) thing {
 			v.PSK = psk
 		}
 		set(m, "psk", &v.PSK, d.PSK, d.PSK != "")
+		set(m, "certificate", &v.Certificate, d.Certificate, d.Certificate != "")
+		set(m, "certificate_subject", &v.CertificateSubject, d.CertificateSubject, d.CertificateSubject != "")
 		set(m, "tags", &v.Tags, d.Tags, d.Tags != nil)
 		return m.next, putIf(m.changed, func() error { return r.PutDevice(ctx, v) })
 	}

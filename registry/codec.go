@@ -34,6 +34,7 @@ type (
 	deviceJSON struct {
 		PSK         string            `json:"sealed_psk,omitempty"`
 		Certificate string            `json:"certificate,omitempty"`
+		Subject     string            `json:"certificate_subject,omitempty"`
 		Tags        map[string]string `json:"tags,omitempty"`
 	}
 	projectJSON struct {
@@ -104,6 +105,7 @@ func (r *Registry) makeTables() {
 	r.logstores = natsd.NewTable(r.store, kindLogstore, logstoreForm().codec())
 	r.keys = natsd.NewTable(r.store, kindKey, r.keyForm().codec())
 	r.topics = natsd.NewTable(r.store, kindTopic, topicForm().codec())
+	r.batches = natsd.NewTable(r.store, kindConnected, r.connected.codec())
 	r.tokens = natsd.NewTable(r.store, kindToken, tokenForm().codec())
 }
 
@@ -137,11 +139,11 @@ func (r *Registry) deviceForm() form[logbridge.DeviceID, logbridge.Device, devic
 			return cmp.Or(strings.Compare(a.Product, b.Product), strings.Compare(a.Device, b.Device))
 		},
 		toJSON: func(k id, d logbridge.Device) deviceJSON {
-			return deviceJSON{r.seal.seal(place("psk", kindDevice, k.Product, k.Device), d.PSK), d.Certificate, d.Tags}
+			return deviceJSON{r.seal.seal(place("psk", kindDevice, k.Product, k.Device), d.PSK), d.Certificate, d.CertificateSubject, d.Tags}
 		},
 		ofJSON: func(k id, j deviceJSON) (logbridge.Device, error) {
 			psk, err := r.seal.open(place("psk", kindDevice, k.Product, k.Device), j.PSK)
-			return logbridge.Device{ID: k, PSK: psk, Certificate: j.Certificate, Tags: j.Tags}, err
+			return logbridge.Device{ID: k, PSK: psk, Certificate: j.Certificate, CertificateSubject: j.Subject, Tags: j.Tags}, err
 		},
 	}
 }

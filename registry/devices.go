@@ -24,7 +24,7 @@ func (r *Registry) PutProduct(ctx context.Context, p logbridge.Product) error {
 	if err := productFaults(p).err(""); err != nil {
 		return err
 	}
-	return r.products.Put(ctx, p.ID, p)
+	return putSealed(ctx, r, r.products, p.ID, p)
 }
 
 // DeleteProduct deletes a product that has no devices; one that has is ErrInvalid.
@@ -46,7 +46,7 @@ func (r *Registry) Device(id logbridge.DeviceID) (logbridge.Device, error) {
 	return get(r.devices, id, "device")
 }
 
-// OnRevoked sets what is told of each device whose secret is not good any more, since it was deleted or has another: fn
+// OnRevoked sets what is told of each device whose login is not good any more, since it was deleted or has another: fn
 // must be quick, and is set before Run.
 func (r *Registry) OnRevoked(fn func(logbridge.DeviceID)) { r.revoked = fn }
 
@@ -55,7 +55,10 @@ func (r *Registry) OnRevoked(fn func(logbridge.DeviceID)) { r.revoked = fn }
 func (r *Registry) OnTagged(fn func(logbridge.DeviceID)) { r.tagged = fn }
 
 func (r *Registry) deviceChanged(id logbridge.DeviceID, before, after *logbridge.Device, _ uint64) {
-	if before != nil && (after == nil || after.PSK != before.PSK) && r.revoked != nil {
+	if after == nil {
+		r.connected.change(id, false)
+	}
+	if before != nil && (after == nil || !sameLogin(*before, *after)) && r.revoked != nil {
 		r.revoked(id)
 	}
 	if r.tagged != nil && !maps.Equal(tagsOf(before), tagsOf(after)) {
@@ -68,6 +71,11 @@ func tagsOf(d *logbridge.Device) map[string]string {
 		return nil
 	}
 	return d.Tags
+}
+
+// sameLogin reports whether what a device logs in with is still good.
+func sameLogin(a, b logbridge.Device) bool {
+	return a.PSK == b.PSK && a.Certificate == b.Certificate && a.CertificateSubject == b.CertificateSubject
 }
 
 // Devices lists the devices of a product by name, or with an empty product all devices by product and name.
@@ -100,7 +108,7 @@ func (r *Registry) PutDevice(ctx context.Context, d logbridge.Device) error {
 		return err
 	}
 	d.Tags = maps.Clone(d.Tags)
-	return r.devices.Put(ctx, d.ID, d)
+	return putSealed(ctx, r, r.devices, d.ID, d)
 }
 
 // DeleteDevice deletes a device.

@@ -25,11 +25,14 @@ type ProvisionProduct struct {
 	Devices       []ProvisionDevice `yaml:"devices,omitempty"`
 }
 
-// ProvisionDevice is a device. Without a PSK one is made when the device is first registered.
+// ProvisionDevice is a device. Without a PSK, a certificate (PEM) and a certificate subject, a PSK is made when the device is
+// first registered.
 type ProvisionDevice struct {
-	Name string            `yaml:"name"`
-	PSK  string            `yaml:"psk,omitempty"`
-	Tags map[string]string `yaml:"tags,omitempty"`
+	Name               string            `yaml:"name"`
+	PSK                string            `yaml:"psk,omitempty"`
+	Certificate        string            `yaml:"certificate,omitempty"`
+	CertificateSubject string            `yaml:"certificate_subject,omitempty"`
+	Tags               map[string]string `yaml:"tags,omitempty"`
 }
 
 // ProvisionProject is an SLS project with its access keys and logstores.

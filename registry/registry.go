@@ -22,6 +22,7 @@ import (
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/natsd"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 )
 
 // The buckets: what is registered, and what was provisioned last.
@@ -45,6 +46,9 @@ type Registry struct {
 	topics    *natsd.Table[string, logbridge.CLSTopic]
 	tokens    *natsd.Table[string, storedToken]
 
+	batches   *natsd.Table[string, []string]
+	connected *connectedSet
+
 	revoked, tagged func(logbridge.DeviceID) // or nil
 
 	hosts hostIndex
@@ -54,13 +58,18 @@ type Registry struct {
 	// family is read-locked by whoever adds a child (device, logstore, access key) and locked by whoever deletes a
 	// parent, so that neither misses the other.
 	family sync.RWMutex
+	// sealing is read-locked by whoever stores something sealed, and locked while the seal key changes. It guards rotation.
+	sealing  sync.RWMutex
+	rotation rotation
 	// claims is held by who adds a host or an access key: each has one owner.
 	claims sync.Mutex
 }
 
-// New opens the registry and reads all of it. A key that is not the one its secrets were sealed with is an error.
-func New(ctx context.Context, node *natsd.Node, key SealKey, log *slog.Logger) (*Registry, error) {
-	seal, err := newSealer(key)
+// New opens the registry and reads all of it. A key that is not the one its secrets were sealed with is an error. older are keys that
+// it was sealed with before, while the key is being changed: Run goes on with that.
+func New(ctx context.Context, node *natsd.Node, key SealKey, log *slog.Logger, older ...SealKey) (*Registry, error) {
+	keys := append([]SealKey{key}, older...)
+	seal, err := newSealer(keys...)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +80,11 @@ func New(ctx context.Context, node *natsd.Node, key SealKey, log *slog.Logger) (
 	if err := checkSealKey(ctx, store.KV(), seal); err != nil {
 		return nil, err
 	}
-	r := &Registry{node: node, log: log, seal: seal, store: store}
+	r := &Registry{node: node, log: log, seal: seal, store: store, connected: newConnectedSet()}
+	r.rotation.keys, r.rotation.begins = keys, make(chan struct{}, 1)
+	if len(older) > 0 {
+		r.rotation.begins <- struct{}{}
+	}
 	r.makeTables()
 	if err := store.Load(ctx); err != nil {
 		return nil, err
@@ -79,8 +92,14 @@ func New(ctx context.Context, node *natsd.Node, key SealKey, log *slog.Logger) (
 	return r, nil
 }
 
-// Run follows what other nodes write, until ctx ends.
-func (r *Registry) Run(ctx context.Context) error { return r.store.Run(ctx) }
+// Run follows what other nodes write, and writes which devices connect, until ctx ends.
+func (r *Registry) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.store.Run(ctx) })
+	g.Go(func() error { return r.noteConnections(ctx) })
+	g.Go(func() error { return r.rotate(ctx) })
+	return g.Wait()
+}
 
 // The check value: a known text that is sealed when the bucket is first used, so that a wrong key is noticed before it
 // seals anything.

@@ -11,10 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/logbridge/logbridge"
 )
@@ -55,72 +53,6 @@ func ParseSealKey(text string) (SealKey, error) {
 	return key, nil
 }
 
-// maxSealKeyFile bounds what is read of a seal key file, in bytes: the text and some white space.
-const maxSealKeyFile = 4 << 10
-
-// LoadSealKey reads the seal key from a file. If there is none it makes one, readable by the owner only, and says so by
-// created. Of two processes that do so at once, both get the same key.
-func LoadSealKey(path string) (key SealKey, created bool, err error) {
-	key, err = readSealKey(path)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return key, false, err
-	}
-	created, err = writeSealKey(path)
-	if err != nil {
-		return SealKey{}, false, fmt.Errorf("make seal key: %w", err)
-	}
-	key, err = readSealKey(path)
-	return key, created && err == nil, err
-}
-
-func readSealKey(path string) (SealKey, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return SealKey{}, fmt.Errorf("read seal key: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSealKeyFile))
-	if err != nil {
-		return SealKey{}, fmt.Errorf("read seal key: %w", err)
-	}
-	key, err := ParseSealKey(string(b))
-	if err != nil {
-		return SealKey{}, fmt.Errorf("seal key file %s: %w", path, err)
-	}
-	return key, nil
-}
-
-// writeSealKey makes the file. It is linked into place complete and synced: a key that was lost after it had sealed
-// something could not be replaced.
-func writeSealKey(path string) (created bool, err error) {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return false, err
-	}
-	f, err := os.CreateTemp(dir, ".seal-key-*") // mode 0600
-	if err != nil {
-		return false, err
-	}
-	defer os.Remove(f.Name())
-	var key SealKey
-	rand.Read(key[:])
-	_, err = f.WriteString(base64.StdEncoding.EncodeToString(key[:]) + "\n")
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return false, err
-	}
-	if err := os.Link(f.Name(), path); err != nil {
-		if errors.Is(err, fs.ErrExist) {
-			return false, nil
-		}
-		return false, err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return false, err
-	}
-	return true, errors.Join(d.Sync(), d.Close())
-}
-
 // A sealed value is base64url of: format (1 byte), key id (4), nonce (12), ciphertext and tag (16). The key id says which
 // key it takes, so that keys can be told apart while they are being changed.
 const (
@@ -132,28 +64,46 @@ const (
 // errSeal says no more than that: what failed to open is a secret.
 var errSeal = errors.New("a sealed value does not open: it was sealed with another key, for another place, or is damaged")
 
-// sealer seals and opens with one key.
+// sealer seals with one key, and opens what that or an earlier one has sealed: while the key is being changed there are two.
 type sealer struct {
+	keys atomic.Pointer[[]cipherKey] // the first one seals
+}
+
+// cipherKey is a key made ready.
+type cipherKey struct {
 	aead cipher.AEAD
 	head [sealHead]byte
 }
 
-func newSealer(key SealKey) (*sealer, error) {
-	if key == (SealKey{}) {
-		return nil, fmt.Errorf("%w: no seal key given", logbridge.ErrInvalid)
+func newSealer(keys ...SealKey) (*sealer, error) {
+	s := &sealer{}
+	return s, s.use(keys)
+}
+
+// use makes the first of keys the one that seals.
+func (s *sealer) use(keys []SealKey) error {
+	ready := make([]cipherKey, len(keys))
+	for i, key := range keys {
+		if key == (SealKey{}) {
+			return fmt.Errorf("%w: no seal key given", logbridge.ErrInvalid)
+		}
+		block, err := aes.NewCipher(key[:])
+		if err != nil {
+			return err
+		}
+		ready[i].aead, err = cipher.NewGCM(block)
+		if err != nil {
+			return err
+		}
+		ready[i].head = [sealHead]byte{sealFormat}
+		id := sha256.Sum256(append([]byte("logbridge seal key id\x00"), key[:]...))
+		copy(ready[i].head[1:], id[:sealKeyIDLen])
 	}
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		return nil, err
+	if len(ready) == 0 {
+		return fmt.Errorf("%w: no seal key given", logbridge.ErrInvalid)
 	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, err
-	}
-	s := &sealer{aead: aead, head: [sealHead]byte{sealFormat}}
-	id := sha256.Sum256(append([]byte("logbridge seal key id\x00"), key[:]...))
-	copy(s.head[1:], id[:sealKeyIDLen])
-	return s, nil
+	s.keys.Store(&ready)
+	return nil
 }
 
 // seal seals plain for one place, which is bound to it: opened for another place it fails. Nothing seals to nothing.
@@ -161,11 +111,12 @@ func (s *sealer) seal(place, plain string) string {
 	if plain == "" {
 		return ""
 	}
-	out := make([]byte, sealHead+s.aead.NonceSize(), sealHead+s.aead.NonceSize()+len(plain)+s.aead.Overhead())
-	copy(out, s.head[:])
+	k := (*s.keys.Load())[0]
+	out := make([]byte, sealHead+k.aead.NonceSize(), sealHead+k.aead.NonceSize()+len(plain)+k.aead.Overhead())
+	copy(out, k.head[:])
 	nonce := out[sealHead:]
 	rand.Read(nonce)
-	return base64.RawURLEncoding.EncodeToString(s.aead.Seal(out, nonce, []byte(plain), s.bind(place)))
+	return base64.RawURLEncoding.EncodeToString(k.aead.Seal(out, nonce, []byte(plain), k.bind(place)))
 }
 
 // open is the way back.
@@ -174,16 +125,27 @@ func (s *sealer) open(place, sealed string) (string, error) {
 		return "", nil
 	}
 	b, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
-	if err != nil || len(b) < sealHead+s.aead.NonceSize() || !bytes.Equal(b[:sealHead], s.head[:]) {
+	if err != nil || len(b) < sealHead {
 		return "", errSeal
 	}
-	nonce, text := b[sealHead:sealHead+s.aead.NonceSize()], b[sealHead+s.aead.NonceSize():]
-	plain, err := s.aead.Open(nil, nonce, text, s.bind(place))
-	if err != nil {
-		return "", errSeal
+	for _, k := range *s.keys.Load() {
+		if !bytes.Equal(b[:sealHead], k.head[:]) || len(b) < sealHead+k.aead.NonceSize() {
+			continue
+		}
+		nonce, text := b[sealHead:sealHead+k.aead.NonceSize()], b[sealHead+k.aead.NonceSize():]
+		if plain, err := k.aead.Open(nil, nonce, text, k.bind(place)); err == nil {
+			return string(plain), nil
+		}
 	}
-	return string(plain), nil
+	return "", errSeal
+}
+
+// current says whether a value is sealed with the key that seals now.
+func (s *sealer) current(sealed string) bool {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(sealed)
+	head := (*s.keys.Load())[0].head
+	return sealed == "" || err == nil && bytes.HasPrefix(b, head[:])
 }
 
 // bind is what is authenticated beside the secret: the head and the place.
-func (s *sealer) bind(place string) []byte { return append(s.head[:], place...) }
+func (k cipherKey) bind(place string) []byte { return append(k.head[:], place...) }

@@ -47,17 +47,19 @@ func TestSealOpen(t *testing.T) {
 	}
 }
 
-func TestLoadSealKey(t *testing.T) {
+func TestLoadSealKeys(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "new", "seal-key")
 	var wg sync.WaitGroup
 	keys := make([]SealKey, 8)
 	created := make([]bool, len(keys))
 	for i := range keys {
 		wg.Go(func() {
-			var err error
-			if keys[i], created[i], err = LoadSealKey(path); err != nil {
-				t.Error(err)
+			all, made, err := LoadSealKeys(path)
+			if err != nil || len(all) != 1 {
+				t.Errorf("%d keys, %v", len(all), err)
+				return
 			}
+			keys[i], created[i] = all[0], made
 		})
 	}
 	wg.Wait()
@@ -82,7 +84,7 @@ func TestLoadSealKey(t *testing.T) {
 		t.Errorf("other files are left: %v", rest)
 	}
 	must(t, os.WriteFile(path, []byte("hush"), 0o600))
-	if _, _, err := LoadSealKey(path); err == nil || strings.Contains(err.Error(), "hush") {
+	if _, _, err := LoadSealKeys(path); err == nil || strings.Contains(err.Error(), "hush") {
 		t.Errorf("a broken file: %v", err)
 	}
 }

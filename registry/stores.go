@@ -126,7 +126,7 @@ func (r *Registry) PutAccessKey(ctx context.Context, k logbridge.AccessKey) erro
 	if old, err := r.AccessKey(k.ID); err == nil && old.Project != k.Project {
 		return fmt.Errorf("%w: access key %s belongs to project %s already", logbridge.ErrInvalid, k.ID, old.Project)
 	}
-	return r.keys.Put(ctx, k.ID, k)
+	return putSealed(ctx, r, r.keys, k.ID, k)
 }
 
 // DeleteAccessKey deletes an access key.

@@ -24,6 +24,7 @@ const (
 	maxSecret        = 128      // characters of a product or access key secret; the vendors use 24 to 40
 	maxPSK           = 64       // characters of base64 (tencent-iot.md 1)
 	maxCertificate   = 16 << 10 // bytes of PEM; a device certificate has about 1500
+	maxSubject       = 512      // bytes; X.509 allows 64 in each of its parts
 	maxTags          = 32       // tags of a device
 	maxTagKey        = 64       // bytes
 	maxTagValue      = 256      // bytes
@@ -85,10 +86,12 @@ func productFaults(p logbridge.Product) (f faults) {
 
 func deviceFaults(d logbridge.Device) (f faults) {
 	f.check("name", d.ID.Validate())
-	f.invalid(d.PSK == "" && d.Certificate == "", "psk", "a device needs a psk or a certificate")
+	f.invalid(d.PSK == "" && d.Certificate == "" && d.CertificateSubject == "", "psk", "a device needs a psk, a certificate or a certificate_subject")
 	_, err := base64.StdEncoding.DecodeString(d.PSK)
 	f.invalid(err != nil || len(d.PSK) > maxPSK || !printable(d.PSK), "psk", "a psk is base64 text of at most %d characters", maxPSK)
 	f.check("certificate", checkCertificate(d.Certificate))
+	f.invalid(len(d.CertificateSubject) > maxSubject || !readable(d.CertificateSubject) || strings.TrimSpace(d.CertificateSubject) != d.CertificateSubject,
+		"certificate_subject", "a certificate subject is at most %d bytes without control characters and spaces at its ends", maxSubject)
 	f.invalid(len(d.Tags) > maxTags, "tags", "%d tags, %d are the most", len(d.Tags), maxTags)
 	for _, k := range slices.Sorted(maps.Keys(d.Tags)) {
 		v := d.Tags[k]

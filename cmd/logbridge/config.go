@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -33,7 +34,12 @@ type Config struct {
 
 	TLSCert     string `name:"tls-cert" yaml:"tls_cert" env:"LOGBRIDGE_TLS_CERT" placeholder:"FILE" help:"Server certificate chain, PEM."`
 	TLSKey      string `name:"tls-key" yaml:"tls_key" env:"LOGBRIDGE_TLS_KEY" placeholder:"FILE" help:"Its key, PEM."`
-	TLSClientCA string `name:"tls-client-ca" yaml:"tls_client_ca" env:"LOGBRIDGE_TLS_CLIENT_CA" placeholder:"FILE" help:"Authorities of client certificates, PEM (not in this version)."`
+	TLSClientCA string `name:"tls-client-ca" yaml:"tls_client_ca" env:"LOGBRIDGE_TLS_CLIENT_CA" placeholder:"FILE" help:"Authorities of client certificates, PEM: devices that show a certificate of theirs need no password (off)."`
+
+	MQTTMaxConnections int      `name:"mqtt-max-connections" yaml:"mqtt_max_connections" env:"LOGBRIDGE_MQTT_MAX_CONNECTIONS" default:"100000" placeholder:"N" help:"MQTT connections at a time (${default})."`
+	MQTTConnectRate    int      `name:"mqtt-connect-rate" yaml:"mqtt_connect_rate" env:"LOGBRIDGE_MQTT_CONNECT_RATE" default:"20000" placeholder:"N" help:"New MQTT connections a second, and at once (${default}). Later ones wait."`
+	MQTTMaxPacket      int      `name:"mqtt-max-packet" yaml:"mqtt_max_packet" env:"LOGBRIDGE_MQTT_MAX_PACKET" default:"262144" placeholder:"N" help:"Bytes of one MQTT packet (${default})."`
+	MQTTOrigins        []string `name:"mqtt-origins" yaml:"mqtt_origins" env:"LOGBRIDGE_MQTT_ORIGINS" placeholder:"ORIGIN" help:"Origins of pages of other hosts that may use the WebSocket at /mqtt, such as https://console.example.com (none)."`
 
 	Admin          string `yaml:"admin" env:"LOGBRIDGE_ADMIN" placeholder:"ADDR" help:"Address of operator API and metrics apart from the public surfaces (same as --http)."`
 	AdminToken     string `yaml:"admin_token" env:"LOGBRIDGE_ADMIN_TOKEN" placeholder:"TOKEN" help:"The administrator's bearer token; better in the environment than on a command line."`
@@ -193,9 +199,10 @@ func (c *Config) check() error {
 			fault("--%s: give its certificate and key with --tls-cert and --tls-key", a.flag)
 		}
 	}
-	if c.MQTTS == "" && c.HTTPS == "" && (c.TLSCert != "" || c.TLSKey != "") {
-		fault("--tls-cert, --tls-key: nothing uses them without --mqtts or --https; leave them out or give one")
+	if c.MQTTS == "" && c.HTTPS == "" && (c.TLSCert != "" || c.TLSKey != "" || c.TLSClientCA != "") {
+		fault("--tls-cert, --tls-key, --tls-client-ca: nothing uses them without --mqtts or --https; leave them out or give one")
 	}
+	faults = append(faults, c.checkMQTT())
 	if c.MemtableBytes < leastMemtable || c.MemtableBytes > mostMemtable {
 		fault("--memtable-bytes: use a number from %d to %d", leastMemtable, mostMemtable)
 	}
@@ -217,6 +224,36 @@ func (c *Config) check() error {
 	return errors.Join(append(faults, c.refuse())...)
 }
 
+// The bounds of what may be set of MQTT: a CONNECT must fit, and a packet into one commit with others.
+const (
+	leastMQTTPacket = 4 << 10
+	mostMQTTPacket  = 8 << 20
+	mostMQTT        = 10_000_000
+)
+
+func (c *Config) checkMQTT() error {
+	var faults []error
+	for _, n := range []struct {
+		flag              string
+		value, from, upto int
+	}{
+		{"mqtt-max-connections", c.MQTTMaxConnections, 1, mostMQTT},
+		{"mqtt-connect-rate", c.MQTTConnectRate, 1, mostMQTT},
+		{"mqtt-max-packet", c.MQTTMaxPacket, leastMQTTPacket, mostMQTTPacket},
+	} {
+		if n.value < n.from || n.value > n.upto {
+			faults = append(faults, fmt.Errorf("--%s: use a number from %d to %d", n.flag, n.from, n.upto))
+		}
+	}
+	for _, o := range c.MQTTOrigins {
+		u, err := url.Parse(o)
+		if o != "*" && (err != nil || u.Host == "" || u.Scheme+"://"+u.Host != o) {
+			faults = append(faults, fmt.Errorf("--mqtt-origins: write an origin as https://console.example.com, not %q", o))
+		}
+	}
+	return errors.Join(faults...)
+}
+
 // refuse names the settings whose part is not built yet. They are in the table so that a configuration keeps its meaning.
 func (c *Config) refuse() error {
 	var faults []error
@@ -225,9 +262,6 @@ func (c *Config) refuse() error {
 	}
 	if len(c.UpstreamMQTT) > 0 {
 		faults = append(faults, errors.New("--upstream-mqtt: this version cannot link to another broker yet; leave it out"))
-	}
-	if c.TLSClientCA != "" {
-		faults = append(faults, errors.New("--tls-client-ca: this version does not log devices in by certificate yet; leave it out"))
 	}
 	return errors.Join(faults...)
 }

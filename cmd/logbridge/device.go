@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +39,8 @@ type deviceAddCmd struct {
 	Client
 	Device deviceArg         `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
 	PSK    string            `name:"psk" placeholder:"BASE64" help:"The device secret; for a new device one is made and printed, once, if it is left out."`
+	Cert   string            `name:"cert" type:"existingfile" placeholder:"FILE" help:"The device's certificate, PEM: with it over TLS the device needs no password."`
+	CN     string            `name:"cert-subject" placeholder:"SUBJECT" help:"Common name, or whole subject, of certificates of --tls-client-ca that log the device in."`
 	Tag    map[string]string `placeholder:"K=V" help:"A tag; may be given again."`
 }
 
@@ -46,11 +49,21 @@ func (c deviceAddCmd) Run(p program) error {
 	if err != nil {
 		return err
 	}
-	psk, err := server.putDevice(p.ctx, c.Device.DeviceID, c.PSK, c.Tag)
+	wish := deviceWish{PSK: c.PSK, Subject: c.CN, Tags: c.Tag}
+	if c.Cert != "" {
+		text, err := os.ReadFile(c.Cert)
+		if err != nil {
+			return err
+		}
+		wish.Certificate = string(text)
+	}
+	psk, err := server.putDevice(p.ctx, c.Device.DeviceID, wish)
 	if err != nil {
 		return err
 	}
 	switch {
+	case c.PSK == "" && (c.Cert != "" || c.CN != "") && psk == "":
+		_, err = fmt.Fprintf(p.stdout, "%s: registered with this certificate\n", c.Device)
 	case c.PSK != "":
 		_, err = fmt.Fprintf(p.stdout, "%s: registered with this key\n", c.Device)
 	case psk == "":
@@ -61,12 +74,16 @@ func (c deviceAddCmd) Run(p program) error {
 	return err
 }
 
+// deviceWish is what a device is to be registered with.
+type deviceWish struct {
+	PSK         string            `json:"psk,omitempty"`
+	Certificate string            `json:"certificate,omitempty"`
+	Subject     string            `json:"certificate_subject,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+}
+
 // putDevice registers a device and returns the key that the server made, if it made one.
-func (a *api) putDevice(ctx context.Context, id logbridge.DeviceID, psk string, tags map[string]string) (made string, err error) {
-	in := struct {
-		PSK  string            `json:"psk,omitempty"`
-		Tags map[string]string `json:"tags,omitempty"`
-	}{psk, tags}
+func (a *api) putDevice(ctx context.Context, id logbridge.DeviceID, in deviceWish) (made string, err error) {
 	var out struct {
 		PSK string `json:"psk"`
 	}

@@ -34,6 +34,7 @@ type commands struct {
 	Logs    logsCmd    `cmd:"" help:"Read what was logged, or follow it."`
 	Ledger  ledgerCmd  `cmd:"" help:"Say what became of everything that came in."`
 	Device  deviceCmd  `cmd:"" help:"Register and look at devices."`
+	Seal    sealCmd    `cmd:"" help:"Change the key that seals secrets at rest."`
 	Sim     simCmd     `cmd:"" help:"Simulate a fleet of devices against a running server."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -51,6 +51,18 @@ var metrics = []metric{
 	{"logbridge_mqtt_connects_total", "MQTT logins, by what came of them.", counter, []string{"result"}, readConnects},
 	{"logbridge_mqtt_connections_refused_total", "MQTT connections refused because as many as may be were open.", counter, nil,
 		ofBroker(func(b broker.Stats) uint64 { return b.RefusedFull })},
+	{"logbridge_mqtt_half_open_connections", "MQTT connections that have not sent their CONNECT, TLS handshakes included.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.broker.Stats().HalfOpen)) }},
+	{"logbridge_mqtt_half_open_evicted_total", "Of those, closed early because there were as many as may be.", counter, nil,
+		ofBroker(func(b broker.Stats) uint64 { return b.Evicted })},
+	{"logbridge_mqtt_half_open_waits_total", "Times that a new connection waited because of that.", counter, nil,
+		ofBroker(func(b broker.Stats) uint64 { return b.Crowded })},
+	{"logbridge_mqtt_oversize_total", "MQTT packets over --mqtt-max-packet, whose connection was ended.", counter, nil,
+		ofBroker(func(b broker.Stats) uint64 { return b.Oversize })},
+	{"logbridge_login_allowances", "Devices, addresses and pairs of them whose failed logins are remembered.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.attempts.Len())) }},
+	{"logbridge_tls_certificate_expiry_timestamp_seconds", "When the server's certificate expires; absent without TLS.", gauge, nil, readExpiry},
+	{"logbridge_tls_reloads_total", "Times that changed certificate files were read again, by result.", counter, []string{"result"}, readReloads},
 	{"logbridge_mqtt_accept_errors_total", "MQTT connections that the operating system could not hand over.", counter, nil,
 		ofBroker(func(b broker.Stats) uint64 { return b.AcceptErrors })},
 	{"logbridge_mqtt_no_connect_total", "MQTT connections that ended before a CONNECT packet of bearable size.", counter, nil,
@@ -158,15 +170,31 @@ func readDiscarded(s *server, e emit) {
 func readConnects(s *server, e emit) {
 	l := s.broker.Stats().Logins
 	for result, n := range map[string]uint64{"accepted": l.Accepted, "malformed": l.Malformed, "no_password": l.NoPassword,
-		"unknown_device": l.UnknownDevice, "wrong_password": l.WrongPassword, "expired": l.Expired} {
+		"unknown_device": l.UnknownDevice, "wrong_password": l.WrongPassword, "expired": l.Expired, "accepted_by_certificate": l.AcceptedByCertificate,
+		"wrong_certificate": l.WrongCertificate, "throttled": l.Throttled} {
 		e(float64(n), result)
 	}
+}
+
+func readExpiry(s *server, e emit) {
+	if s.tls != nil {
+		emitTime(e, s.tls.current.Load().expires)
+	}
+}
+
+func readReloads(s *server, e emit) {
+	var used, failed uint64
+	if s.tls != nil {
+		used, failed = s.tls.reloads.Load(), s.tls.failures.Load()
+	}
+	e(float64(used), "used")
+	e(float64(failed), "failed")
 }
 
 func readMessages(s *server, e emit) {
 	st := s.broker.Stats()
 	taken := st.Received - min(st.Invalid+st.Failed, st.Received)
-	for result, n := range map[string]uint64{"taken": taken, "forbidden": st.Forbidden, "invalid": st.Invalid, "failed": st.Failed} {
+	for result, n := range map[string]uint64{"taken": taken, "forbidden": st.Forbidden, "oversize": st.Oversize, "invalid": st.Invalid, "failed": st.Failed} {
 		e(float64(n), result)
 	}
 }

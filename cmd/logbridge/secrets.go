@@ -13,33 +13,34 @@ import (
 	"github.com/logbridge/logbridge/registry"
 )
 
-// sealKey gives the key that seals secrets at rest: from the setting, which is a file or (from the environment) the key
-// itself, else from the user's config folder, where it is made once. Only its path is printed.
-func (s *server) sealKey() (registry.SealKey, error) {
-	if key, err := registry.ParseSealKey(s.cfg.SealKey); err == nil {
-		return key, nil
+// sealKeys gives the keys that seal secrets at rest, the current one first: from the setting, which is a file or (from the
+// environment) the keys themselves, else from the user's config folder, where one is made once. Only the path is printed. write
+// replaces them in their file; it is nil when there is none.
+func (s *server) sealKeys() (keys []registry.SealKey, write registry.KeyWriter, err error) {
+	if keys, err := registry.ParseSealKeys(s.cfg.SealKey); err == nil {
+		return keys, nil, nil
 	}
 	file := s.cfg.SealKey
 	if file == "" {
 		dir, err := os.UserConfigDir()
 		if err != nil {
-			return registry.SealKey{}, fmt.Errorf("no place for the seal key (%w): name one with --seal-key", err)
+			return nil, nil, fmt.Errorf("no place for the seal key (%w): name one with --seal-key", err)
 		}
 		file = filepath.Join(dir, "logbridge", "seal-key")
 	}
 	if within(s.cfg.Data, file) {
-		return registry.SealKey{}, fmt.Errorf("the seal key %s would be inside the data folder %s: name another place with --seal-key", file, s.cfg.Data)
+		return nil, nil, fmt.Errorf("the seal key %s would be inside the data folder %s: name another place with --seal-key", file, s.cfg.Data)
 	}
-	key, created, err := registry.LoadSealKey(file)
+	keys, created, err := registry.LoadSealKeys(file)
 	if err != nil {
-		return key, err
+		return nil, nil, err
 	}
 	if created {
 		s.log.Info("seal key made: keep a copy, without it the secrets in the data folder are lost", "path", file)
 	} else {
 		s.log.Info("seal key", "path", file)
 	}
-	return key, nil
+	return keys, func(keys []registry.SealKey) error { return registry.WriteSealKeys(file, keys) }, nil
 }
 
 // adminToken gives the administrator's token: from the setting, else from its file, which is made once. Only its path

@@ -18,6 +18,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/logbridge/logbridge/attempts"
 	"github.com/logbridge/logbridge/bridge"
 	"github.com/logbridge/logbridge/broker"
 	"github.com/logbridge/logbridge/httpapi"
@@ -81,6 +82,8 @@ type server struct {
 	registry *registry.Registry
 	levels   *levels.Levels
 	bridge   *bridge.Bridge
+	attempts *attempts.Limiter
+	tls      *certificates // nil without --mqtts and --https
 	broker   *broker.Broker
 	http     *httpapi.Server
 }
@@ -91,7 +94,7 @@ func (s *server) add(name string, run func(context.Context) error) {
 
 // build makes every part and binds every address.
 func (s *server) build(ctx context.Context) (err error) {
-	key, err := s.sealKey()
+	keys, writeKeys, err := s.sealKeys()
 	if err != nil {
 		return err
 	}
@@ -107,15 +110,16 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.add("sink", s.sink.Run)
-	if s.registry, err = registry.New(ctx, s.node, key, s.log); err != nil {
+	if s.registry, err = registry.New(ctx, s.node, keys[0], s.log, keys[1:]...); err != nil {
 		return err
 	}
 	s.registry.SetAdminToken(token)
+	s.registry.OnKeys(writeKeys)
 	if s.levels, err = levels.New(ctx, s.node, s.registry, s.sink, s.levelsConfig(), s.log); err != nil {
 		return err
 	}
 	s.registry.OnTagged(s.levels.Retagged)
-	if s.bridge, err = bridge.New(bridge.Config{}, s.levels, s.sink, s.registry, s.sink, s.log); err != nil {
+	if s.bridge, err = bridge.New(bridge.Config{}, observer{s.levels, s.registry}, s.sink, s.registry, s.sink, s.log); err != nil {
 		return err
 	}
 	s.levels.OnChange(s.bridge.LevelChanged)
@@ -140,9 +144,12 @@ func (s *server) levelsConfig() levels.Config {
 
 // listen makes the parts that the world talks to.
 func (s *server) listen() (err error) {
-	secure, err := s.certificate()
-	if err != nil {
-		return err
+	var secure *tls.Config
+	if s.cfg.MQTTS != "" || s.cfg.HTTPS != "" {
+		if s.tls, err = loadCertificates(s.cfg, s.log); err != nil {
+			return err
+		}
+		secure = s.tls.config()
 	}
 	if err := s.bind(secure); err != nil {
 		return cmp.Or(s.cfg.taken(), err)
@@ -159,7 +166,11 @@ func (s *server) listen() (err error) {
 
 // bind makes broker and HTTP server; when one of them cannot have its address, the other's is free again.
 func (s *server) bind(secure *tls.Config) (err error) {
-	cfg := broker.Config{Addr: s.cfg.MQTT, TLSAddr: s.cfg.MQTTS, TLS: secure}
+	s.attempts = attempts.New()
+	cfg := broker.Config{
+		Addr: s.cfg.MQTT, TLSAddr: s.cfg.MQTTS, TLS: secure, Attempts: s.attempts,
+		MaxConnections: s.cfg.MQTTMaxConnections, ConnectRate: s.cfg.MQTTConnectRate, MaxPacket: s.cfg.MQTTMaxPacket,
+	}
 	if s.broker, err = broker.New(cfg, s.registry, s.bridge, s.log); err != nil {
 		return err
 	}
@@ -177,20 +188,8 @@ func (s *server) endBroker() error {
 	return s.broker.Run(over)
 }
 
-// certificate loads what --mqtts and --https show; nil when neither is set.
-func (s *server) certificate() (*tls.Config, error) {
-	if s.cfg.MQTTS == "" && s.cfg.HTTPS == "" {
-		return nil, nil
-	}
-	pair, err := tls.LoadX509KeyPair(s.cfg.TLSCert, s.cfg.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("--tls-cert and --tls-key: %w", err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}, nil
-}
-
 func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
-	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, Version: version()}
+	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Version: version()}
 	if addr, ok := s.broker.Addr().(*net.TCPAddr); ok {
 		cfg.MQTTPort = addr.Port
 	}
@@ -204,9 +203,11 @@ func (s *server) httpDeps() httpapi.Deps {
 	return httpapi.Deps{
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
-		Levels: s.levels, Rules: s.levels, Observer: s.levels, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: s.sink, Counter: s.sink,
-		Ready: s.isReady, Metrics: metricsHandler(s),
+		Levels: s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
+		Log: s.sink, Counter: s.sink, Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
+		RotateSeal:   s.registry.Rotate,
+		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },
+		Ready:        s.isReady, Metrics: metricsHandler(s),
 	}
 }
 

@@ -132,7 +132,7 @@ func (a *api) fleet(ctx context.Context, product string, n int) ([]devicesim.Cre
 			continue
 		}
 		group.Go(func() error {
-			_, err := a.putDevice(ctx, id, devices[i].PSK, map[string]string{keyTag: mark})
+			_, err := a.putDevice(ctx, id, deviceWish{PSK: devices[i].PSK, Tags: map[string]string{keyTag: mark}})
 			return err
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/httpapi"
 	"github.com/logbridge/logbridge/levels"
+	"github.com/logbridge/logbridge/registry"
 )
 
 // setLevel and overrides translate between two packages that do not know each other.
@@ -21,4 +22,17 @@ func (s *server) overrides() []httpapi.LevelOverride {
 		out[i] = httpapi.LevelOverride(o)
 	}
 	return out
+}
+
+// observer tells the levels what devices do, and the registry which of them have ever connected.
+type observer struct {
+	*levels.Levels
+	registry *registry.Registry
+}
+
+func (o observer) Observe(seen logbridge.Observation) {
+	if seen.Event == logbridge.DeviceConnected || seen.Event == logbridge.LineSeen {
+		o.registry.NoteConnected(seen.Device)
+	}
+	o.Levels.Observe(seen)
 }

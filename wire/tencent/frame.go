@@ -37,7 +37,7 @@ type Frame struct {
 	Certificate bool
 	// Timestamp is in Unix seconds, 0 when the device did not know.
 	Timestamp int64
-	// Text holds the lines, for SplitLines and ParseLine.
+	// Text holds the lines.
 	Text string
 }
 
@@ -62,6 +62,15 @@ func ParseFrame(body []byte) (Frame, error) {
 		return Frame{}, fmt.Errorf("%w: frame time is not 10 digits", logbridge.ErrInvalid)
 	}
 	return Frame{Device: id, Certificate: mode == 'C', Timestamp: int64(seconds), Text: loose.Repair(body[frameText:])}, nil
+}
+
+// Lines are the lines of the frame. ErrTooLarge beyond MaxLines.
+func (f Frame) Lines() ([]string, error) {
+	lines, ok := appendLines(nil, f.Text, lineEnd, MaxLines)
+	if !ok {
+		return nil, fmt.Errorf("frame: %w", errTooManyLines)
+	}
+	return lines, nil
 }
 
 // VerifyFrame checks the signature of a key device's frame with the first 24 characters of the PSK text or all of it (5).
@@ -90,3 +99,6 @@ func EncodeFrame(id logbridge.DeviceID, timestamp int64, text, secret string) []
 	sig.Write([]byte(rest))
 	return append([]byte(hex.EncodeToString(sig.Sum(nil))), rest...)
 }
+
+// FrameSignature is the signature of a frame that ParseFrame takes: two frames with the same one are the same.
+func FrameSignature(body []byte) string { return string(body[:frameMode]) }

@@ -96,7 +96,11 @@ func TestRecordedFrames(t *testing.T) {
 		if err := VerifyFrame(r.Content, recorded.PSK); err != nil {
 			t.Errorf("%s %d: %v", r.Capture, r.Index, err)
 		}
-		for _, s := range SplitLines(frame.Text) {
+		split, err := frame.Lines()
+		if err != nil {
+			t.Error(err)
+		}
+		for _, s := range split {
 			lines++
 			if line := ParseLine(s, nil); line.Time.Year() != 2026 || line.Tag == "" || line.Text == "" {
 				t.Errorf("%s %d: %q is %+v", r.Capture, r.Index, s, line)
@@ -105,6 +109,15 @@ func TestRecordedFrames(t *testing.T) {
 	}
 	if lines != 22 {
 		t.Errorf("%d lines, want 22", lines)
+	}
+}
+
+func TestFrameBoundsLines(t *testing.T) {
+	for n, want := range map[int]error{MaxLines: nil, MaxLines + 1: logbridge.ErrTooLarge} {
+		lines, err := Frame{Text: strings.Repeat("x\n\f", n)}.Lines()
+		if !errors.Is(err, want) || err == nil && len(lines) != n {
+			t.Errorf("%d lines: %d, %v", n, len(lines), err)
+		}
 	}
 }
 

@@ -86,6 +86,32 @@ func VerifyPassword(psk, userName, password string, now time.Time) error {
 	return nil
 }
 
+// VerifyCertificatePassword checks the login of a certificate device that cannot show its certificate, as the C SDK's WebSocket
+// build sends it (2.1): hex(RSA-SHA256 of the user name) and ";rsa-sha256", checked with the registered certificate. The
+// expiry must be ahead of now. ErrUnauthorized otherwise.
+func VerifyCertificatePassword(certificatePEM, userName, password string, now time.Time) error {
+	_, expiry, err := ParseUserName(userName)
+	if err != nil {
+		return fmt.Errorf("%w: %w", logbridge.ErrUnauthorized, err)
+	}
+	token, algorithm, _ := strings.Cut(password, ";")
+	sig, err := hex.DecodeString(token)
+	if err != nil || algorithm != RSASHA256 {
+		return fmt.Errorf("%w: password is no RSA signature", logbridge.ErrUnauthorized)
+	}
+	public, err := ParsePublicKey(certificatePEM)
+	if err != nil {
+		return fmt.Errorf("%w: %w", logbridge.ErrUnauthorized, err)
+	}
+	if !rsaCheck(public, sig)(userName) {
+		return fmt.Errorf("%w: password does not match the user name", logbridge.ErrUnauthorized)
+	}
+	if expiry <= now.Unix() {
+		return fmt.Errorf("%w: user name expired at %d", logbridge.ErrUnauthorized, expiry)
+	}
+	return nil
+}
+
 func loginMAC(psk, userName, algorithm string) ([]byte, error) {
 	var sum func() hash.Hash
 	switch algorithm {

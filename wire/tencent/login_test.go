@@ -1,9 +1,14 @@
 package tencent
 
 import (
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"math"
 	"strings"
@@ -189,4 +194,40 @@ func FuzzVerifyPassword(f *testing.F) {
 			t.Fatalf("%q passes, the password is %q", password, want)
 		}
 	})
+}
+
+// TestCertificatePassword: the C SDK's WebSocket build signs the user name with its certificate's key (2.1).
+func TestCertificatePassword(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	user := UserName(dev01, "AbCdE", time.Unix(2000, 0))
+	digest := sha256.Sum256([]byte(user))
+	sig, err := rsa.SignPKCS1v15(nil, key, crypto.SHA256, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	password := hex.EncodeToString(sig) + ";" + RSASHA256
+	if err := VerifyCertificatePassword(public, user, password, time.Unix(1000, 0)); err != nil {
+		t.Error(err)
+	}
+	for name, err := range map[string]error{
+		"expired":       VerifyCertificatePassword(public, user, password, time.Unix(2000, 0)),
+		"other user":    VerifyCertificatePassword(public, UserName(dev01, "AbCdF", time.Unix(2000, 0)), password, time.Unix(1000, 0)),
+		"no user":       VerifyCertificatePassword(public, "x", password, time.Unix(1000, 0)),
+		"no key":        VerifyCertificatePassword("", user, password, time.Unix(1000, 0)),
+		"algorithm":     VerifyCertificatePassword(public, user, hex.EncodeToString(sig)+";hmacsha1", time.Unix(1000, 0)),
+		"no hex":        VerifyCertificatePassword(public, user, "zz;"+RSASHA256, time.Unix(1000, 0)),
+		"cut signature": VerifyCertificatePassword(public, user, hex.EncodeToString(sig[1:])+";"+RSASHA256, time.Unix(1000, 0)),
+	} {
+		if !errors.Is(err, logbridge.ErrUnauthorized) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -53,7 +53,8 @@ type Keys struct {
 
 // Verify checks the signature of a POST to path (4.3). hosts are the names it may have been signed for: the Host header and
 // the configured canonical ones, since Java always signs Tencent's; a port is cut off. The algorithm is tried as spelt and in
-// lower case; with hmacsha1 the body hash may be SHA-1, as the C SDK does it, or SHA-256, as documented. ErrInvalid for an
+// lower case; with hmacsha1 the body hash may be SHA-1, as the C SDK does it, or SHA-256, as documented, and the lines may stand
+// in the order of the newest embedded SDK. ErrInvalid for an
 // algorithm that there is not, ErrUnauthorized when nothing matches or the key for it is missing. Clock and replay are not
 // looked at (4.4).
 func (s Signature) Verify(keys Keys, hosts []string, path string, body []byte) error {
@@ -77,7 +78,8 @@ func (s Signature) Verify(keys Keys, hosts []string, path string, body []byte) e
 	for _, host := range hosts {
 		for _, algorithm := range spellings(s.Algorithm) {
 			for _, bodyHash := range hashes {
-				if check(stringToSign(withoutPort(host), path, algorithm, s.Timestamp, s.Nonce, bodyHash)) {
+				if check(stringToSign(withoutPort(host), path, algorithm, s.Timestamp, s.Nonce, bodyHash)) ||
+					algorithm == HMACSHA1 && check(embeddedStringToSign(withoutPort(host), path, algorithm, s.Timestamp, s.Nonce, bodyHash)) {
 					return nil
 				}
 			}
@@ -105,6 +107,11 @@ func Sign(secret, algorithm, host, path, timestamp, nonce string, body []byte) (
 // stringToSign is the eight lines of 4.3; the fourth is the query, which is empty.
 func stringToSign(host, path, algorithm, timestamp, nonce, bodyHash string) string {
 	return strings.Join([]string{"POST", host, path, "", algorithm, timestamp, nonce, bodyHash}, "\n")
+}
+
+// embeddedStringToSign is the order of the newest embedded SDK with hmacsha1: query and algorithm stand before the path (4.3).
+func embeddedStringToSign(host, path, algorithm, timestamp, nonce, bodyHash string) string {
+	return strings.Join([]string{"POST", host, "", algorithm, path, timestamp, nonce, bodyHash}, "\n")
 }
 
 func spellings(algorithm string) []string {

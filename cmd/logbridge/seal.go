@@ -1,0 +1,48 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+type sealCmd struct {
+	Rotate sealRotateCmd `cmd:"" help:"Make a new seal key and seal every secret with it, while the server runs."`
+}
+
+type sealRotateCmd struct{ Client }
+
+// rotationPoll is how often the command asks how far the server is.
+const rotationPoll = 200 * time.Millisecond
+
+// Run begins the change and waits for its end. The server goes on by itself when this command is stopped, or the server is.
+func (c sealRotateCmd) Run(p program) error {
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	var state struct {
+		Keys     int    `json:"keys"`
+		Resealed int    `json:"resealed"`
+		Fault    string `json:"fault"`
+	}
+	if err := server.call(p.ctx, http.MethodPost, "/seal-key/rotate", nil, &state); err != nil {
+		return err
+	}
+	for state.Keys > 1 {
+		if state.Fault != "" {
+			return errors.New("the new key is in use, the old one is still needed: " + state.Fault)
+		}
+		select {
+		case <-p.ctx.Done():
+			return p.ctx.Err()
+		case <-time.After(rotationPoll):
+		}
+		if err := server.call(p.ctx, http.MethodGet, "/seal-key", nil, &state); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintf(p.stdout, "the seal key is changed, %d secrets are sealed with it; keep a copy of its file\n", state.Resealed)
+	return err
+}
