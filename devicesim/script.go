@@ -18,7 +18,7 @@ const (
 	ScriptStorm     Script = "storm"     // all devices lose their connections at once, every StormEvery, and come back at once
 	ScriptNoisy     Script = "noisy"     // the first device writes noisyRate times as much as the others
 	ScriptNoClock   Script = "noclock"   // clocks begin in 1970 at the start of the device
-	ScriptWrongKeys Script = "wrongkeys" // every other device has a key that is not the registered one
+	ScriptWrongKeys Script = "wrongkeys" // half of the devices have a key that is not the registered one
 	ScriptSlow      Script = "slow"      // devices take what the server sends a few bytes at a time
 	ScriptSDK       Script = "sdk"       // devices speak as the SDKs for C, Java, Python and ESP do, in turn
 )
@@ -48,7 +48,7 @@ func (f *Fleet) play(d *device, i int) {
 		start := time.Now()
 		d.clock = func(now time.Time) time.Time { return time.Unix(0, 0).UTC().Add(now.Sub(start)) }
 	case ScriptWrongKeys:
-		if i%2 == 1 {
+		if i/2%2 == 1 { // of those who upload by HTTP and by MQTT alike
 			d.PSK = wrongKey()
 		}
 	case ScriptSDK:

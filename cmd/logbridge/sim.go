@@ -26,7 +26,7 @@ type simCmd struct {
 	Upload     string        `enum:"http,mqtt,mixed" default:"mixed" help:"How lines are sent: http, mqtt or mixed (${default})."`
 	Rate       float64       `default:"1" placeholder:"N" help:"Lines a second of each device at debug (${default}); at a quieter level it writes fewer."`
 	Ask        time.Duration `default:"10s" placeholder:"TIME" help:"How often each device asks for its level (${default})."`
-	Script     string        `enum:"steady,storm,noisy,noclock,wrongkeys,slow,sdk" default:"steady" help:"What happens: steady, storm (all reconnect at once, every 5 s), noisy (one device), noclock (1970), wrongkeys (every other device), slow (readers) or sdk (C, Java, Python and ESP in turn) (${default})."`
+	Script     string        `enum:"steady,storm,noisy,noclock,wrongkeys,slow,sdk" default:"steady" help:"What happens: steady, storm (all reconnect at once, every 5 s), noisy (one device), noclock (1970), wrongkeys (half of the devices), slow (readers) or sdk (C, Java, Python and ESP in turn) (${default})."`
 	StormEvery time.Duration `default:"5s" placeholder:"TIME" help:"How often the storm of --script storm strikes (${default})."`
 	MQTT       string        `name:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the broker (${default})."`
 }
