@@ -1,12 +1,16 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/devicesim"
 )
 
 // simSummary is what sim prints at its end.
@@ -73,5 +77,36 @@ func TestScriptsBalanceWithTheLedger(t *testing.T) {
 				t.Errorf("%d lines can be read, %d were counted as stored", got, stored)
 			}
 		})
+	}
+}
+
+func TestTheCSDKIsToldTheTime(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	acked := make(chan bool, 1)
+	fleet, err := devicesim.New(devicesim.Config{
+		Broker: s.addr("mqtt"), HTTP: s.url(), Script: devicesim.ScriptSDK, LineRate: 100, UploadEvery: 50 * time.Millisecond,
+		Devices: []devicesim.Credential{{ID: device("dev_01"), PSK: e2ePSK}},
+		Acked: func(logbridge.DeviceID, []string) {
+			select {
+			case acked <- true:
+			default:
+			}
+		},
+	}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ended := make(chan error, 1)
+	go func() { ended <- fleet.Run(ctx) }()
+	for ctx.Err() == nil && fleet.Stats().Times == 0 {
+		select {
+		case <-acked: // a good moment to look again
+		case <-ctx.Done():
+		}
+	}
+	cancel()
+	if err := <-ended; err != nil || fleet.Stats().Times == 0 || fleet.Stats().Acknowledged == 0 {
+		t.Errorf("%v; %+v", err, fleet.Stats())
 	}
 }
