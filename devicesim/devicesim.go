@@ -6,6 +6,9 @@
 // Response.Error). A line is uploaded again until it is acknowledged or refused, so with a server that stores what it
 // acknowledges nothing acknowledged is missing there. Limits: lines that a device cannot upload wait in a bounded
 // buffer and the oldest are dropped and counted; a fleet keeps nothing over its own end.
+//
+// A Script makes the fleet less well behaved, or lets it speak as Tencent's SDKs do. Of an upload that got no answer the
+// fleet cannot know whether it was stored, and counts it as unanswered.
 package devicesim
 
 import (
