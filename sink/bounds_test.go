@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -159,6 +160,41 @@ func TestSlowReaderHoldsNothing(t *testing.T) {
 	for _, m := range e.log.segments.list {
 		if n := m.users.Load(); n != 1 {
 			t.Errorf("a segment is held %d times", n)
+		}
+	}
+}
+
+// TestWaitForATurnIsNotCountedTwice: the time in which a query holds what it reads from begins when it takes hold of it, however long it
+// waited for its turn before.
+func TestWaitForATurnIsNotCountedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		whole := tableOf(t, 1, lines("dev", 0, 2*pageRecords).Records)
+		l := &Log{
+			turns: newTurns(), active: &memtable{groups: whole.groups, rows: whole.rows, streams: whole.streams}, segments: &segmentSet{},
+			cfg: Config{QueryTime: time.Hour, QueryBytes: 1 << 40},
+		}
+		l.turns.processors = 1
+		other := begun(t, l.turns)
+		time.AfterFunc(2*pinTime, other.end)
+		r := l.newReading(t.Context(), logbridge.Query{}, newGate(0, 0))
+		if _, err := r.page(); err != nil || r.looked.IsZero() || r.looked.After(time.Now()) {
+			t.Errorf("held from %s on, now is %s: %v", r.looked, time.Now(), err)
+		}
+		r.end()
+	})
+}
+
+// TestFewHitsHoldNoMemtable: a query that has found little in a memtable, and goes on looking elsewhere, does not keep it.
+func TestFewHitsHoldNoMemtable(t *testing.T) {
+	for contains, holds := range map[string]bool{"777": false, "7": true} {
+		whole := tableOf(t, 1, lines("dev", 0, 2000).Records)
+		p := newPlan(t.Context(), logbridge.Query{Contains: contains})
+		c, err := whole.open(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if held := c.(*memCursor).s.groups != nil; held != holds {
+			t.Errorf("%d hits of %q: held %t", len(c.left()), contains, held)
 		}
 	}
 }

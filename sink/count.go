@@ -359,7 +359,7 @@ func (s memSnapshot) valuesOf(by logbridge.CountBy, v *values) (code func(*rowRe
 	case "stream":
 		return func(r *rowRef) int32 { return int32(r.stream) }, func(n int) string { return s.streams[n] }
 	case "product":
-		return func(r *rowRef) int32 { return int32(r.stream) }, func(n int) string { return string(productOf(s.streams[n])) }
+		return s.productCode(v), func(n int) string { return v.names[n] }
 	}
 	key, none := strings.TrimPrefix(by.Field, logbridge.FieldPrefix), v.of(nil)
 	return func(r *rowRef) int32 {
@@ -371,6 +371,17 @@ func (s memSnapshot) valuesOf(by logbridge.CountBy, v *values) (code func(*rowRe
 		}
 		return none
 	}, func(n int) string { return v.names[n] }
+}
+
+// productCode numbers products as they come: they are far fewer than their streams, whose number must not bound the count.
+func (s memSnapshot) productCode(v *values) func(*rowRef) int32 {
+	above := make([]int32, len(s.streams)) // by stream: one above its product's; 0 is not known yet
+	return func(r *rowRef) int32 {
+		if above[r.stream] == 0 {
+			above[r.stream] = 1 + v.of(productOf(s.streams[r.stream]))
+		}
+		return above[r.stream] - 1
+	}
 }
 
 func productOf(stream string) []byte {

@@ -95,6 +95,30 @@ func TestCountIsBoundedInMemory(t *testing.T) {
 	}
 }
 
+// TestCountByProductOfManyStreams: what a count by product bounds is products, not the streams they have.
+func TestCountByProductOfManyStreams(t *testing.T) {
+	const devices, steps = 500, 201 // together more than maxCounts
+	var groups [][]logbridge.Record
+	for step := range steps {
+		records := make([]logbridge.Record, devices)
+		for i := range records {
+			records[i] = line(fmt.Sprint("dev", i), "x")
+			records[i].Time = epoch.Add(time.Duration(step) * time.Second)
+		}
+		groups = append(groups, records)
+	}
+	whole := tableOf(t, 1, groups...)
+	path, err := writeSegment(t.TempDir(), whole, 1, steps)
+	s := mustOpen(t, path, err)
+	defer s.Close()
+	for name, count := range map[string]func(*counter) error{"memtable": whole.count, "segment": s.count} {
+		c := newCounter(newPlan(t.Context(), logbridge.Query{}), logbridge.CountBy{Field: "product", Step: time.Second})
+		if err := count(c); err != nil || len(c.groups) != steps {
+			t.Errorf("%s: %d groups, %v, want %d", name, len(c.groups), err, steps)
+		}
+	}
+}
+
 func TestIntervals(t *testing.T) {
 	for _, c := range []struct{ t, step, origin, want int64 }{
 		{7, 5, 0, 5}, {-1, 5, 0, -5}, {-5, 5, 0, -5}, {-6, 5, 0, -10}, {0, 5, 0, 0}, {7, 0, 0, 0},

@@ -170,8 +170,8 @@
 // something is being appended, and 50 ms longer, half of the processors give turns, one at least; else all of them do, and a
 // query that nobody waits behind uses them all. A turn is over with the first page after 5 ms if another waits: then comes the
 // query that has worked least, so that a look at one device does not stand behind the searches of everything, and of every
-// four turns one is the oldest query's. Beside ingest a turn of that length is followed by a rest of half of it. What waits in the midst of a segment keeps its pages, some 2 MB, and no memtable in
-// which it has found nothing.
+// four turns one is the oldest query's. Beside ingest a turn of that length is followed by a rest of half of it. What waits in
+// the midst of a segment keeps its pages, some 2 MB, and a memtable only if it has found more than 256 records or 1 MiB in it.
 //
 // # Tails
 //

@@ -193,7 +193,13 @@ func (s memSnapshot) wanted(q *plan, rows []rowRef) (wanted []bool, any bool, er
 
 // matchingOne is matching for a query that asks for one stream: it goes back from row to row of that.
 func (s memSnapshot) matchingOne(q *plan, fn func(i int) error) error {
+	looked := 0
 	for n := s.latest; n > 0; n = s.rows[n-1].before {
+		if looked++; looked%blockRows == 0 {
+			if err := q.scanned(0); err != nil {
+				return err
+			}
+		}
 		r := &s.rows[n-1]
 		at := s.position(r)
 		if at.Compare(q.After) <= 0 {
@@ -228,17 +234,48 @@ func (s memSnapshot) open(q *plan) (cursor, error) {
 		hits = append(hits, hit{time: s.rows[i].time, seq: p.Seq, index: p.Index, row: uint32(i)})
 		return nil
 	})
-	return &memCursor{hitList{q.best(hits)}, s}, err
+	if err != nil {
+		return nil, err
+	}
+	c := &memCursor{hitList: hitList{q.best(hits)}, s: s}
+	c.readFew()
+	return c, nil
 }
 
 type memCursor struct {
 	hitList
-	s memSnapshot
+	s     memSnapshot
+	ready []logbridge.Record // all that there are, when there are few: then s is empty
 }
 
-func (c *memCursor) take() (logbridge.Record, error) {
-	r := &c.s.rows[c.hits[0].row]
-	c.hits = c.hits[1:]
+// readFew reads the records at once when they are few: what looks for something rare finds little here, and may be busy with
+// segments long after this memtable was replaced. Many such queries would keep many memtables.
+func (c *memCursor) readFew() {
+	if len(c.hits) > takeNow {
+		return
+	}
+	ready, size := make([]logbridge.Record, len(c.hits)), 0
+	for i, h := range c.hits {
+		if ready[i] = c.record(h); size > takeBytesNow {
+			return
+		}
+		size += memorySize(&ready[i])
+	}
+	c.ready, c.s = ready, memSnapshot{}
+}
+
+func (c *memCursor) record(h hit) logbridge.Record {
+	r := &c.s.rows[h.row]
 	full := c.s.decode(r)
-	return full.record(c.s.position(r)), nil
+	return full.record(c.s.position(r))
+}
+
+func (c *memCursor) take() (r logbridge.Record, err error) {
+	if len(c.ready) > 0 {
+		r, c.ready = c.ready[0], c.ready[1:]
+	} else {
+		r = c.record(c.hits[0])
+	}
+	c.hits = c.hits[1:]
+	return r, nil
 }

@@ -146,7 +146,7 @@ func (r *reading) page() (page []logbridge.Record, err error) {
 	}
 	defer func() {
 		if !r.looked.IsZero() { // reading and waiting for turns are not the reader's time
-			r.looked = r.looked.Add(time.Since(came))
+			r.looked = r.looked.Add(time.Since(latest(came, r.looked)))
 		}
 	}()
 	for !r.done && size < pageBytes && len(page) < pageRecords && time.Since(began) < pageTime {
@@ -171,6 +171,13 @@ func (r *reading) page() (page []logbridge.Record, err error) {
 		r.letGo()
 	}
 	return page, nil
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // memorySize is about what a record takes in memory.

@@ -219,11 +219,13 @@ func (p *plan) share(n int, worker func(p *plan, next func() (int, bool)) error)
 		return i, i < n
 	}
 	var g errgroup.Group
+	helpers := 0
 	for range min(n, runtime.GOMAXPROCS(0)) - 1 {
 		t, ok := p.turn.another()
 		if !ok {
 			break
 		}
+		helpers++
 		own := *p
 		own.turn = t
 		g.Go(func() error {
@@ -240,7 +242,10 @@ func (p *plan) share(n int, worker func(p *plan, next func() (int, bool)) error)
 		})
 	}
 	err := worker(p, next)
-	return cmp.Or(err, g.Wait())
+	if helpers == 0 {
+		return err
+	}
+	return cmp.Or(err, p.turn.without(p.ctx, g.Wait))
 }
 
 // another begins a turn for one more goroutine of the same query, if nobody wants it. Work that takes no turns, as that of a
@@ -253,6 +258,16 @@ func (t *turn) another() (*turn, bool) {
 		return nil, false
 	}
 	return &turn{of: t.of, work: t.work, began: time.Now(), has: true}, true
+}
+
+// without waits for other goroutines of the query, which may be waiting for a turn themselves: it would never come if who
+// waits for them kept the only one that ingest leaves.
+func (t *turn) without(ctx context.Context, wait func() error) error {
+	if t == nil || !t.has {
+		return wait()
+	}
+	t.end()
+	return cmp.Or(wait(), t.begin(ctx))
 }
 
 func (t *turn) leave() {

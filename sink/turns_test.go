@@ -209,6 +209,36 @@ func TestShare(t *testing.T) {
 	}
 }
 
+// TestWhoWaitsForItsHelpersHasNoTurn: a query that has come to its end and waits for the goroutines that help it leaves them
+// its turn, or they wait for each other when ingest has begun meanwhile.
+func TestWhoWaitsForItsHelpersHasNoTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		all := newTurns()
+		all.processors = 2
+		one := begun(t, all)
+		p := newPlan(t.Context(), logbridge.Query{})
+		p.turn = one
+		appended := make(chan struct{})
+		err := p.share(2, func(own *plan, _ func() (int, bool)) error {
+			if own == p {
+				all.append() // it goes on and on
+				close(appended)
+				return nil
+			}
+			<-appended
+			time.Sleep(time.Second)
+			return own.scanned(1)
+		})
+		if err != nil || !one.has {
+			t.Errorf("%v, turn %t", err, one.has)
+		}
+		one.end()
+		if all.running != 0 || all.waits() != 0 {
+			t.Errorf("%d run, %d wait", all.running, all.waits())
+		}
+	})
+}
+
 // TestCountEndsWithItsContext: a count that is cancelled reads no further page.
 func TestCountEndsWithItsContext(t *testing.T) {
 	groups := manyRecords(rand.New(rand.NewPCG(2, 3)), 20, 500)
@@ -226,6 +256,19 @@ func TestCountEndsWithItsContext(t *testing.T) {
 		if n := p.turn.work.bytes.Load(); n != 0 {
 			t.Errorf("%s: %d bytes were read after the end", name, n)
 		}
+	}
+}
+
+// TestOneStreamGivesWay: a query of one stream with many rows in memory ends with its context, and takes turns, within a block.
+func TestOneStreamGivesWay(t *testing.T) {
+	s := tableOf(t, 1, lines("dev", 0, 3*blockRows).Records)
+	s.one, s.latest = true, uint32(len(s.rows))
+	ctx, cancel := context.WithCancel(t.Context())
+	p := newPlan(ctx, logbridge.Query{Product: "ABCDE12345", Device: "dev"})
+	rows := 0
+	err := s.matching(p, func(int) error { rows++; cancel(); return nil })
+	if !errors.Is(err, context.Canceled) || rows > blockRows {
+		t.Errorf("%d rows after the end, %v", rows, err)
 	}
 }
 
