@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"sink":          {".", "natsd"},
 	"registry":      {".", "natsd"},
 	"levels":        {".", "natsd"},
+	"quota":         {"."},
 	"attempts":      {"."},
 	"broker":        {".", "wire/"},
 	"bridge":        {".", "wire/"},

@@ -108,6 +108,7 @@ const (
 type Receipt struct {
 	Stored    int // records stored by this call
 	Duplicate int // records that were stored before
+	Dropped   int // records that will not be stored, since their device or product is over its quota
 }
 
 // Position is the place of a record in the order in which the sink accepted them: the sequence number of its commit and

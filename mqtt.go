@@ -4,7 +4,9 @@ package logbridge
 type Message struct {
 	Topic   string
 	Payload []byte // only valid during the call that hands it over
-	QoS     byte
+	// ContentType is MQTT 5's, empty without one.
+	ContentType string
+	QoS         byte
 	// Dup marks a redelivery.
 	Dup bool
 }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/tencent"
 )
@@ -31,8 +33,10 @@ type Registry interface {
 	Location(product string) *time.Location
 }
 
-// Counter keeps the ledger: lines that were acknowledged and not stored, with a reason.
+// Counter keeps the ledger: lines that are not stored, with a reason. Those of Drop were acknowledged; those of Refuse the
+// device still has.
 type Counter interface {
+	Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
 	Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
 }
 
@@ -41,7 +45,7 @@ type Config struct {
 	// Pushers is how many pushes go out at a time: DefaultPushers. One that meets a device which does not read is busy for
 	// the broker's write timeout.
 	Pushers int
-	// AppendTimeout bounds the wait for a report to be durable: DefaultAppendTimeout. The device's connection reads
+	// AppendTimeout bounds the wait for a report to be read and durable: DefaultAppendTimeout. The device's connection reads
 	// nothing else meanwhile.
 	AppendTimeout time.Duration
 }
@@ -64,6 +68,8 @@ type Bridge struct {
 
 	mu    sync.RWMutex // guards links
 	links map[logbridge.DeviceID]*link
+
+	unpacked *semaphore.Weighted // bounds the memory of packed reports
 
 	pushes   queue
 	silent   reminders // sessions that may not have asked
@@ -104,7 +110,8 @@ func newWithClock(cfg Config, levels Levels, records Log, registry Registry, cou
 	}
 	b := &Bridge{
 		cfg: cfg, levels: levels, records: records, registry: registry, counter: counter, log: log,
-		links: map[logbridge.DeviceID]*link{}, clock: c, silent: newReminders(askWait), unacked: newReminders(ackWait),
+		links: map[logbridge.DeviceID]*link{}, unpacked: semaphore.NewWeighted(maxUnpacked),
+		clock: c, silent: newReminders(askWait), unacked: newReminders(ackWait),
 	}
 	b.pushes.filled.L = &b.pushes.mu
 	return b, nil

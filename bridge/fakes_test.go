@@ -121,19 +121,27 @@ func (l *fakeLog) knows(key string) bool {
 	return key != "" && l.seen[key]
 }
 
-// fakeLedger notes what is dropped.
+// fakeLedger notes what is dropped, and what is refused.
 type fakeLedger struct {
-	mu      sync.Mutex
-	dropped map[string]int
+	mu               sync.Mutex
+	dropped, refused map[string]int
+}
+
+func (l *fakeLedger) Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
+	l.count(&l.refused, source, stream, reason, lines)
 }
 
 func (l *fakeLedger) Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
+	l.count(&l.dropped, source, stream, reason, lines)
+}
+
+func (l *fakeLedger) count(to *map[string]int, source logbridge.Source, stream logbridge.Stream, reason string, lines int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dropped == nil {
-		l.dropped = map[string]int{}
+	if *to == nil {
+		*to = map[string]int{}
 	}
-	l.dropped[fmt.Sprint(source, " ", stream, " ", reason)] += lines
+	(*to)[fmt.Sprint(source, " ", stream, " ", reason)] += lines
 }
 
 // products is the registry: one product in Shanghai, the others in UTC.

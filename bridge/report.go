@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -15,11 +16,19 @@ const (
 	reasonTooLarge = "too_large"
 	reasonInvalid  = "malformed"
 	reasonRefused  = "forbidden"
+	reasonOverload = "overload"
 )
+
+// maxUnpacked bounds the memory that packed reports take, from unpacking until their lines are stored: a few of the largest
+// at once, thousands of the usual ones. Without it each connection could hold tencent.MaxReport for the few bytes that it sent.
+const maxUnpacked = 64 << 20
 
 // report appends the lines of $log/report and returns when they are durable.
 func (b *Bridge) report(ctx context.Context, id logbridge.DeviceID, m logbridge.Message, received time.Time) error {
-	lines, err := tencent.ParseReport(m.Payload, b.registry.Location(id.Product))
+	ctx, cancel := context.WithTimeout(ctx, b.cfg.AppendTimeout)
+	defer cancel()
+	lines, release, err := b.readReport(ctx, id, m)
+	defer release()
 	if err != nil {
 		b.drop(id, err, 1) // an undecodable message counts as one line
 		return err
@@ -27,8 +36,6 @@ func (b *Bridge) report(ctx context.Context, id logbridge.DeviceID, m logbridge.
 	if len(lines) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.cfg.AppendTimeout)
-	defer cancel()
 	batch := logbridge.Batch{ // a message does not say when it was sent
 		Records: tencent.Records(lines, logbridge.SourceMQTT, id.Stream(), received, time.Time{}),
 	}
@@ -43,14 +50,45 @@ func (b *Bridge) report(ctx context.Context, id logbridge.DeviceID, m logbridge.
 		b.drop(id, err, len(lines))
 		return err
 	}
-	if receipt.Stored == 0 {
+	switch {
+	case receipt.Stored > 0:
+		b.counters.reports.Add(1)
+		b.counters.lines.Add(uint64(len(lines) - receipt.Dropped))
+	case receipt.Dropped == 0:
 		b.counters.duplicates.Add(1)
 		return nil
 	}
-	b.counters.reports.Add(1)
-	b.counters.lines.Add(uint64(len(lines)))
+	// What was dropped tells of the device's level all the same.
 	tencent.Observe(id, batch.Records, received, b.levels.Observe)
 	return nil
+}
+
+// readReport unpacks and parses a report. release gives the memory back that the lines lie in. A report for which there is no
+// memory is ErrUnavailable: it may be read later.
+func (b *Bridge) readReport(ctx context.Context, id logbridge.DeviceID, m logbridge.Message) (lines []tencent.Line, release func(), err error) {
+	release = func() {}
+	form, err := tencent.ParseReportForm(m.ContentType)
+	if err != nil {
+		return nil, release, err
+	}
+	payload := m.Payload
+	if share := int64(form.Memory(m.Payload)); share > 0 {
+		if b.unpacked.Acquire(ctx, share) != nil {
+			b.counter.Refuse(logbridge.SourceMQTT, id.Stream(), reasonOverload, 1)
+			return nil, release, fmt.Errorf("%w: too many packed reports at once", logbridge.ErrUnavailable)
+		}
+		if payload, err = form.Unpack(m.Payload); err == nil { // the lines lie in a copy of what came out
+			kept := min(2*int64(len(payload)), share)
+			b.unpacked.Release(share - kept)
+			share = kept
+		}
+		release = func() { b.unpacked.Release(share) }
+		if err != nil {
+			return nil, release, err
+		}
+	}
+	lines, err = tencent.ParseReport(payload, form, b.registry.Location(id.Product))
+	return lines, release, err
 }
 
 // replayKey names a message of a device for the sink's window of duplicates. A device that did not get the PUBACK sends its

@@ -192,10 +192,11 @@ func (g *guard) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, e
 	}
 	b.counters.received.Add(1)
 	err := b.handler.Handle(b.handling, s, logbridge.Message{
-		Topic:   topic,
-		Payload: pk.Payload,
-		QoS:     pk.FixedHeader.Qos,
-		Dup:     pk.FixedHeader.Dup,
+		Topic:       topic,
+		Payload:     pk.Payload,
+		ContentType: pk.Properties.ContentType,
+		QoS:         pk.FixedHeader.Qos,
+		Dup:         pk.FixedHeader.Dup,
 	})
 	switch {
 	case err == nil:

@@ -16,6 +16,8 @@ type productView struct {
 	HasSecret     bool      `json:"has_secret"`
 	AllowRegister bool      `json:"allow_register"`
 	TimeZone      string    `json:"time_zone" doc:"IANA zone of times in log lines; empty is UTC"`
+
+	Quota logbridge.Quota `json:"quota" doc:"what devices may log; lines beyond are dropped, and the device's stream says how many"`
 }
 
 type productPath struct {
@@ -29,6 +31,8 @@ type putProduct struct {
 		Secret        *string    `json:"secret,omitempty" doc:"signs dynamic registration; never shown again"`
 		AllowRegister *bool      `json:"allow_register,omitempty"`
 		TimeZone      *string    `json:"time_zone,omitempty"`
+
+		Quota *logbridge.Quota `json:"quota,omitempty" doc:"replaces the former one as a whole"`
 	}
 }
 
@@ -42,7 +46,7 @@ func (a *api) products() {
 func (a *api) viewProduct(p logbridge.Product) productView {
 	return productView{
 		ID: p.ID, Level: levelText(a.deps.Levels.Base(p.ID)), HasSecret: p.Secret != "",
-		AllowRegister: p.AllowRegister, TimeZone: p.TimeZone,
+		AllowRegister: p.AllowRegister, TimeZone: p.TimeZone, Quota: p.Quota,
 	}
 }
 
@@ -76,6 +80,7 @@ func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productVi
 	set(&p.Secret, in.Body.Secret)
 	set(&p.AllowRegister, in.Body.AllowRegister)
 	set(&p.TimeZone, in.Body.TimeZone)
+	set(&p.Quota, in.Body.Quota)
 	if err := a.deps.Products.PutProduct(ctx, p); err != nil {
 		return nil, err
 	}

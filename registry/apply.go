@@ -142,7 +142,11 @@ func (r *Registry) applyThing(ctx context.Context, memories *memories, t thing) 
 
 func (r *Registry) productThing(where string, p ProvisionProduct, levels BaseLevels) thing {
 	t := thing{where: where, key: natsd.Key(kindProduct, p.ID)}
-	t.faults = productFaults(logbridge.Product{ID: p.ID, Secret: p.Secret, TimeZone: p.TimeZone})
+	quota := logbridge.Quota{}
+	if p.Quota != nil {
+		quota = *p.Quota
+	}
+	t.faults = productFaults(logbridge.Product{ID: p.ID, Secret: p.Secret, TimeZone: p.TimeZone, Quota: quota})
 	if p.Level != nil {
 		t.faults.invalid(levels == nil, "level", "levels are not kept here")
 		t.faults.invalid(!p.Level.Valid(), "level", "there is no level %d", *p.Level)
@@ -154,6 +158,7 @@ func (r *Registry) productThing(where string, p ProvisionProduct, levels BaseLev
 		set(m, "secret", &v.Secret, p.Secret, p.Secret != "")
 		setFlag(m, "allow_register", &v.AllowRegister, p.AllowRegister)
 		set(m, "time_zone", &v.TimeZone, p.TimeZone, p.TimeZone != "")
+		set(m, "quota", &v.Quota, quota, p.Quota != nil)
 		if err := putIf(m.changed, func() error { return r.PutProduct(ctx, v) }); err != nil {
 			return nil, err
 		}

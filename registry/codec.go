@@ -30,6 +30,8 @@ type (
 		Secret        string `json:"sealed_secret,omitempty"`
 		AllowRegister bool   `json:"allow_register,omitempty"`
 		TimeZone      string `json:"time_zone,omitempty"`
+
+		Quota logbridge.Quota `json:"quota,omitzero"`
 	}
 	deviceJSON struct {
 		PSK         string            `json:"sealed_psk,omitempty"`
@@ -117,11 +119,11 @@ func place(field, kind string, names ...string) string {
 func (r *Registry) productForm() form[string, logbridge.Product, productJSON] {
 	return named(
 		func(id string, p logbridge.Product) productJSON {
-			return productJSON{r.seal.seal(place("secret", kindProduct, id), p.Secret), p.AllowRegister, p.TimeZone}
+			return productJSON{r.seal.seal(place("secret", kindProduct, id), p.Secret), p.AllowRegister, p.TimeZone, p.Quota}
 		},
 		func(id string, j productJSON) (logbridge.Product, error) {
 			secret, err := r.seal.open(place("secret", kindProduct, id), j.Secret)
-			return logbridge.Product{ID: id, Secret: secret, AllowRegister: j.AllowRegister, TimeZone: j.TimeZone}, err
+			return logbridge.Product{ID: id, Secret: secret, AllowRegister: j.AllowRegister, TimeZone: j.TimeZone, Quota: j.Quota}, err
 		})
 }
 

@@ -75,7 +75,7 @@ func (m *merge) decide(field, current, wanted string, said bool) bool {
 
 // value is the type of a field.
 type value interface {
-	string | bool | []string | map[string]string
+	string | bool | []string | map[string]string | logbridge.Quota
 }
 
 // set applies decide to a field.
@@ -107,6 +107,10 @@ func text[T value](v T) string {
 		return listText(len(v), v)
 	case map[string]string:
 		return listText(len(v), v)
+	case logbridge.Quota:
+		if v != (logbridge.Quota{}) {
+			return listText(1, v)
+		}
 	}
 	return ""
 }

@@ -22,6 +22,7 @@ type ProvisionProduct struct {
 	AllowRegister *bool             `yaml:"allow_register,omitempty"`
 	TimeZone      string            `yaml:"time_zone,omitempty"`
 	Level         *logbridge.Level  `yaml:"level,omitempty"`
+	Quota         *logbridge.Quota  `yaml:"quota,omitempty"`
 	Devices       []ProvisionDevice `yaml:"devices,omitempty"`
 }
 

@@ -20,18 +20,19 @@ import (
 
 // Bounds on what may be registered. All of it is held in memory by every node.
 const (
-	minProductSecret = 16       // its first 16 characters are an AES-128 key (tencent-iot.md 6)
-	maxSecret        = 128      // characters of a product or access key secret; the vendors use 24 to 40
-	maxPSK           = 64       // characters of base64 (tencent-iot.md 1)
-	maxCertificate   = 16 << 10 // bytes of PEM; a device certificate has about 1500
-	maxSubject       = 512      // bytes; X.509 allows 64 in each of its parts
-	maxTags          = 32       // tags of a device
-	maxTagKey        = 64       // bytes
-	maxTagValue      = 256      // bytes
-	maxHosts         = 64       // hosts of a project
-	maxHost          = 253      // bytes; the longest name in DNS
-	maxOrigins       = 64       // origins of a store
-	maxAccessKeyID   = 128      // bytes
+	minProductSecret = 16                // its first 16 characters are an AES-128 key (tencent-iot.md 6)
+	maxSecret        = 128               // characters of a product or access key secret; the vendors use 24 to 40
+	maxPSK           = 64                // characters of base64 (tencent-iot.md 1)
+	maxCertificate   = 16 << 10          // bytes of PEM; a device certificate has about 1500
+	maxSubject       = 512               // bytes; X.509 allows 64 in each of its parts
+	maxLower         = 30 * 24 * 60 * 60 // seconds for which a quota lowers a level; for longer, someone should say so
+	maxTags          = 32                // tags of a device
+	maxTagKey        = 64                // bytes
+	maxTagValue      = 256               // bytes
+	maxHosts         = 64                // hosts of a project
+	maxHost          = 253               // bytes; the longest name in DNS
+	maxOrigins       = 64                // origins of a store
+	maxAccessKeyID   = 128               // bytes
 	maxOrigin        = len("https://") + maxHost + len(":65535")
 	maxTokenName     = 64 // bytes
 )
@@ -80,6 +81,10 @@ func productFaults(p logbridge.Product) (f faults) {
 	f.invalid(n > 0 && (n < minProductSecret || n > maxSecret || !printable(p.Secret)), "secret",
 		"a product secret is %d to %d printable characters", minProductSecret, maxSecret)
 	_, err := time.LoadLocation(p.TimeZone)
+	for _, q := range p.Quota.Fields() {
+		f.invalid(q.Rate < -1 || q.Rate > logbridge.MaxRate, "quota", "%s is a number up to %d, 0 for the server's default or -1 for no bound", q.Name, logbridge.MaxRate)
+	}
+	f.invalid(p.Quota.LowerSeconds < 0 || p.Quota.LowerSeconds > maxLower, "quota", "lower_seconds is a number up to %d, or 0 for not at all", maxLower)
 	f.invalid(err != nil || p.TimeZone == "Local", "time_zone", "%q is not the name of a time zone such as Asia/Shanghai", clip(p.TimeZone))
 	return f
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/goccy/go-yaml"
 
+	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/registry"
 )
 
@@ -50,6 +51,11 @@ type Config struct {
 
 	RetentionAge   age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h, 1h at least (for ever)."`
 	RetentionBytes int64 `yaml:"retention_bytes" env:"LOGBRIDGE_RETENTION_BYTES" placeholder:"N" help:"Bytes of segment files above which the oldest are removed, 1048576 at least (no bound)."`
+
+	QuotaDeviceLines  int64 `yaml:"quota_device_lines" env:"LOGBRIDGE_QUOTA_DEVICE_LINES" placeholder:"N" help:"Lines a second that each device may log, where its product says nothing (no bound). A minute's worth may come at once; lines beyond are dropped."`
+	QuotaDeviceBytes  int64 `yaml:"quota_device_bytes" env:"LOGBRIDGE_QUOTA_DEVICE_BYTES" placeholder:"N" help:"Bytes a second, likewise (no bound)."`
+	QuotaProductLines int64 `yaml:"quota_product_lines" env:"LOGBRIDGE_QUOTA_PRODUCT_LINES" placeholder:"N" help:"Lines a second of all devices of a product together, likewise (no bound)."`
+	QuotaProductBytes int64 `yaml:"quota_product_bytes" env:"LOGBRIDGE_QUOTA_PRODUCT_BYTES" placeholder:"N" help:"Bytes a second of all devices of a product together, likewise (no bound)."`
 
 	LevelDefault age `yaml:"level_default" env:"LOGBRIDGE_LEVEL_DEFAULT" placeholder:"TIME" help:"How long a level above the base lasts when nothing is said (30m, or the cap if that is less)."`
 	LevelCap     age `yaml:"level_cap" env:"LOGBRIDGE_LEVEL_CAP" placeholder:"TIME" help:"How long it lasts at most, unless it is said to be permanent (24h)."`
@@ -212,6 +218,11 @@ func (c *Config) check() error {
 	if c.RetentionBytes != 0 && c.RetentionBytes < leastRetentionBytes {
 		fault("--retention-bytes: use at least %d, or 0 for no bound", leastRetentionBytes)
 	}
+	for _, q := range c.quota().Fields() {
+		if q.Rate < 0 || q.Rate > logbridge.MaxRate {
+			fault("--quota-%s: use a number up to %d, or 0 for no bound", strings.ReplaceAll(q.Name, "_", "-"), logbridge.MaxRate)
+		}
+	}
 	if c.LevelCap != 0 && c.LevelCap < leastLevelTime {
 		fault("--level-cap: use at least %s", time.Duration(leastLevelTime))
 	}
@@ -222,6 +233,12 @@ func (c *Config) check() error {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")
 	}
 	return errors.Join(append(faults, c.refuse())...)
+}
+
+// quota is what devices may log whose product says nothing.
+func (c *Config) quota() logbridge.Quota {
+	return logbridge.Quota{DeviceLines: c.QuotaDeviceLines, DeviceBytes: c.QuotaDeviceBytes,
+		ProductLines: c.QuotaProductLines, ProductBytes: c.QuotaProductBytes}
 }
 
 // The bounds of what may be set of MQTT: a CONNECT must fit, and a packet into one commit with others.

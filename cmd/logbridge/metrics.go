@@ -98,6 +98,9 @@ var metrics = []metric{
 	{"logbridge_audit_failures_total", "Audit records that could not be stored.", counter, nil,
 		func(s *server, e emit) { e(float64(s.levels.Stats().AuditFailures)) }},
 
+	{"logbridge_quota_devices", "Devices that the quotas keep in mind now: those that sent anything in the last minute or so, if there are quotas.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.quota.Stats().Devices)) }},
+
 	{"logbridge_sink_segments", "Segment files.", gauge, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().Segments)) }},
 	{"logbridge_sink_size_bytes", "Size of all segment files.", gauge, nil,

@@ -24,6 +24,7 @@ import (
 	"github.com/logbridge/logbridge/httpapi"
 	"github.com/logbridge/logbridge/levels"
 	"github.com/logbridge/logbridge/natsd"
+	"github.com/logbridge/logbridge/quota"
 	"github.com/logbridge/logbridge/registry"
 	"github.com/logbridge/logbridge/sink"
 )
@@ -81,6 +82,7 @@ type server struct {
 	sink     *sink.Log
 	registry *registry.Registry
 	levels   *levels.Levels
+	quota    *quota.Gate
 	bridge   *bridge.Bridge
 	attempts *attempts.Limiter
 	tls      *certificates // nil without --mqtts and --https
@@ -119,7 +121,8 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.registry.OnTagged(s.levels.Retagged)
-	if s.bridge, err = bridge.New(bridge.Config{}, observer{s.levels, s.registry}, s.sink, s.registry, s.sink, s.log); err != nil {
+	s.quota = quota.New(quota.Config{Default: s.cfg.quota()}, s.sink, s.registry, s.sink, lowerer{s.levels}, s.log)
+	if s.bridge, err = bridge.New(bridge.Config{}, observer{s.levels, s.registry}, s.quota, s.registry, s.sink, s.log); err != nil {
 		return err
 	}
 	s.levels.OnChange(s.bridge.LevelChanged)
@@ -127,6 +130,7 @@ func (s *server) build(ctx context.Context) (err error) {
 		parts: []part{{"registry", s.registry.Run}, {"levels", s.levels.Run}},
 		then:  s.provision,
 	})
+	s.add("quota", s.quota.Run)
 	s.add("bridge", s.bridge.Run)
 	return s.listen()
 }
@@ -204,7 +208,8 @@ func (s *server) httpDeps() httpapi.Deps {
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, Topics: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
 		Levels: s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: s.sink, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) }, Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
+		Log: gatedLog{s.sink, s.quota}, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
+		Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,
 		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },
 		Ready:        s.isReady, Metrics: metricsHandler(s),

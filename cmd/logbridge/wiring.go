@@ -2,12 +2,35 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/httpapi"
 	"github.com/logbridge/logbridge/levels"
+	"github.com/logbridge/logbridge/quota"
 	"github.com/logbridge/logbridge/registry"
+	"github.com/logbridge/logbridge/sink"
 )
+
+// gatedLog is the sink with the quotas of devices before it.
+type gatedLog struct {
+	*sink.Log
+	gate *quota.Gate
+}
+
+// Append goes through the gate.
+func (l gatedLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
+	return l.gate.Append(ctx, b)
+}
+
+// lowerer makes devices quieter that are over their quota.
+type lowerer struct{ levels *levels.Levels }
+
+// Lower lowers to error.
+func (l lowerer) Lower(ctx context.Context, id logbridge.DeviceID, length time.Duration) error {
+	_, err := l.levels.Lower(ctx, id, levels.Change{Level: logbridge.LevelError, For: length, Reason: "over its quota", By: logbridge.Actor{Name: "quota"}})
+	return err
+}
 
 // setLevel and overrides translate between two packages that do not know each other.
 

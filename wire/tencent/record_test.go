@@ -36,7 +36,7 @@ func TestRecords(t *testing.T) {
 		`{"time":"2100-01-01T00:00:00+01:00"}`: {Time: received, TimeQuality: logbridge.TimeShifted, Attributes: raw("2100-01-01T00:00:00+01:00")},
 		`{"time":"0001-01-01T00:00:00Z"}`:      {Time: received, TimeQuality: logbridge.TimeReceived, Attributes: raw("0001-01-01T00:00:00Z")},
 	} {
-		lines, err := ParseReport([]byte(text), berlin)
+		lines, err := ParseReport([]byte(text), ReportForm{}, berlin)
 		if err != nil || len(lines) != 1 {
 			t.Fatalf("%s: %v, %v", text, lines, err)
 		}

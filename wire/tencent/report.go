@@ -9,18 +9,25 @@ import (
 	"github.com/logbridge/logbridge/wire/loose"
 )
 
-// ParseReport reads a message on TopicReport: lines of text, each as in ParseLine, separated by newline + form feed if that
-// occurs, else by newline; or JSON: an array of strings (lines) and of objects, or one object. In an object, time is a Unix
-// time of any unit (loose.UnixTime), RFC 3339, or "2006-01-02 15:04:05" in loc; level a name, abbreviation or number;
-// message the text; other members become Attrs in their order. A time or level that cannot be read stays in Attrs as
-// time_raw or level.
+// ParseReport reads a message on TopicReport, once it is unpacked: lines of text, each as in ParseLine or as a
+// console shows it (parseReportLine), separated by newline + form feed if that occurs, else by newline; or, unless the form says
+// Lines, JSON: an array of strings (lines) and of objects, or one object. In an object, whatever the case of the names,
+//
+//   - time, ts, timestamp or @timestamp is a Unix time of any unit (loose.UnixTime), RFC 3339, or "2006-01-02 15:04:05" in loc,
+//   - level, severity or lvl is a name, an abbreviation or a number (loose.Severity),
+//   - message or msg is the text,
+//
+// and all other members become Attrs in their order, nested ones as the JSON that was sent. Of two that mean the same the first
+// counts and the other is an attribute. A time or level that cannot be read stays in Attrs as time_raw or under its name.
 //
 // A text may begin with '[' or '{' ("[main] started"), and JSON may arrive cut off, so what is not valid JSON is text and
 // nothing is lost: the only error is ErrTooLarge, beyond MaxLines. An empty payload has no lines.
-func ParseReport(payload []byte, loc *time.Location) ([]Line, error) {
+func ParseReport(payload []byte, form ReportForm, loc *time.Location) ([]Line, error) {
 	text := loose.Repair(payload)
-	if lines, err := reportJSON(text, loc); err == nil || err == errTooManyLines {
-		return lines, wrapReport(err)
+	if !form.Lines {
+		if lines, err := reportJSON(text, loc); err == nil || err == errTooManyLines {
+			return lines, wrapReport(err)
+		}
 	}
 	separator := "\n"
 	if strings.Contains(text, lineEnd) {
@@ -32,7 +39,7 @@ func ParseReport(payload []byte, loc *time.Location) ([]Line, error) {
 	}
 	lines := make([]Line, len(parts))
 	for i, part := range parts {
-		lines[i] = ParseLine(part, loc)
+		lines[i] = parseReportLine(part, loc)
 	}
 	return lines, nil
 }
@@ -63,33 +70,69 @@ func reportJSON(text string, loc *time.Location) ([]Line, error) {
 			s.Fail(errTooManyLines)
 		}
 		for _, part := range parts {
-			lines = append(lines, ParseLine(part, loc))
+			lines = append(lines, parseReportLine(part, loc))
 		}
 	}
 	return lines, s.End()
 }
 
+// meaning is what a member of an object is to a line.
+type meaning uint8
+
+const (
+	meansNothing meaning = iota
+	meansText
+	meansLevel
+	meansTime
+)
+
+// meaningOf knows the usual names: those of Tencent's platform, of the logging libraries of Go, Python, Node and Rust, of
+// Google Cloud (severity) and of Elastic (@timestamp).
+func meaningOf(key string) meaning {
+	switch strings.ToLower(key) {
+	case "message", "msg":
+		return meansText
+	case "level", "severity", "lvl":
+		return meansLevel
+	case "time", "ts", "timestamp", "@timestamp":
+		return meansTime
+	}
+	return meansNothing
+}
+
 func reportObject(s *loose.Scanner, loc *time.Location) Line {
 	line := Line{Level: logbridge.LevelInfo}
+	var taken [meansTime + 1]bool
 	for s.Enter('{'); s.Next(); {
-		switch key := s.Key(); key {
-		case "message":
-			line.Text = s.Text()
-		case "level":
-			text := s.Text()
-			level, err := logbridge.ParseLevel(text)
-			if err != nil || level == logbridge.LevelOff { // no severity of a record
-				line.Attrs = append(line.Attrs, logbridge.Attr{Key: key, Value: text})
+		key := s.Key()
+		means := meaningOf(key)
+		if taken[means] || s.Peek() == 'n' { // null says nothing
+			means = meansNothing
+		}
+		value := s.Text()
+		switch means {
+		case meansText:
+			line.Text, taken[means] = value, true
+			continue
+		case meansTime:
+			line.setReportTime(value, loc)
+			taken[means] = !line.Time.IsZero()
+			continue
+		case meansLevel:
+			if level, ok := loose.Severity(value); ok {
+				line.Level, taken[means] = level, true
 				continue
 			}
-			line.Level = level
-		case "time":
-			line.setReportTime(s.Text(), loc)
-		default:
-			line.Attrs = append(line.Attrs, logbridge.Attr{Key: key, Value: s.Text()})
 		}
+		line.Attrs = append(line.Attrs, logbridge.Attr{Key: key, Value: value})
 	}
 	return line
+}
+
+// reportTimes are the forms of a time beside a number and that of a line: RFC 3339, and ISO 8601 with a zone as strftime
+// writes it, or without.
+func reportTimes() []string {
+	return []string{time.RFC3339Nano, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04:05"}
 }
 
 func (l *Line) setReportTime(text string, loc *time.Location) {
@@ -97,9 +140,14 @@ func (l *Line) setReportTime(text string, loc *time.Location) {
 		l.Time = t
 		return
 	}
-	if t, err := time.Parse(time.RFC3339Nano, text); err == nil && !t.IsZero() {
-		l.Time, l.timeText = t, text
-		return
+	if loc == nil {
+		loc = time.UTC
+	}
+	for _, form := range reportTimes() {
+		if t, err := time.ParseInLocation(form, text, loc); err == nil && !t.IsZero() {
+			l.Time, l.timeText = t, text
+			return
+		}
 	}
 	l.setTime(text, loc)
 }
