@@ -1,4 +1,4 @@
-// Package sls speaks the web-tracking protocol of Alibaba Cloud SLS: the JSON and query forms of log groups, compression, the
+// Package sls speaks the web-tracking protocol of Alibaba Cloud SLS: the JSON, query and protobuf forms of log groups, compression, the
 // signature of signed uploads, and the vendor's error bodies. It is written after web-tracking.md, whose sections its comments
 // name, and checked against requests recorded from the unmodified browser SDKs.
 //
