@@ -242,7 +242,7 @@ func slsDecoder(r *http.Request, body []byte) (func([]byte) (sls.Group, error), 
 	}
 }
 
-// slsSigned is PutLogs: JSON or protobuf with a signature (web-tracking.md 3.2, 3.3, 4.7). It honours the time that was sent.
+// slsSigned is PutLogs: JSON or protobuf with a signature, V1 or V4 (web-tracking.md 3.2, 3.3, 4.7). It honours the time that was sent.
 // What is decoded has a share of the memory of bodies, since a producer's batch is far more than its body then.
 func (s *Server) slsSigned(c echo.Context) error {
 	received := time.Now()
@@ -264,8 +264,8 @@ func (s *Server) slsSigned(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	err = sls.VerifyV1(secret, sls.Request{
-		Method: r.Method, Path: signedPath(r.URL.Path), RawQuery: r.URL.RawQuery, Header: r.Header, Body: body.b,
+	err = sls.Verify(secret, sls.Request{
+		Method: r.Method, Path: signedPath(r.URL.EscapedPath()), RawQuery: r.URL.RawQuery, Header: r.Header, Body: body.b, Host: r.Host,
 	})
 	if err == nil {
 		err = sls.CheckDate(r.Header, received)
@@ -289,7 +289,7 @@ func (s *Server) slsSigned(c echo.Context) error {
 
 // accessSecret finds the secret of the access key that a request names.
 func (s *Server) accessSecret(r *http.Request, to slsStore) (string, error) {
-	id, _, err := sls.ParseV1Authorization(r.Header.Get("Authorization"))
+	id, err := sls.AccessKeyID(r.Header.Get("Authorization"))
 	if err != nil {
 		return "", refuse(badAuth, to.stream, 0, err)
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bytes"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -50,10 +51,27 @@ func (c slsCall) v1(id, secret string) slsCall {
 	return c
 }
 
+// v4 signs the call with V4, for the host that signedCall sends it to.
+func (c slsCall) v4(id, secret string, now time.Time) slsCall {
+	c.header = c.header.Clone()
+	c.header.Del("Date")
+	c.header.Del("X-Log-Signaturemethod")
+	sum := sha256.Sum256([]byte(c.body))
+	c.header.Set("X-Log-Content-Sha256", hex.EncodeToString(sum[:]))
+	c.header.Set("X-Log-Date", now.UTC().Format("20060102T150405Z"))
+	c.header.Set("Authorization", sls.SignV4(id, secret, "local", sls.Request{
+		Method: "POST", Path: c.path, RawQuery: c.query, Header: c.header, Body: []byte(c.body), Host: slsHost,
+	}))
+	return c
+}
+
+// slsHost is the Host of signedCall.
+const slsHost = "myproj.localhost:8080"
+
 // signedCall sends a call, behind a prefix that is not signed.
 func (w *world) signedCall(prefix string, c slsCall) answered {
 	w.t.Helper()
-	var pairs []string
+	pairs := []string{"Host", slsHost}
 	for name, values := range c.header {
 		pairs = append(pairs, name, values[0])
 	}
@@ -149,5 +167,45 @@ func TestPutLogsOfALargeBatch(t *testing.T) {
 	}
 	if !w.bodies.share.TryAcquire(maxBodiesInFlight) {
 		t.Error("a share was not given back")
+	}
+}
+
+func TestPutLogsV4(t *testing.T) {
+	w := start(t)
+	const store = "/logstores/closed"
+	lz4, now := unhex(t, goProducerLZ4), time.Now()
+	for name, c := range map[string]slsCall{
+		"lz4":   putLogs(store, lz4, "x-log-compresstype", "lz4"),
+		"route": putLogs(store+"/shards/route?key=00ff&processor=a%20b", lz4, "x-log-compresstype", "lz4", "x-log-meta-a", "b"),
+		"JSON":  putLogs(store+"/shards/lb", `{"__logs__":[{"k":"v","__time__":1700000000}]}`, "Content-Type", "application/json"),
+	} {
+		for _, prefix := range []string{"", "/sls/myproj"} {
+			checkEmptySuccess(t, name, w.signedCall(prefix, c.v4(keyID, keySecret, now)))
+		}
+	}
+	stored := w.records(logbridge.Query{})
+	if len(stored) != 6 || stored[0].Time.Unix() != 1700000000 {
+		t.Fatalf("records %+v", stored)
+	}
+	other := putLogs(store, lz4, "x-log-compresstype", "lz4").v4(keyID, keySecret, now)
+	other.body += " "
+	noDate := putLogs(store, lz4, "x-log-compresstype", "lz4").v4(keyID, keySecret, now)
+	noDate.header.Del("X-Log-Date")
+	for _, row := range []struct {
+		name   string
+		call   slsCall
+		status int
+		code   string
+	}{
+		{"wrong secret", putLogs(store, lz4).v4(keyID, "wrong", now), 401, "SignatureNotMatch"},
+		{"another body", other, 401, "SignatureNotMatch"},
+		{"unknown key", putLogs(store, lz4).v4("LTAInobody", keySecret, now), 401, "Unauthorized"},
+		{"old", putLogs(store, lz4).v4(keyID, keySecret, now.Add(-time.Hour)), 400, "RequestTimeExpired"},
+		{"no date", noDate, 400, "MissingDate"},
+	} {
+		checkSLSError(t, row.name, w.signedCall("", row.call), row.status, row.code)
+	}
+	if n := len(w.records(logbridge.Query{})); n != 6 {
+		t.Errorf("%d records", n)
 	}
 }

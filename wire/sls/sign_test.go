@@ -202,7 +202,7 @@ func TestRecordedSignatures(t *testing.T) {
 			t.Errorf("%s %d: %q, %v", r.Capture, r.Index, id, err)
 		}
 		path := strings.TrimPrefix(r.URL.Path, "/sls/myproj")
-		err := VerifyV1(recordedSecret, Request{r.Method, path, r.URL.RawQuery, r.Header, r.Content})
+		err := VerifyV1(recordedSecret, Request{Method: r.Method, Path: path, RawQuery: r.URL.RawQuery, Header: r.Header, Body: r.Content})
 		if err != nil {
 			t.Errorf("%s %d: %v", r.Capture, r.Index, err)
 		}
@@ -227,7 +227,7 @@ func FuzzVerifyV1(f *testing.F) {
 	}
 	f.Add("LOG id:AAAA", "Mon, 3 Jan 2010 08:33:47 GMT", "key=%7Bab%7D&b=&a=1+2", []byte("x"))
 	f.Fuzz(func(t *testing.T, authorization, date, query string, body []byte) {
-		r := Request{"POST", "/logstores/mystore", query, http.Header{}, body}
+		r := Request{Method: "POST", Path: "/logstores/mystore", RawQuery: query, Header: http.Header{}, Body: body}
 		r.Header.Set("x-log-signaturemethod", "hmac-sha1")
 		r.Header.Set("x-log-date", date)
 		r.Header.Set("Authorization", authorization)
