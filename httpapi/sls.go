@@ -252,7 +252,7 @@ func (s *Server) slsSigned(c echo.Context) error {
 	}
 	r := c.Request()
 	narrowCORS(c.Response().Header(), to.store.Origins, r.Header.Get("Origin"))
-	secret, err := s.accessSecret(r, to)
+	secret, err := s.accessSecret(r, to, received)
 	if err != nil {
 		return err
 	}
@@ -288,17 +288,33 @@ func (s *Server) slsSigned(c echo.Context) error {
 }
 
 // accessSecret finds the secret of the access key that a request names.
-func (s *Server) accessSecret(r *http.Request, to slsStore) (string, error) {
+func (s *Server) accessSecret(r *http.Request, to slsStore, now time.Time) (string, error) {
 	id, err := sls.AccessKeyID(r.Header.Get("Authorization"))
 	if err != nil {
 		return "", refuse(badAuth, to.stream, 0, err)
 	}
-	if r.Header.Get("X-Acs-Security-Token") != "" {
-		return "", refuse(badAuth, to.stream, 0, sls.Unauthorized("The security token you provided is invalid."))
+	if token := r.Header.Get("X-Acs-Security-Token"); token != "" {
+		return s.temporarySecret(id, token, to, now)
 	}
 	key, err := s.deps.AccessKeys.AccessKey(id)
 	if err != nil || key.Project != to.project {
 		return "", refuse(badAuth, to.stream, 0, sls.Unauthorized("The AccessKeyId is unauthorized."))
+	}
+	return key.Secret, nil
+}
+
+// temporarySecret finds the secret of a temporary key by its security token, which must be of that key, not have ended, and be
+// for this store. The answers are the vendor's.
+func (s *Server) temporarySecret(id, token string, to slsStore, now time.Time) (string, error) {
+	key, err := s.deps.TemporaryKeys.TemporaryKey(token)
+	switch {
+	case err != nil || key.ID != id:
+		return "", refuse(badAuth, to.stream, 0, sls.Unauthorized("The security token you provided is invalid."))
+	case !now.Before(key.Expires):
+		return "", refuse(expired, to.stream, 0, sls.Unauthorized("The security token you provided has expired."))
+	case key.Project != to.project || key.Logstore != to.store.Name:
+		return "", refuse(badRole, to.stream, 0, sls.Unauthorized("denied by sts or ram, action: log:PostLogStoreLogs, resource: acs:log:*:*:project/"+
+			to.project+"/logstore/"+to.store.Name))
 	}
 	return key.Secret, nil
 }
