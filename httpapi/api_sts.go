@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -30,13 +29,9 @@ func (a *api) temporaryKeys() {
 }
 
 func (a *api) createTemporaryKey(ctx context.Context, in *postTemporaryKey) (*answer[temporaryKeyView], error) {
-	var life time.Duration
-	if in.Body.For != "" {
-		d, err := time.ParseDuration(in.Body.For)
-		if err != nil || d <= 0 {
-			return nil, fmt.Errorf("%w: for %q is not a duration above zero", logbridge.ErrInvalid, clip(in.Body.For))
-		}
-		life = d
+	life, err := lifeOf(in.Body.For)
+	if err != nil {
+		return nil, err
 	}
 	k, err := a.deps.TemporaryKeys.IssueTemporaryKey(ctx, in.Body.Project, in.Body.Logstore, life)
 	if err != nil {
