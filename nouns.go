@@ -84,6 +84,13 @@ type Logstore struct {
 // AccessKey signs requests to a project. The secret is sealed at rest.
 type AccessKey struct{ Project, ID, Secret string }
 
+// TemporaryKey is an access key that may write to one logstore, signs together with its security token, and ends by itself.
+type TemporaryKey struct {
+	Project, Logstore string
+	ID, Secret, Token string
+	Expires           time.Time
+}
+
 // CLSTopic is a Tencent CLS log topic.
 type CLSTopic struct {
 	ID             string

@@ -117,7 +117,8 @@ func TestAPIErrors(t *testing.T) {
 	}{
 		{"GET", "/nothing", "", 404, "not_found", "no such call"},
 		{"PUT", "/levels", "{}", 405, "method_not_allowed", ""},
-		{"POST", "/sts", "{}", 404, "not_found", ""},
+		{"POST", "/nothing", "{}", 404, "not_found", ""},
+		{"POST", "/sts", "{}", 422, "invalid", "logstore"},
 		{"GET", "/products/NOSUCH1234", "", 404, "not_found", "NOSUCH1234"},
 		{"PUT", "/products/short", "{}", 400, "invalid", "short"},
 		{"PUT", "/products/ABCDE12345", `{"levle":"error"}`, 422, "invalid", "levle"},

@@ -10,20 +10,21 @@ import (
 )
 
 // Deps is everything a Server needs of the rest of the program. All of it may be called concurrently. *registry.Registry
-// satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels, Rules
+// satisfies Products, Devices, Projects, Logstores, AccessKeys, TemporaryKeys, Topics and Tokens; *levels.Levels satisfies Levels, Rules
 // and Observer; *sink.Log satisfies Log and Counter. SetLevel and Overrides are functions because their types live in a package
 // that this one may not know: a levels.Change converts to LevelWish and back, a levels.Override to LevelOverride.
 type Deps struct {
-	Products   Products
-	Devices    Devices
-	Projects   Projects
-	Logstores  Logstores
-	AccessKeys AccessKeys
-	Topics     Topics
-	Tokens     Tokens
-	Levels     Levels
-	Rules      Rules
-	Observer   Observer
+	Products      Products
+	Devices       Devices
+	Projects      Projects
+	Logstores     Logstores
+	AccessKeys    AccessKeys
+	TemporaryKeys TemporaryKeys
+	Topics        Topics
+	Tokens        Tokens
+	Levels        Levels
+	Rules         Rules
+	Observer      Observer
 	// SetLevel sets the level of one device; nil error means durable and visible.
 	SetLevel func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error)
 	// Overrides lists the live device levels.
@@ -92,6 +93,14 @@ type AccessKeys interface {
 	AccessKeys(project string) []logbridge.AccessKey
 	PutAccessKey(ctx context.Context, k logbridge.AccessKey) error
 	DeleteAccessKey(ctx context.Context, id string) error
+}
+
+// TemporaryKeys makes and knows access keys that end by themselves. IssueTemporaryKey takes a life of zero for its default;
+// ErrInvalid for one that is too short or too long, ErrNotFound for a logstore that is not there. TemporaryKey gives the key that
+// a security token came with, ended or not; ErrUnauthorized if it is no token.
+type TemporaryKeys interface {
+	IssueTemporaryKey(ctx context.Context, project, logstore string, life time.Duration) (logbridge.TemporaryKey, error)
+	TemporaryKey(token string) (logbridge.TemporaryKey, error)
 }
 
 // Topics keeps CLS topics.

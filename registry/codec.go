@@ -21,6 +21,8 @@ const (
 	kindKey      = "accesskey"
 	kindTopic    = "clstopic"
 	kindToken    = "token"
+
+	kindTemporary = "temporary"
 )
 
 // The stored forms. Values are JSON; fields that are not known are ignored and missing ones are zero, so that neighbouring
@@ -53,6 +55,9 @@ type (
 	topicJSON struct {
 		AnonymousWrite bool     `json:"anonymous_write,omitempty"`
 		Origins        []string `json:"origins,omitempty"`
+	}
+	temporaryJSON struct {
+		Root string `json:"sealed_root"`
 	}
 	tokenJSON struct {
 		Name    string         `json:"name"`
@@ -108,6 +113,7 @@ func (r *Registry) makeTables() {
 	r.keys = natsd.NewTable(r.store, kindKey, r.keyForm().codec())
 	r.topics = natsd.NewTable(r.store, kindTopic, topicForm().codec())
 	r.batches = natsd.NewTable(r.store, kindConnected, r.connected.codec())
+	r.temporary = natsd.NewTable(r.store, kindTemporary, r.temporaryForm().codec())
 	r.tokens = natsd.NewTable(r.store, kindToken, tokenForm().codec())
 }
 
@@ -185,6 +191,20 @@ func (r *Registry) keyForm() form[string, logbridge.AccessKey, keyJSON] {
 		func(id string, j keyJSON) (logbridge.AccessKey, error) {
 			secret, err := r.seal.open(place("secret", kindKey, id), j.Secret)
 			return logbridge.AccessKey{Project: j.Project, ID: id, Secret: secret}, err
+		})
+}
+
+func (r *Registry) temporaryForm() form[string, string, temporaryJSON] {
+	return named(
+		func(name, root string) temporaryJSON {
+			return temporaryJSON{r.seal.seal(place("root", kindTemporary, name), root)}
+		},
+		func(name string, j temporaryJSON) (string, error) {
+			root, err := r.seal.open(place("root", kindTemporary, name), j.Root)
+			if err == nil && root == "" { // anyone could derive from it
+				err = fmt.Errorf("%w: stored root of temporary keys is empty", logbridge.ErrInvalid)
+			}
+			return root, err
 		})
 }
 

@@ -3,7 +3,7 @@
 //
 // It is a NATS key-value bucket with all of its content in memory. Reads never do I/O. A write that returned nil is on
 // disk and visible to every read that begins afterwards; what other nodes write arrives by the bucket's watch while Run
-// runs. Secrets (device PSK, product secret, access key secret) are sealed at rest with AES-256-GCM, bound to the place
+// runs. Secrets (device PSK, product secret, access key secret, root of temporary keys) are sealed at rest with AES-256-GCM, bound to the place
 // they belong to, so that a sealed value copied to another device does not open; tokens are kept as hashes only.
 //
 // It holds no levels (package levels) and decides no right beyond telling who a token is. Between several nodes that
@@ -45,6 +45,7 @@ type Registry struct {
 	keys      *natsd.Table[string, logbridge.AccessKey]
 	topics    *natsd.Table[string, logbridge.CLSTopic]
 	tokens    *natsd.Table[string, storedToken]
+	temporary *natsd.Table[string, string] // the root that temporary keys derive from
 
 	batches   *natsd.Table[string, []string]
 	connected *connectedSet

@@ -128,6 +128,9 @@ func TestNoSecretInTheDataFolder(t *testing.T) {
 		Products: []ProvisionProduct{{ID: "FGHIJ67890", Secret: "ANOTHERSECRET0123456789A", Devices: []ProvisionDevice{{Name: "d", PSK: "c2VjcmV0LXNlY3JldC1zZQ=="}}}},
 		SLS:      []ProvisionProject{{Project: "other", AccessKeys: []ProvisionAccessKey{{ID: "LTAI2", Secret: "anotherAccessKeySecretValue"}}}},
 	}, nil))
+	temporary, err := r.IssueTemporaryKey(t.Context(), "myproj", "mystore", 0)
+	must(t, err)
+	root, _ := r.temporary.Get(temporaryRoot)
 	end(n)
 
 	var raw []byte
@@ -145,7 +148,7 @@ func TestNoSecretInTheDataFolder(t *testing.T) {
 		}
 	}
 	for _, s := range []string{psk, secret, "testAccessKeySecretValue", "ANOTHERSECRET0123456789A", "c2VjcmV0LXNlY3JldC1zZQ==",
-		"anotherAccessKeySecretValue", token, strings.TrimPrefix(token, tokenPrefix), string(testKey[:])} {
+		"anotherAccessKeySecretValue", *root, temporary.Secret, temporary.Token, token, strings.TrimPrefix(token, tokenPrefix), string(testKey[:])} {
 		for _, form := range encodings(s) {
 			if bytes.Contains(raw, form) {
 				t.Errorf("the secret %q is in the data folder as %q", s, form)
