@@ -26,12 +26,15 @@ var clsErrors = map[reason]cls.Error{
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalError"},
 }
 
+// clsPrefix may stand before each path of the surface.
+const clsPrefix = "/cls"
+
 func isCLSPath(path string) bool {
 	switch strings.TrimSuffix(path, "/") {
 	case "/track", "/track.gif", "/tracklog", "/structuredlog":
 		return true
 	}
-	return under(path, "/cls")
+	return under(path, clsPrefix)
 }
 
 // clsDialect: headers as in web-tracking.md 5.3 and 7.
@@ -56,7 +59,7 @@ func clsDialect() *dialect {
 
 func (s *Server) routeCLS(e *echo.Echo) {
 	d := s.cls
-	for _, prefix := range []string{"", "/cls"} {
+	for _, prefix := range []string{"", clsPrefix} {
 		e.POST(prefix+"/tracklog", s.call(d, s.clsTrackLog))
 		e.POST(prefix+structuredLog, s.call(d, s.clsStructured))
 		e.GET(prefix+"/track", s.call(d, func(c echo.Context) error { return s.clsQuery(c) }))

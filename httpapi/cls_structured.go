@@ -86,14 +86,20 @@ func (s *Server) structuredKey(r *http.Request, topic logbridge.CLSTopic, stream
 	return &topicKey{key.Secret, signed}, nil
 }
 
-// check verifies the signature over the path without our prefix, which SDKs do not sign.
+// check verifies the signature over the path without our prefix, which SDKs do not sign. The Go SDK takes a prefix as part of
+// its host and signs that, but sends the host alone.
 func (k *topicKey) check(r *http.Request, body []byte) error {
 	if k == nil {
 		return nil
 	}
-	return k.signed.Verify(k.secret, cls.Request{
-		Method: r.Method, Path: strings.TrimPrefix(r.URL.Path, "/cls"), RawQuery: r.URL.RawQuery, Host: r.Host, Header: r.Header, Body: body,
-	})
+	path, prefixed := strings.CutPrefix(r.URL.Path, clsPrefix)
+	request := cls.Request{Method: r.Method, Path: path, RawQuery: r.URL.RawQuery, Host: r.Host, Header: r.Header, Body: body}
+	err := k.signed.Verify(k.secret, request)
+	if err != nil && prefixed {
+		request.Host += clsPrefix
+		err = k.signed.Verify(k.secret, request)
+	}
+	return err
 }
 
 // decodeStructured undoes the compression, into plain, and makes records. What comes out may be much more than the body: its

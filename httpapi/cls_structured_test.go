@@ -67,9 +67,13 @@ func packCLS(t *testing.T, how string, plain []byte) string {
 // signCLS is the Authorization of an SDK: the Go SDK signs content-type and host, the one for node content-type only, both
 // topic_id, and from a minute ago.
 func (w *world) signCLS(secret, topic string, now time.Time, headers ...string) string {
+	return signCLSFor(w.Addr().String(), secret, topic, now, headers...)
+}
+
+func signCLSFor(host, secret, topic string, now time.Time, headers ...string) string {
 	span := fmt.Sprintf("%d;%d", now.Unix()-60, now.Unix()+300)
 	a := cls.Authorization{KeyID: topicKeyID, SignTime: span, KeyTime: span, Headers: headers, Params: []string{"topic_id"}}
-	return a.Sign(secret, cls.Request{Method: "POST", Path: "/structuredlog", RawQuery: "topic_id=" + topic, Host: w.Addr().String(),
+	return a.Sign(secret, cls.Request{Method: "POST", Path: "/structuredlog", RawQuery: "topic_id=" + topic, Host: host,
 		Header: http.Header{"Content-Type": {mediaProto}}})
 }
 
@@ -80,6 +84,7 @@ func TestStructuredLog(t *testing.T) {
 	for _, row := range []struct{ name, prefix, topic, how, auth string }{
 		{"Go SDK, lz4", "", "topic-closed", "lz4", w.signCLS(topicSecret, "topic-closed", now, "content-type", "host")},
 		{"Go SDK, zstd", "/cls", "topic-closed", "zstd", w.signCLS(topicSecret, "topic-closed", now, "content-type", "host")},
+		{"Go SDK with the prefix in its host", "/cls", "topic-closed", "lz4", signCLSFor(w.Addr().String()+"/cls", topicSecret, "topic-closed", now, "content-type", "host")},
 		{"node SDK, deflate", "", "topic-closed", "deflate", w.signCLS(topicSecret, "topic-closed", now, "content-type")},
 		{"node SDK", "/cls", "topic-closed", "", w.signCLS(topicSecret, "topic-closed", now, "content-type")},
 		{"Go SDK without keys", "", "topic-1", "lz4", ""},
@@ -114,7 +119,7 @@ func TestStructuredLog(t *testing.T) {
 		}
 	}
 	for _, s := range w.sink.Ledger().Streams {
-		if s.Stream == closedTopic && (s.Stored != 12 || s.Received != 12) {
+		if s.Stream == closedTopic && (s.Stored != 15 || s.Received != 15) {
 			t.Errorf("ledger %+v", s)
 		}
 	}
@@ -147,6 +152,7 @@ func TestStructuredLogErrorTable(t *testing.T) {
 		{"for another topic", to, body, w.signCLS(topicSecret, "topic-1", now, "content-type"), nil, 401, "Unauthorized", signedTopic, badAuth},
 		{"key of another topic", open, body, w.signCLS(topicSecret, "topic-1", now, "content-type"), nil, 401, "Unauthorized", openTopic, badAuth},
 		{"for another host", to, body, w.signCLS(topicSecret, "topic-closed", now, "host"), []string{"Host", "elsewhere"}, 401, "Unauthorized", signedTopic, badAuth},
+		{"for a host with the prefix", to, body, signCLSFor(w.Addr().String()+"/cls", topicSecret, "topic-closed", now, "host"), nil, 401, "Unauthorized", signedTopic, badAuth},
 		{"over", to, body, w.signCLS(topicSecret, "topic-closed", now.Add(-time.Hour), "content-type"), nil, 401, "Unauthorized", signedTopic, expired},
 		{"not yet", to, body, w.signCLS(topicSecret, "topic-closed", now.Add(time.Hour), "content-type"), nil, 401, "Unauthorized", signedTopic, expired},
 		{"temporary", to, body, good, []string{"X-Cls-Token", "t"}, 401, "Unauthorized", signedTopic, badAuth},
@@ -180,5 +186,27 @@ func TestStructuredLogErrorTable(t *testing.T) {
 	checkEmptySuccess(t, "then", w.send("POST", to, body, "Content-Type", mediaProto, "Authorization", good))
 	if !w.bodies.share.TryAcquire(maxBodiesInFlight) {
 		t.Error("a share was not given back")
+	}
+}
+
+// TestTrackLogForms: the SDKs that were not recorded send the same JSON in other wrappings (web-tracking.md 5.2).
+func TestTrackLogForms(t *testing.T) {
+	w := start(t)
+	for _, row := range []struct {
+		name, path, kind, body, source string
+		at                             int64
+	}{
+		{"2.0.0", "/tracklog?topic_id=topic%2D1", "text/plain", `{"logs":[{"time":1700000000123,"contents":{"k":"😀"}}]}`, "127.0.0.1", 1700000000123},
+		{"2.0.0 with a source", "/cls/tracklog?topic_id=topic-1", "text/plain;charset=UTF-8", `{"logs":[{"time":1700000000,"contents":{"k":"😀"}}],"source":"10.0.0.1"}`, "10.0.0.1", 1700000000000},
+		{"1.0.13, bytes of UTF-16 units", "/tracklog?topic_id=topic-1", mediaJSON, "{\"logs\":[{\"contents\":{\"k\":\"\xed\xa0\xbd\xed\xb8\x80\"},\"time\":1700000000123}],\"source\":\"10.0.0.1\"}", "10.0.0.1", 1700000000123},
+		{"mini-program", "/tracklog?topic_id=topic-1", mediaJSON, `{"source":"","filename":"","logs":[{"time":1700000000123,"contents":{"k":"😀"},"length":5}]}`, "127.0.0.1", 1700000000123},
+		{"no type", "/tracklog?topic_id=topic-1", "", `{"logs":[{"time":1700000000123,"contents":{"k":"😀","n":null}}]}`, "127.0.0.1", 1700000000123},
+	} {
+		before := len(w.records(logbridge.Query{}))
+		checkEmptySuccess(t, row.name, w.send("POST", row.path, row.body, "Content-Type", row.kind, "Origin", evilPage))
+		got := w.records(logbridge.Query{})[before:]
+		if len(got) != 1 || attr(got[0], "k") != "😀" || attr(got[0], "__source__") != row.source || got[0].Time.UnixMilli() != row.at || attr(got[0], "__filename__") != "<none>" {
+			t.Errorf("%s: %+v", row.name, got)
+		}
 	}
 }
