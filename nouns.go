@@ -99,6 +99,10 @@ type CLSTopic struct {
 	Origins []string
 }
 
+// TopicKey signs uploads to a topic. Other topics may have a key of the same id, since the vendor's SDKs sign for all topics
+// with one. The secret is sealed at rest.
+type TopicKey struct{ Topic, ID, Secret string }
+
 // Role is what a token may do.
 type Role string
 

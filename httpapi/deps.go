@@ -10,7 +10,7 @@ import (
 )
 
 // Deps is everything a Server needs of the rest of the program. All of it may be called concurrently. *registry.Registry
-// satisfies Products, Devices, Projects, Logstores, AccessKeys, TemporaryKeys, Topics and Tokens; *levels.Levels satisfies Levels, Rules
+// satisfies Products, Devices, Projects, Logstores, AccessKeys, TemporaryKeys, Topics, TopicKeys and Tokens; *levels.Levels satisfies Levels, Rules
 // and Observer; *sink.Log satisfies Log and Counter. SetLevel and Overrides are functions because their types live in a package
 // that this one may not know: a levels.Change converts to LevelWish and back, a levels.Override to LevelOverride.
 type Deps struct {
@@ -21,6 +21,7 @@ type Deps struct {
 	AccessKeys    AccessKeys
 	TemporaryKeys TemporaryKeys
 	Topics        Topics
+	TopicKeys     TopicKeys
 	Tokens        Tokens
 	Levels        Levels
 	Rules         Rules
@@ -109,6 +110,14 @@ type Topics interface {
 	CLSTopics() []logbridge.CLSTopic
 	PutCLSTopic(ctx context.Context, t logbridge.CLSTopic) error
 	DeleteCLSTopic(ctx context.Context, id string) error
+}
+
+// TopicKeys keeps the keys that sign uploads to a CLS topic.
+type TopicKeys interface {
+	TopicKey(topic, id string) (logbridge.TopicKey, error)
+	TopicKeys(topic string) []logbridge.TopicKey
+	PutTopicKey(ctx context.Context, k logbridge.TopicKey) error
+	DeleteTopicKey(ctx context.Context, topic, id string) error
 }
 
 // Tokens knows who may call the operator API. Authenticate returns ErrUnauthorized for a token that is not good.
