@@ -9,7 +9,7 @@ require (
 	github.com/eclipse/paho.mqtt.golang v1.5.1 // MQTT client: simulated devices, later the link to an outside broker
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // jsontext, the Go team's JSON tokens: no tree for hostile input to blow up
 	github.com/goccy/go-yaml v1.19.2 // strict YAML whose errors name line and key
-	github.com/klauspost/compress v1.20.3 // s2 for the commit log, zstd for segments
+	github.com/klauspost/compress v1.20.3 // s2 for the commit log, zstd for segments, and the bodies that SLS clients compress
 	github.com/labstack/echo/v4 v4.16.0 // HTTP routing and middleware of all surfaces
 	github.com/mattn/go-isatty v0.0.22 // colours on a terminal only
 	github.com/mochi-mqtt/server/v2 v2.7.9 // the embedded MQTT broker

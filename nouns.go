@@ -84,6 +84,13 @@ type Logstore struct {
 // AccessKey signs requests to a project. The secret is sealed at rest.
 type AccessKey struct{ Project, ID, Secret string }
 
+// TemporaryKey is an access key that may write to one logstore, signs together with its security token, and ends by itself.
+type TemporaryKey struct {
+	Project, Logstore string
+	ID, Secret, Token string
+	Expires           time.Time
+}
+
 // CLSTopic is a Tencent CLS log topic.
 type CLSTopic struct {
 	ID             string
@@ -91,6 +98,10 @@ type CLSTopic struct {
 	// Origins as in Logstore.
 	Origins []string
 }
+
+// TopicKey signs uploads to a topic. Other topics may have a key of the same id, since the vendor's SDKs sign for all topics
+// with one. The secret is sealed at rest.
+type TopicKey struct{ Topic, ID, Secret string }
 
 // Role is what a token may do.
 type Role string

@@ -2,7 +2,6 @@ package devicesim
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -18,14 +17,11 @@ import (
 // The times of one connection.
 const (
 	connectTimeout = 10 * time.Second
-	// keepAlive is what the C SDK's sample uses (tencent-iot.md 2.1).
+	// keepAlive is what the C SDK's sample uses (tencent-iot.md 2.1); an SDK's own is in its dialect.
 	keepAlive = 120 * time.Second
 	// loginExpiry is the far future that Java's SDK writes into the user name, in unix seconds.
 	loginExpiry = 2147483647
 )
-
-// connIDLength: SDKs put five random letters or digits into the user name (tencent-iot.md 2.1).
-const connIDLength = 5
 
 // Granted QoS 0x80 is a refused filter; paho reports it nowhere else (mqtt-broker.md 5).
 const subscribeRefused = 0x80
@@ -45,8 +41,7 @@ type connection struct {
 
 // connect logs in and subscribes the result topic.
 func (d *device) connect(ctx context.Context) (*connection, error) {
-	user := tencent.UserName(d.ID, rand.Text()[:connIDLength], time.Unix(loginExpiry, 0))
-	password, err := tencent.Password(d.PSK, user, "hmacsha256")
+	user, password, err := d.login()
 	if err != nil {
 		return nil, err
 	}
@@ -55,11 +50,16 @@ func (d *device) connect(ctx context.Context) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.fleet.cfg.Script == ScriptSlow {
+		if raw, err = slowly(raw); err != nil {
+			return nil, err
+		}
+	}
 	c := &connection{dev: d, raw: raw, lost: make(chan struct{})}
 	o := mqtt.NewClientOptions().AddBroker("tcp://" + d.fleet.cfg.Broker)
-	o.SetClientID(tencent.ClientID(d.ID)).SetUsername(user).SetPassword(password).SetProtocolVersion(4)
+	o.SetClientID(tencent.ClientID(d.ID)).SetUsername(user).SetPassword(password).SetProtocolVersion(d.dialect.protocol)
 	o.SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false)
-	o.SetKeepAlive(keepAlive).SetWriteTimeout(uploadTimeout)
+	o.SetKeepAlive(d.dialect.keepAlive).SetWriteTimeout(uploadTimeout)
 	o.SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return raw, nil })
 	o.SetConnectionLostHandler(func(mqtt.Client, error) { close(c.lost) })
 	c.client = mqtt.NewClient(o)
@@ -76,13 +76,30 @@ func (c *connection) open(ctx context.Context) error {
 	if err := wait(ctx, c.client.Connect()); err != nil {
 		return fmt.Errorf("login: %w", err)
 	}
-	topic := tencent.OperationResultTopic(c.dev.ID)
-	sub := c.client.Subscribe(topic, 1, func(_ mqtt.Client, m mqtt.Message) { c.result(m.Payload()) })
+	x := &c.dev.dialect
+	if x.asksTime {
+		if err := c.subscribe(ctx, tencent.SysResultTopic(c.dev.ID), 0, true, c.time); err != nil {
+			return err
+		}
+		c.client.Publish(tencent.SysTopic(c.dev.ID), 0, false, `{"type": "get", "resource": ["time"]}`)
+	}
+	if x.question == nil {
+		return nil
+	}
+	return c.subscribe(ctx, tencent.OperationResultTopic(c.dev.ID), x.resultQoS, !x.eager, c.result)
+}
+
+// subscribe subscribes a topic and, if it is to wait, makes sure that the broker grants it.
+func (c *connection) subscribe(ctx context.Context, topic string, qos byte, waits bool, take func(payload []byte)) error {
+	sub := c.client.Subscribe(topic, qos, func(_ mqtt.Client, m mqtt.Message) { take(m.Payload()) })
+	if !waits {
+		return nil
+	}
 	if err := wait(ctx, sub); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
 	if sub.(*mqtt.SubscribeToken).Result()[topic] == subscribeRefused {
-		return errors.New("subscribe: the broker refuses the result topic")
+		return errors.New("subscribe: the broker refuses " + topic)
 	}
 	return nil
 }
@@ -95,9 +112,13 @@ func (c *connection) serve(ctx context.Context, interval time.Duration) {
 		defer ticker.Stop()
 		again = ticker.C
 	}
+	struck := *c.dev.fleet.storm.Load()
 	for {
 		c.ask()
 		select {
+		case <-struck:
+			_ = c.raw.Close() // without a word, as a lost network does
+			return
 		case <-ctx.Done():
 			return
 		case <-c.lost:
@@ -108,15 +129,22 @@ func (c *connection) serve(ctx context.Context, interval time.Duration) {
 }
 
 func (c *connection) ask() {
+	x := &c.dev.dialect
+	if x.question == nil {
+		return
+	}
 	c.mu.Lock()
 	c.n++
-	c.token = fmt.Sprintf("%s-%d", c.dev.ID.Product, c.n)
+	var payload string
+	c.token, payload = x.question(c.dev.ID, c.n)
 	c.asked = time.Now()
-	payload := tencent.LevelRequestPayload(c.token)
 	c.mu.Unlock()
 	c.dev.fleet.stats.asked.Add(1)
-	c.client.Publish(tencent.OperationTopic(c.dev.ID), 0, false, payload)
+	c.client.Publish(tencent.OperationTopic(c.dev.ID), x.askQoS, false, payload)
 }
+
+// time takes the answer to the question for the time.
+func (c *connection) time([]byte) { c.dev.fleet.stats.times.Add(1) }
 
 // result takes an answer or a push. It runs on paho's receive path and must not block.
 func (c *connection) result(payload []byte) {

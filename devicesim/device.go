@@ -18,7 +18,10 @@ type device struct {
 	Credential
 	fleet  *Fleet
 	upload Upload
-	log    *slog.Logger
+	dialect
+	rate  float64                       // as Config.LineRate
+	clock func(now time.Time) time.Time // the device's own
+	log   *slog.Logger
 	// level is what the device writes; until it is told, errors, as the C SDK does (tencent-iot.md 3.2).
 	level atomic.Uint32
 	// told wakes the writing goroutine after a change of level: devices react to one at once.
@@ -34,7 +37,8 @@ type device struct {
 }
 
 func newDevice(f *Fleet, c Credential, upload Upload) *device {
-	d := &device{Credential: c, fleet: f, upload: upload, log: f.log.With("device", c.ID.String()),
+	d := &device{Credential: c, fleet: f, upload: upload, dialect: plain, rate: f.cfg.LineRate,
+		clock: func(now time.Time) time.Time { return now }, log: f.log.With("device", c.ID.String()),
 		story: newStory(c.ID), told: make(chan struct{}, 1)}
 	d.announced = logbridge.LevelError
 	d.level.Store(uint32(d.announced))
@@ -72,6 +76,9 @@ func (d *device) stayConnected(ctx context.Context) {
 			d.conn.Store(nil)
 			d.fleet.stats.connected.Add(-1)
 			c.close()
+		}
+		if err == nil && d.fleet.cfg.Script == ScriptStorm {
+			continue // all come back at once
 		}
 		sleep(ctx, pause.next())
 	}
@@ -115,7 +122,7 @@ func (d *device) work(ctx context.Context) {
 			last = now
 			writes.Reset(d.step())
 		case <-d.told:
-			d.announce(time.Now(), logbridge.Level(d.level.Load()))
+			d.announce(d.clock(time.Now()), logbridge.Level(d.level.Load()))
 			uploads.Reset(0)
 		case <-uploads.C:
 			// What is on its way is finished even if ctx ends meanwhile: its outcome belongs into the counts.
@@ -133,15 +140,16 @@ func (d *device) work(ctx context.Context) {
 
 // step is a random time until the next thing happens.
 func (d *device) step() time.Duration {
-	s := time.Duration(rand.ExpFloat64() / d.fleet.cfg.LineRate * float64(time.Second))
+	s := time.Duration(rand.ExpFloat64() / d.rate * float64(time.Second))
 	return min(max(s, shortestStep), longestStep)
 }
 
 // write writes what happened in elapsed: as many lines as the rate says, a fraction by chance.
 func (d *device) write(now time.Time, elapsed time.Duration) {
 	level := logbridge.Level(d.level.Load())
+	now = d.clock(now)
 	d.announce(now, level)
-	whole, fraction := math.Modf(d.fleet.cfg.LineRate * elapsed.Seconds())
+	whole, fraction := math.Modf(d.rate * elapsed.Seconds())
 	if rand.Float64() < fraction {
 		whole++
 	}

@@ -6,6 +6,9 @@
 // Response.Error). A line is uploaded again until it is acknowledged or refused, so with a server that stores what it
 // acknowledges nothing acknowledged is missing there. Limits: lines that a device cannot upload wait in a bounded
 // buffer and the oldest are dropped and counted; a fleet keeps nothing over its own end.
+//
+// A Script makes the fleet less well behaved, or lets it speak as Tencent's SDKs do. Of an upload that got no answer the
+// fleet cannot know whether it was stored, and counts it as unanswered.
 package devicesim
 
 import (
@@ -15,8 +18,10 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -55,6 +60,10 @@ type Config struct {
 	AskEvery time.Duration
 	// ConnectRate spreads the first connects, in connects a second; default 500.
 	ConnectRate float64
+	// Script is what happens to the fleet; default steady.
+	Script Script
+	// StormEvery is how often ScriptStorm strikes; default 5 s.
+	StormEvery time.Duration
 	// Acked, if set, is called with the text of every acknowledged line. It may be called concurrently.
 	Acked func(id logbridge.DeviceID, lines []string)
 }
@@ -80,6 +89,7 @@ type Fleet struct {
 	http  *http.Client
 	host  string // as signed: without the port (tencent-iot.md 4.3)
 	stats stats
+	storm atomic.Pointer[gate] // closed and replaced when a storm strikes
 }
 
 // New checks the configuration. Nothing starts before Run.
@@ -96,13 +106,22 @@ func New(cfg Config, log *slog.Logger) (*Fleet, error) {
 	if cfg.ConnectRate == 0 {
 		cfg.ConnectRate = 500
 	}
+	if cfg.Script == "" {
+		cfg.Script = ScriptSteady
+	}
+	if cfg.StormEvery == 0 {
+		cfg.StormEvery = 5 * time.Second
+	}
 	u, err := url.Parse(cfg.HTTP)
 	if err := errors.Join(err, cfg.check(u)); err != nil {
 		return nil, fmt.Errorf("simulated devices: %w", err)
 	}
 	cfg.HTTP = strings.TrimSuffix(cfg.HTTP, "/")
 	transport := &http.Transport{MaxConnsPerHost: mostUploads, DisableCompression: true}
-	return &Fleet{cfg: cfg, log: log, host: u.Hostname(), http: &http.Client{Transport: transport}}, nil
+	f := &Fleet{cfg: cfg, log: log, host: u.Hostname(), http: &http.Client{Transport: transport}}
+	calm := make(gate)
+	f.storm.Store(&calm)
+	return f, nil
 }
 
 func (c Config) check(u *url.URL) error {
@@ -115,13 +134,16 @@ func (c Config) check(u *url.URL) error {
 	default:
 		fault("upload %q is none of http, mqtt, mixed", c.Upload)
 	}
+	if !slices.Contains(scripts, c.Script) {
+		fault("script %q is none of %v", c.Script, scripts)
+	}
 	if c.Broker == "" {
 		fault("no MQTT broker address given")
 	}
-	if c.Upload != UploadMQTT && (u == nil || u.Hostname() == "") {
+	if (c.Upload != UploadMQTT || c.Script == ScriptSDK) && (u == nil || u.Hostname() == "") {
 		fault("%q is no base URL for uploads by HTTP", c.HTTP)
 	}
-	if c.LineRate < 0 || c.UploadEvery < 0 || c.AskEvery < 0 || c.ConnectRate < 0 {
+	if c.LineRate < 0 || c.UploadEvery < 0 || c.AskEvery < 0 || c.ConnectRate < 0 || c.StormEvery < 0 {
 		fault("rates and intervals cannot be negative")
 	}
 	if len(c.Devices) == 0 {
@@ -144,7 +166,12 @@ func (f *Fleet) Run(ctx context.Context) error {
 			upload = []Upload{UploadHTTP, UploadMQTT}[i%2]
 		}
 		start := time.Duration(float64(i) / f.cfg.ConnectRate * float64(time.Second))
-		all.Go(func() { newDevice(f, credential, upload).run(ctx, start) })
+		d := newDevice(f, credential, upload)
+		f.play(d, i)
+		all.Go(func() { d.run(ctx, start) })
+	}
+	if f.cfg.Script == ScriptStorm {
+		all.Go(func() { f.weather(ctx) })
 	}
 	all.Wait()
 	f.http.CloseIdleConnections()

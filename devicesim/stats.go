@@ -22,8 +22,13 @@ type Counts struct {
 	Sent         int64
 	Acknowledged int64
 	Refused      int64
-	Dropped      int64 // lines given up because a device's buffer was full
-	Failed       int64 // connects and uploads that came to nothing and are tried again
+	// Unanswered counts lines of uploads that got no answer: the server may have them or not. They are sent again, so that it
+	// has stored at least Acknowledged and at most Acknowledged + Unanswered lines.
+	Unanswered int64
+	Storms     int64 // that have struck
+	Times      int64 // answers to the C SDK's question for the time
+	Dropped    int64 // lines given up because a device's buffer was full
+	Failed     int64 // connects and uploads that came to nothing and are tried again
 	// LastFailure is why the latest of them failed, "" before the first.
 	LastFailure string
 	// RoundTripP50 and P99 are from level question to answer; zero before the first.
@@ -32,10 +37,10 @@ type Counts struct {
 
 // stats are the live counters behind Counts.
 type stats struct {
-	connected, connects, asked, answered, pushed      atomic.Int64
-	written, sent, acknowledged, refused, dropped, ko atomic.Int64
-	lastFailure                                       atomic.Pointer[string]
-	roundTrips                                        reservoir
+	connected, connects, asked, answered, pushed                                 atomic.Int64
+	written, sent, acknowledged, refused, dropped, ko, unanswered, storms, times atomic.Int64
+	lastFailure                                                                  atomic.Pointer[string]
+	roundTrips                                                                   reservoir
 }
 
 // failed counts an attempt that came to nothing. One that the fleet itself broke off at its end tells no reason.
@@ -53,6 +58,7 @@ func (s *stats) counts() Counts {
 		Asked: s.asked.Load(), Answered: s.answered.Load(), Pushed: s.pushed.Load(),
 		LinesWritten: s.written.Load(), Sent: s.sent.Load(), Acknowledged: s.acknowledged.Load(),
 		Refused: s.refused.Load(), Dropped: s.dropped.Load(), Failed: s.ko.Load(),
+		Unanswered: s.unanswered.Load(), Storms: s.storms.Load(), Times: s.times.Load(),
 	}
 	if why := s.lastFailure.Load(); why != nil {
 		c.LastFailure = *why

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/logbridge/logbridge/wire/tencent"
 )
@@ -25,13 +24,16 @@ const mostAnswer = 4096
 // errRefused is an answer that the same lines would get again.
 var errRefused = errors.New("refused")
 
+// errTemporary is certainty that the lines were not taken, this time.
+var errTemporary = errors.New("not taken")
+
 // uploadAll sends what is pending and reports whether nothing is left to try again.
 func (d *device) uploadAll(ctx context.Context) bool {
 	for len(d.pending) > 0 {
-		if d.upload == UploadMQTT && d.conn.Load() == nil {
+		if d.publishes() && d.conn.Load() == nil {
 			return false
 		}
-		n := min(len(d.pending), mostInUpload)
+		n := min(len(d.pending), d.most)
 		lines := d.pending[:n:n]
 		d.fleet.stats.sent.Add(int64(max(n-d.counted, 0)))
 		d.counted = max(d.counted, n)
@@ -46,6 +48,9 @@ func (d *device) uploadAll(ctx context.Context) bool {
 			d.log.Debug("lines refused", "lines", n, "err", err)
 		default:
 			d.fleet.stats.failed(err)
+			if !errors.Is(err, errTemporary) {
+				d.fleet.stats.unanswered.Add(int64(n))
+			}
 			d.log.Debug("upload failed", "lines", n, "err", err)
 			return false
 		}
@@ -56,22 +61,34 @@ func (d *device) uploadAll(ctx context.Context) bool {
 }
 
 func (d *device) send(ctx context.Context, lines []string) error {
-	if d.upload == UploadHTTP {
-		return d.post(ctx, lines)
+	switch {
+	case d.dialect.send != nil:
+		return d.dialect.send(d, ctx, lines)
+	case d.upload == UploadHTTP:
+		return d.postSigned(ctx, d.fleet.host, tencent.EncodeUpload(d.ID, lines))
 	}
+	return d.publish(ctx, lines)
+}
+
+// publishes says that the device needs its connection for an upload.
+func (d *device) publishes() bool {
+	return d.mustPublish || d.dialect.send == nil && d.upload == UploadMQTT
+}
+
+func (d *device) publish(ctx context.Context, lines []string) error {
 	c := d.conn.Load()
 	if c == nil {
-		return errors.New("not connected")
+		return fmt.Errorf("%w: not connected", errTemporary)
 	}
 	return c.report(ctx, []byte(strings.Join(lines, "\n")))
 }
 
-// post uploads lines as Java's SDK signs them: HMAC-SHA256 with the first 24 characters of the PSK text.
-func (d *device) post(ctx context.Context, lines []string) error {
-	body := tencent.EncodeUpload(d.ID, lines)
-	const algorithm, keyLength = "hmacsha256", 24
-	stamp, nonce := strconv.FormatInt(time.Now().Unix(), 10), strconv.Itoa(int(rand.Int32()))
-	signature, err := tencent.Sign(d.PSK[:min(keyLength, len(d.PSK))], algorithm, d.fleet.host, reportPath, stamp, nonce, body)
+// postSigned uploads a body as the SDKs for C and Java sign it: with the first 24 characters of the PSK text.
+func (d *device) postSigned(ctx context.Context, host string, body []byte) error {
+	const keyLength = 24
+	algorithm := d.algorithm
+	stamp, nonce := strconv.FormatInt(d.stamp(), 10), strconv.Itoa(int(rand.Int32()))
+	signature, err := tencent.Sign(d.PSK[:min(keyLength, len(d.PSK))], algorithm, host, reportPath, stamp, nonce, body)
 	if err != nil {
 		return err
 	}
@@ -84,16 +101,22 @@ func (d *device) post(ctx context.Context, lines []string) error {
 	req.Header.Set("X-TC-Timestamp", stamp)
 	req.Header.Set("X-TC-Nonce", nonce)
 	req.Header.Set("X-TC-Signature", signature)
-	res, err := d.fleet.http.Do(req)
+	status, answer, err := d.fleet.do(req)
 	if err != nil {
 		return err
+	}
+	return outcome(status, answer)
+}
+
+// do sends a request and reads its answer.
+func (f *Fleet) do(req *http.Request) (status int, answer []byte, err error) {
+	res, err := f.http.Do(req)
+	if err != nil {
+		return 0, nil, err
 	}
 	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(io.LimitReader(res.Body, mostAnswer))
-	if err != nil {
-		return err
-	}
-	return outcome(res.StatusCode, answer)
+	answer, err = io.ReadAll(io.LimitReader(res.Body, mostAnswer))
+	return res.StatusCode, answer, err
 }
 
 // outcome reads an answer as Tencent's SDKs do: success is a Response without Error (tencent-iot.md 4.5).
@@ -111,7 +134,7 @@ func outcome(status int, answer []byte) error {
 	case e == nil:
 		return nil
 	case strings.HasPrefix(e.Code, "InternalError"), strings.HasPrefix(e.Code, "RequestLimitExceeded"), strings.HasPrefix(e.Code, "LimitExceeded"):
-		return fmt.Errorf("%s: %s", e.Code, e.Message)
+		return fmt.Errorf("%w: %s: %s", errTemporary, e.Code, e.Message)
 	}
 	return fmt.Errorf("%w: %s: %s", errRefused, e.Code, e.Message)
 }

@@ -48,6 +48,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	a.levels()
 	a.slsStores()
 	a.clsStores()
+	a.temporaryKeys()
 	a.tokens()
 	a.seal()
 	a.ledger()

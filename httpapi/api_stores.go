@@ -68,8 +68,21 @@ type putLogstore struct {
 type putAccessKey struct {
 	Project string `path:"project"`
 	ID      string `path:"id"`
-	Body    *struct {
-		Secret *string `json:"secret,omitempty" minLength:"1" maxLength:"200" doc:"made and shown once when a new key has none"`
+	Body    *accessKeyBody
+}
+
+type accessKeyBody struct {
+	Secret *string `json:"secret,omitempty" minLength:"1" maxLength:"200" doc:"made and shown once when a new key has none"`
+}
+
+// apply gives secret the wanted value, or makes one when there is none; the view shows what was made.
+func (b *accessKeyBody) apply(view *accessKeyView, secret *string, makeSecret func() string) {
+	if b != nil {
+		set(secret, b.Secret)
+	}
+	if *secret == "" {
+		*secret = makeSecret()
+		view.Secret = *secret
 	}
 }
 
@@ -104,6 +117,11 @@ func (a *api) clsStores() {
 	call(a, viewer, http.MethodGet, "/cls/{topic}", "get-cls-topic", "Show a CLS topic", a.getTopic)
 	call(a, operator, http.MethodPut, "/cls/{topic}", "put-cls-topic", "Create or change a CLS topic", a.putTopic)
 	call(a, operator, http.MethodDelete, "/cls/{topic}", "delete-cls-topic", "Delete a CLS topic", a.deleteTopic)
+	const key = "/cls/{topic}/access-keys/{id}"
+	call(a, viewer, http.MethodGet, "/cls/{topic}/access-keys", "list-topic-keys", "List the access keys of a CLS topic", a.listTopicKeys)
+	call(a, viewer, http.MethodGet, key, "get-topic-key", "Show an access key of a CLS topic", a.getTopicKey)
+	call(a, operator, http.MethodPut, key, "put-topic-key", "Create or change an access key of a CLS topic", a.putTopicKey)
+	call(a, operator, http.MethodDelete, key, "delete-topic-key", "Delete an access key of a CLS topic", a.deleteTopicKey)
 }
 
 // found lets a PUT create what is not there.
@@ -256,14 +274,8 @@ func (a *api) putAccessKey(ctx context.Context, in *putAccessKey) (*answer[acces
 		return nil, err
 	}
 	k.Project, k.ID = in.Project, in.ID
-	if in.Body != nil {
-		set(&k.Secret, in.Body.Secret)
-	}
 	view := viewAccessKey(k)
-	if k.Secret == "" {
-		k.Secret = a.deps.MakePSK()
-		view.Secret = k.Secret
-	}
+	in.Body.apply(&view, &k.Secret, a.deps.MakePSK)
 	if err := a.deps.AccessKeys.PutAccessKey(ctx, k); err != nil {
 		return nil, err
 	}

@@ -117,7 +117,8 @@ func TestAPIErrors(t *testing.T) {
 	}{
 		{"GET", "/nothing", "", 404, "not_found", "no such call"},
 		{"PUT", "/levels", "{}", 405, "method_not_allowed", ""},
-		{"POST", "/sts", "{}", 404, "not_found", ""},
+		{"POST", "/nothing", "{}", 404, "not_found", ""},
+		{"POST", "/sts", "{}", 422, "invalid", "logstore"},
 		{"GET", "/products/NOSUCH1234", "", 404, "not_found", "NOSUCH1234"},
 		{"PUT", "/products/short", "{}", 400, "invalid", "short"},
 		{"PUT", "/products/ABCDE12345", `{"levle":"error"}`, 422, "invalid", "levle"},
@@ -346,6 +347,15 @@ func TestStores(t *testing.T) {
 		{"GET", "/sls/proj2", "", 404, "code", "not_found"},
 		{"PUT", "/cls/topic-2", `{"anonymous_write":true}`, 200, "anonymous_write", "true"},
 		{"GET", "/cls/topic-2", "", 200, "origins", "[]"},
+		{"PUT", "/cls/topic-2/access-keys/AKIDnew", `{"secret":"given"}`, 200, "secret", "<nil>"},
+		{"PUT", "/cls/topic-2/access-keys/AKIDnew", `{}`, 200, "secret", "<nil>"},
+		{"GET", "/cls/topic-2/access-keys", "", 200, "access_keys", "[map[id:AKIDnew]]"},
+		{"GET", "/cls/topic-2/access-keys/AKIDnew", "", 200, "id", "AKIDnew"},
+		{"GET", "/cls/topic-1/access-keys/AKIDnew", "", 404, "code", "not_found"}, // of another topic
+		{"PUT", "/cls/nope/access-keys/AKIDnew", `{}`, 404, "code", "not_found"},
+		{"GET", "/cls/nope/access-keys", "", 404, "code", "not_found"},
+		{"DELETE", "/cls/topic-2", "", 400, "code", "invalid"}, // has a key
+		{"DELETE", "/cls/topic-2/access-keys/AKIDnew", "", 204, "", ""},
 		{"DELETE", "/cls/topic-2", "", 204, "", ""},
 		{"GET", "/cls/topic-2", "", 404, "code", "not_found"},
 	} {
@@ -355,6 +365,9 @@ func TestStores(t *testing.T) {
 		}
 	}
 	if _, v := w.call("PUT", "/sls/myproj/access-keys/LTAImade", ""); len(text(v, "secret")) != 24 {
+		t.Errorf("secret that was made: %v", v)
+	}
+	if _, v := w.call("PUT", "/cls/topic-1/access-keys/AKIDmade", ""); len(text(v, "secret")) != 24 {
 		t.Errorf("secret that was made: %v", v)
 	}
 	if k, err := w.reg.AccessKey(keyID); err != nil || k.Project != "myproj" || k.Secret != keySecret {

@@ -44,14 +44,26 @@ func viewToken(t logbridge.Token) tokenView {
 	return tokenView{ID: t.ID, Name: t.Name, Role: string(t.Role), CreatedAt: at(t.Created), ExpiresAt: at(t.Expires)}
 }
 
+// lifeOf reads the member "for" of a body, which is a duration above zero; zero if there is none.
+func lifeOf(text string) (time.Duration, error) {
+	if text == "" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil || d <= 0 {
+		return 0, fmt.Errorf("%w: for %q is not a duration above zero", logbridge.ErrInvalid, clip(text))
+	}
+	return d, nil
+}
+
 func (a *api) createToken(ctx context.Context, in *postToken) (*answer[tokenView], error) {
 	var expires time.Time
-	if in.Body.For != "" {
-		d, err := time.ParseDuration(in.Body.For)
-		if err != nil || d <= 0 {
-			return nil, fmt.Errorf("%w: for %q is not a duration above zero", logbridge.ErrInvalid, clip(in.Body.For))
-		}
-		expires = time.Now().Add(d)
+	life, err := lifeOf(in.Body.For)
+	if err != nil {
+		return nil, err
+	}
+	if life > 0 {
+		expires = time.Now().Add(life)
 	}
 	t, plain, err := a.deps.Tokens.CreateToken(ctx, in.Body.Name, logbridge.Role(in.Body.Role), expires)
 	if err != nil {

@@ -26,12 +26,15 @@ var clsErrors = map[reason]cls.Error{
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalError"},
 }
 
+// clsPrefix may stand before each path of the surface.
+const clsPrefix = "/cls"
+
 func isCLSPath(path string) bool {
 	switch strings.TrimSuffix(path, "/") {
 	case "/track", "/track.gif", "/tracklog", "/structuredlog":
 		return true
 	}
-	return under(path, "/cls")
+	return under(path, clsPrefix)
 }
 
 // clsDialect: headers as in web-tracking.md 5.3 and 7.
@@ -56,11 +59,12 @@ func clsDialect() *dialect {
 
 func (s *Server) routeCLS(e *echo.Echo) {
 	d := s.cls
-	for _, prefix := range []string{"", "/cls"} {
+	for _, prefix := range []string{"", clsPrefix} {
 		e.POST(prefix+"/tracklog", s.call(d, s.clsTrackLog))
+		e.POST(prefix+structuredLog, s.call(d, s.clsStructured))
 		e.GET(prefix+"/track", s.call(d, func(c echo.Context) error { return s.clsQuery(c) }))
 		e.GET(prefix+"/track.gif", s.pixel(d, func(c echo.Context) error { return s.clsQuery(c, userAgentField()) }))
-		for _, path := range []string{"/tracklog", "/track", "/track.gif"} {
+		for _, path := range []string{"/tracklog", structuredLog, "/track", "/track.gif"} {
 			e.OPTIONS(prefix+path, s.clsPreflight)
 		}
 	}
@@ -76,21 +80,30 @@ func (s *Server) clsPreflight(c echo.Context) error {
 	return preflight(c, topic.Origins)
 }
 
-// openTopic finds a topic that takes anonymous writes from this page.
-func (s *Server) openTopic(c echo.Context, id string) (logbridge.Stream, error) {
+// topicOf finds a topic. CORS headers of one with origins are set here.
+func (s *Server) topicOf(c echo.Context, id string) (logbridge.CLSTopic, error) {
 	if id == "" {
-		return "", refuse(missing, "", 0, cls.InvalidParam("topic_id is missing"))
+		return logbridge.CLSTopic{}, refuse(missing, "", 0, cls.InvalidParam("topic_id is missing"))
 	}
 	topic, err := s.deps.Topics.CLSTopic(id)
 	if err != nil {
-		return "", refuse(unknownName, "", 0, cls.TopicNotExist())
+		return logbridge.CLSTopic{}, refuse(unknownName, "", 0, cls.TopicNotExist())
 	}
-	r, stream := c.Request(), logbridge.CLSStream(topic.ID)
-	narrowCORS(c.Response().Header(), topic.Origins, r.Header.Get("Origin"))
+	narrowCORS(c.Response().Header(), topic.Origins, c.Request().Header.Get("Origin"))
+	return topic, nil
+}
+
+// openTopic finds a topic that takes anonymous writes from this page.
+func (s *Server) openTopic(c echo.Context, id string) (logbridge.Stream, error) {
+	topic, err := s.topicOf(c, id)
+	if err != nil {
+		return "", err
+	}
+	stream := logbridge.CLSStream(topic.ID)
 	if !topic.AnonymousWrite {
 		return "", refuse(closed, stream, 0, cls.NotAllowed("anonymous write is not enabled for this topic"))
 	}
-	if !fromAllowedPage(topic.Origins, r) {
+	if !fromAllowedPage(topic.Origins, c.Request()) {
 		return "", refuse(badOrigin, stream, 0, cls.NotAllowed("this origin may not write to this topic"))
 	}
 	return stream, nil
@@ -112,7 +125,7 @@ func (s *Server) clsTrackLog(c echo.Context) error {
 	if err != nil {
 		return refuse(kindOf(err), stream, 0, err)
 	}
-	return s.appendCLS(c, group, stream, received)
+	return s.appendCLS(c, cls.Records(group, stream, received, clientIP(c.Request())), stream)
 }
 
 // clsQuery stores the one log in the query, with headers as further fields (web-tracking.md 5.3).
@@ -130,13 +143,12 @@ func (s *Server) clsQuery(c echo.Context, headers ...[2]string) error {
 	for i := range group.Logs {
 		group.Logs[i].Fields = append(group.Logs[i].Fields, headerFields(r.Header, headers...)...)
 	}
-	return s.appendCLS(c, group, stream, received)
+	return s.appendCLS(c, cls.Records(group, stream, received, clientIP(r)), stream)
 }
 
-// appendCLS stores the logs of a request. Their times are of the clock of a browser; the request does not say when it was
-// sent.
-func (s *Server) appendCLS(c echo.Context, g cls.Group, stream logbridge.Stream, received time.Time) error {
-	records := cls.Records(g, stream, received, clientIP(c.Request()))
+// appendCLS stores the logs of a request. Their times are of the clock of a browser or a service; the request does not say
+// when it was sent.
+func (s *Server) appendCLS(c echo.Context, records []logbridge.Record, stream logbridge.Stream) error {
 	logbridge.RepairTimes(records, time.Time{}, nil)
 	return s.append(c.Request().Context(), logbridge.Batch{Records: records}, stream)
 }

@@ -10,20 +10,22 @@ import (
 )
 
 // Deps is everything a Server needs of the rest of the program. All of it may be called concurrently. *registry.Registry
-// satisfies Products, Devices, Projects, Logstores, AccessKeys, Topics and Tokens; *levels.Levels satisfies Levels, Rules
+// satisfies Products, Devices, Projects, Logstores, AccessKeys, TemporaryKeys, Topics, TopicKeys and Tokens; *levels.Levels satisfies Levels, Rules
 // and Observer; *sink.Log satisfies Log and Counter. SetLevel and Overrides are functions because their types live in a package
 // that this one may not know: a levels.Change converts to LevelWish and back, a levels.Override to LevelOverride.
 type Deps struct {
-	Products   Products
-	Devices    Devices
-	Projects   Projects
-	Logstores  Logstores
-	AccessKeys AccessKeys
-	Topics     Topics
-	Tokens     Tokens
-	Levels     Levels
-	Rules      Rules
-	Observer   Observer
+	Products      Products
+	Devices       Devices
+	Projects      Projects
+	Logstores     Logstores
+	AccessKeys    AccessKeys
+	TemporaryKeys TemporaryKeys
+	Topics        Topics
+	TopicKeys     TopicKeys
+	Tokens        Tokens
+	Levels        Levels
+	Rules         Rules
+	Observer      Observer
 	// SetLevel sets the level of one device; nil error means durable and visible.
 	SetLevel func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error)
 	// Overrides lists the live device levels.
@@ -41,6 +43,8 @@ type Deps struct {
 	MakePSK func() string
 	Log     Log
 	Counter Counter
+	// Share gives a reader's part of the processors for work on what it has read, which ends with the context.
+	Share func(context.Context) Share
 	// Ready is nil when uploads can be stored; its error is the reason otherwise. It must not block.
 	Ready func() error
 	// Metrics serves /metrics; nil leaves the path out.
@@ -92,12 +96,28 @@ type AccessKeys interface {
 	DeleteAccessKey(ctx context.Context, id string) error
 }
 
+// TemporaryKeys makes and knows access keys that end by themselves. IssueTemporaryKey takes a life of zero for its default;
+// ErrInvalid for one that is too short or too long, ErrNotFound for a logstore that is not there. TemporaryKey gives the key that
+// a security token came with, ended or not; ErrUnauthorized if it is no token.
+type TemporaryKeys interface {
+	IssueTemporaryKey(ctx context.Context, project, logstore string, life time.Duration) (logbridge.TemporaryKey, error)
+	TemporaryKey(token string) (logbridge.TemporaryKey, error)
+}
+
 // Topics keeps CLS topics.
 type Topics interface {
 	CLSTopic(id string) (logbridge.CLSTopic, error)
 	CLSTopics() []logbridge.CLSTopic
 	PutCLSTopic(ctx context.Context, t logbridge.CLSTopic) error
 	DeleteCLSTopic(ctx context.Context, id string) error
+}
+
+// TopicKeys keeps the keys that sign uploads to a CLS topic.
+type TopicKeys interface {
+	TopicKey(topic, id string) (logbridge.TopicKey, error)
+	TopicKeys(topic string) []logbridge.TopicKey
+	PutTopicKey(ctx context.Context, k logbridge.TopicKey) error
+	DeleteTopicKey(ctx context.Context, topic, id string) error
 }
 
 // Tokens knows who may call the operator API. Authenticate returns ErrUnauthorized for a token that is not good.
@@ -161,6 +181,14 @@ type Log interface {
 	Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error]
 	Newest() logbridge.Position
 	Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error)
+}
+
+// Share is held between Begin, which is false when the context is done, and End, while nothing is read. Pause lets others
+// come first. *sink.Share is one.
+type Share interface {
+	Begin() bool
+	End()
+	Pause() bool
 }
 
 // Counter counts what became of every record. Refuse takes what is not stored: stream is "" when what was asked for does not

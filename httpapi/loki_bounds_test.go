@@ -81,6 +81,62 @@ func TestAnswersOfLinesAreBounded(t *testing.T) {
 	}
 }
 
+// TestWhatIsKeptOfLongLinesIsBounded has a log of lines with a long field that is another in each.
+func TestWhatIsKeptOfLongLinesIsBounded(t *testing.T) {
+	const lines = 400 // of 200 KB
+	given := 0
+	long := func(yield func(logbridge.Record, error) bool) {
+		for given = 0; given < lines; given++ {
+			body := fmt.Sprintf(`{"k":"%d%s"}`, given, strings.Repeat("x", 200_000))
+			if !yield(logbridge.Record{Time: lokiEpoch, Stream: device01.Stream(), Body: body, Position: logbridge.Position{Seq: 1}}, nil) {
+				return
+			}
+		}
+	}
+	w := start(t, func(_ *Config, d *Deps) { d.Log = scripted{d.Log, long} })
+	if a := w.loki("/detected_fields", during(`{device="dev_01"}`, "line_limit", "5000")); a.StatusCode != 200 || given > maxAnswer/200_000+1 {
+		t.Errorf("detected_fields: %d after %d lines, %.300s", a.StatusCode, given, a.body)
+	}
+	a := w.loki("/query_range", during(`sum by (k) (count_over_time({device="dev_01"} | json [1h]))`, "step", "1h"))
+	if a.StatusCode != 422 || !strings.Contains(a.body, "labels by which the query adds up are larger than 64 MiB") || given > maxGroups/200_000+1 {
+		t.Errorf("sum by a long field: %d after %d lines, %.300s", a.StatusCode, given, a.body)
+	}
+}
+
+// TestALongLineEndsWithItsReader asks for a regular expression that would work for minutes on one line, and goes away.
+func TestALongLineEndsWithItsReader(t *testing.T) {
+	asked := make(chan struct{}, 1)
+	body := strings.Repeat("abc ", 200_000)
+	one := func(yield func(logbridge.Record, error) bool) {
+		select {
+		case asked <- struct{}{}:
+		default:
+		}
+		yield(logbridge.Record{Time: lokiEpoch, Stream: device01.Stream(), Body: body, Position: logbridge.Position{Seq: 1}}, nil)
+	}
+	w := start(t, func(_ *Config, d *Deps) { d.Log = scripted{d.Log, one} })
+	ctx, leave := context.WithCancel(t.Context())
+	defer leave()
+	params := during("{device=`dev_01`} |~ `(a.*b.*c.*){900}z`")
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, w.url+lokiPath+"/query_range?"+params.Encode(), nil)
+	check(t, err)
+	r.SetBasicAuth("grafana", adminToken)
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		if res, err := http.DefaultClient.Do(r); err == nil {
+			_ = res.Body.Close()
+			t.Error(res.Status)
+		}
+	}()
+	<-asked
+	leave()
+	<-gone
+	for range maxLokiReads { // all places are free again, and soon: not when the line is done with
+		check(t, w.lokiTurn(t.Context()))
+	}
+}
+
 // crossing is a log whose queries wait until so many of them are there.
 type crossing struct {
 	Log

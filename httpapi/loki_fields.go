@@ -93,7 +93,7 @@ type fieldFinder struct {
 	json, logfmt *loki.Pipeline
 }
 
-// detectFields looks at the newest lines that the query gives.
+// detectFields looks at the newest lines that the query gives, as many as maxAnswer allows, since their values are kept.
 func (s *Server) detectFields(ctx context.Context, r *lokiRequest, limit int, only string) (map[string]*detectedField, error) {
 	lines, err := r.bounded("line_limit", defaultFieldLines, maxFieldLines)
 	if err != nil {
@@ -114,11 +114,15 @@ func (s *Server) detectFields(ctx context.Context, r *lokiRequest, limit int, on
 	if err != nil {
 		return nil, err
 	}
+	size := 0
 	for e, err := range s.lokiLines(ctx, selectLogs(logs), r.params.Start, r.params.End, logbridge.NewestFirst, lines) {
 		if err != nil {
 			return nil, err
 		}
 		f.line(e)
+		if size += e.holds + labelsBytes(e.labels.Metadata); size > maxAnswer {
+			break
+		}
 	}
 	return f.found, nil
 }

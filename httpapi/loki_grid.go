@@ -20,6 +20,9 @@ const (
 	// maxCells bounds what one part of a query is added up in, a cell for each series and step at which its value changes:
 	// about 40 bytes each.
 	maxCells = 500_000
+	// maxGroups bounds the labels of its series, which may come from the lines: some hundred bytes for each of as many
+	// series as maxCells has room for.
+	maxGroups = 64 << 20
 )
 
 // errSeries is Loki's own sentence: people look it up.
@@ -115,6 +118,7 @@ type tally struct {
 	windows
 	groups map[string]*tallied
 	cells  int
+	bytes  int // of the labels
 }
 
 type tallied struct {
@@ -146,6 +150,10 @@ func (t *tally) changed(labels []loki.Label, span [2]int, c change) error {
 	key := seriesKey(labels)
 	g := t.groups[key]
 	if g == nil {
+		if t.bytes += len(key) + labelsBytes(labels); t.bytes > maxGroups {
+			return fmt.Errorf("%w: the labels by which the query adds up are larger than %d MiB; aggregate by others", logbridge.ErrTooLarge, maxGroups>>20)
+		}
+		ownValues(labels)
 		g = &tallied{labels: labels, changes: map[int]change{}}
 		t.groups[key] = g
 		t.cells++

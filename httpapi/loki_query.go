@@ -6,6 +6,7 @@ import (
 	"iter"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -89,6 +90,7 @@ type lokiEntry struct {
 	at     time.Time
 	line   string
 	labels loki.Labels
+	holds  int // bytes of the line as it is stored, which line and labels may be parts of
 }
 
 // lokiLines runs a log query over the records of a time range, until exclusive, and ends after limit lines; 0 is no limit. Where the log can
@@ -104,6 +106,9 @@ func (s *Server) lokiLines(ctx context.Context, sel *selection, since, until tim
 			q.Limit = limit
 		}
 		known, pipeline, n := kindLabels{}, sel.log.Pipeline(), 0
+		work := s.deps.Share(ctx)
+		defer work.End()
+		pipeline.Pause = work.Pause
 		var metadata []loki.Label
 		var buffer []byte
 		for record, err := range s.deps.Log.Query(ctx, q) {
@@ -117,8 +122,16 @@ func (s *Server) lokiLines(ctx context.Context, sel *selection, since, until tim
 				buffer = appendAttributes(buffer[:0], record.Attributes)
 				line = string(buffer)
 			}
-			e, keep := lokiEntry{at: record.Time}, false
-			if e.line, e.labels, keep = pipeline.Categorize(line, known.of(&record), metadata); !keep {
+			e, keep := lokiEntry{at: record.Time, holds: len(line)}, false
+			if work.Begin() {
+				e.line, e.labels, keep = pipeline.Categorize(line, known.of(&record), metadata)
+				work.End()
+			}
+			if err := ctx.Err(); err != nil { // it may have ended in the middle of the line
+				yield(lokiEntry{}, err)
+				return
+			}
+			if !keep {
 				continue
 			}
 			if n++; !yield(e, nil) || n == limit {
@@ -140,6 +153,10 @@ type lineSet struct {
 // would make each line a stream of its own.
 func (s *lineSet) add(e lokiEntry) error {
 	entry, labels := loki.Entry{Time: e.at, Line: e.line}, e.labels.Stream
+	if len(e.line) < e.holds { // what is left of a long line shall not hold all of it
+		entry.Line = strings.Clone(e.line)
+		ownValues(e.labels.Parsed)
+	}
 	if s.categorized {
 		entry.Metadata, entry.Parsed = slices.Clone(e.labels.Metadata), slices.Clone(e.labels.Parsed)
 	} else if len(e.labels.Metadata)+len(e.labels.Parsed) > 0 {
@@ -161,6 +178,13 @@ func (s *lineSet) add(e lokiEntry) error {
 		return newProblem(http.StatusBadRequest, fmt.Sprintf("the answer is larger than %d MiB; ask for fewer lines by a lower limit", maxAnswer>>20))
 	}
 	return nil
+}
+
+// ownValues makes the values of labels no parts of longer texts.
+func ownValues(labels []loki.Label) {
+	for i := range labels {
+		labels[i].Value = strings.Clone(labels[i].Value)
+	}
 }
 
 func labelsBytes(labels []loki.Label) (n int) {

@@ -293,8 +293,9 @@ func (s *selection) contain(needles []string) (whole bool) {
 	return whole && (len(needles) == 0 || s.query.Contains != "")
 }
 
-// bodies reports that all that is selected are lines of devices, which have a body, if an empty one: nothing of JSON is in
-// their lines that is not in what they hold.
+// bodies reports that all that is selected are lines of devices, which have a body: nothing of JSON is in their lines that is
+// not in what they hold. Of a line with an empty text, which is shown as its attributes, JSON's own characters are not counted as
+// text, and counting by an attribute counts it too: for these few, all lines are not read.
 func (s *selection) bodies() bool {
 	return s.query.Product != "" || s.query.Device != "" || s.from(logbridge.SourceMQTT, logbridge.SourceReportLog)
 }

@@ -101,6 +101,7 @@ type lokiTail struct {
 	// The collector's own.
 	known    kindLabels
 	pipeline *loki.Pipeline
+	work     Share
 	metadata []loki.Label
 
 	ready, room chan struct{} // told when there is something to send, and when there is room for more
@@ -151,8 +152,17 @@ func (t *lokiTail) noLines() lineSet {
 	return lineSet{categorized: t.r.categorized, streams: map[string]int{}}
 }
 
+// share takes a new part of the processors for work on lines, until ctx is done.
+func (t *lokiTail) share(ctx context.Context) {
+	t.work = t.deps.Share(ctx)
+	t.pipeline.Pause = t.work.Pause
+}
+
 // readHistory finds the newest lines from start on. What comes while it does is not among them, but behind from.
 func (t *lokiTail) readHistory(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lokiTime)
+	defer cancel()
+	t.share(ctx)
 	t.from = t.deps.Log.Newest()
 	if t.sel.none {
 		return nil
@@ -181,7 +191,7 @@ func (t *lokiTail) readHistory(ctx context.Context) error {
 		}
 	}
 	slices.Reverse(t.history)
-	return nil
+	return ctx.Err() // it may have ended in the middle of the last line
 }
 
 func attrsBytes(attrs []logbridge.Attr) (n int) {
@@ -196,6 +206,10 @@ func (t *lokiTail) entry(r *logbridge.Record) (e lokiEntry, keep bool) {
 	if len(t.known) > maxTailKinds {
 		clear(t.known)
 	}
+	if !t.work.Begin() {
+		return e, false
+	}
+	defer t.work.End()
 	t.metadata = appendMetadata(t.metadata[:0], r)
 	e.at = r.Time
 	e.line, e.labels, keep = t.pipeline.Categorize(lokiLine(r), t.known.of(r), t.metadata)
@@ -232,6 +246,7 @@ func (t *lokiTail) collect(ctx context.Context) {
 		t.err, t.ended = end, true
 		tell(t.ready)
 	}()
+	t.share(ctx)
 	for record, err := range t.records(ctx) {
 		var lost *logbridge.Lost
 		switch {
@@ -243,6 +258,8 @@ func (t *lokiTail) collect(ctx context.Context) {
 		default:
 			if e, keep := t.entry(&record); keep {
 				end = t.put(ctx, e)
+			} else {
+				end = ctx.Err()
 			}
 			if end != nil {
 				return

@@ -316,5 +316,13 @@ func TestLokiTailDelays(t *testing.T) {
 func newTestTail(t *testing.T, s *Server, delay time.Duration) *lokiTail {
 	expr, err := loki.Parse(`{device="dev_01"}`)
 	check(t, err)
+	s.deps.Share = func(context.Context) Share { return freely{} }
 	return s.makeLokiTail(&lokiRequest{}, expr.(*loki.LogExpr), delay)
 }
+
+// freely is a share of somebody who is alone.
+type freely struct{}
+
+func (freely) Begin() bool { return true }
+func (freely) End()        {}
+func (freely) Pause() bool { return true }

@@ -30,6 +30,9 @@ const (
 	goodPage   = "https://good.example"
 	keyID      = "LTAItestkey"
 	keySecret  = "secret"
+
+	topicKeyID  = "AKIDtestkey"
+	topicSecret = "topicsecret"
 )
 
 var device01 = logbridge.DeviceID{Product: "ABCDE12345", Device: "dev_01"}
@@ -73,8 +76,8 @@ func startWith(t *testing.T, prepare func(*Server), change ...func(*Config, *Dep
 
 	cfg := Config{Addr: "127.0.0.1:0"}
 	deps := Deps{
-		Products: reg, Devices: reg, Projects: reg, Logstores: reg, AccessKeys: reg, Topics: reg, Tokens: reg,
-		Levels: lv, Rules: lv, Observer: lv, MakePSK: registry.MakePSK, Log: stored, Counter: stored,
+		Products: reg, Devices: reg, Projects: reg, Logstores: reg, AccessKeys: reg, TemporaryKeys: reg, Topics: reg, TopicKeys: reg, Tokens: reg,
+		Levels: lv, Rules: lv, Observer: lv, MakePSK: registry.MakePSK, Log: stored, Counter: stored, Share: func(ctx context.Context) Share { return stored.Share(ctx) },
 		SetLevel: func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error) {
 			return lv.Set(ctx, id, levels.Change(w))
 		},
@@ -111,6 +114,7 @@ func provision(t *testing.T, reg *registry.Registry) {
 	check(t, reg.PutAccessKey(ctx, logbridge.AccessKey{Project: "myproj", ID: keyID, Secret: keySecret}))
 	check(t, reg.PutCLSTopic(ctx, logbridge.CLSTopic{ID: "topic-1", AnonymousWrite: true}))
 	check(t, reg.PutCLSTopic(ctx, logbridge.CLSTopic{ID: "topic-closed"}))
+	check(t, reg.PutTopicKey(ctx, logbridge.TopicKey{Topic: "topic-closed", ID: topicKeyID, Secret: topicSecret}))
 	check(t, reg.PutCLSTopic(ctx, logbridge.CLSTopic{ID: "topic-narrow", AnonymousWrite: true, Origins: []string{goodPage}}))
 }
 

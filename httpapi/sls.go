@@ -64,8 +64,9 @@ func (s *Server) routeSLS(e *echo.Echo) {
 		e.GET(base+"/track.gif", s.pixel(d, func(c echo.Context) error { return s.slsQuery(c) }))
 		e.GET(base+"/track_ua.gif", s.pixel(d, func(c echo.Context) error { return s.slsQuery(c, userAgentField(), refererField()) }))
 		e.POST(base, s.call(d, s.slsSigned))
-		e.POST(base+"/shards/:shard", s.call(d, s.slsSigned))
-		for _, path := range []string{"", "/track", "/track.gif", "/track_ua.gif", "/shards/:shard"} {
+		e.POST(base+"/shards/lb", s.call(d, s.slsSigned))
+		e.POST(base+"/shards/route", s.call(d, s.slsSigned)) // by a key; there are no shards here
+		for _, path := range []string{"", "/track", "/track.gif", "/track_ua.gif", "/shards/lb", "/shards/route"} {
 			e.OPTIONS(base+path, s.slsPreflight)
 		}
 	}
@@ -136,7 +137,7 @@ func (s *Server) slsTrack(c echo.Context) error {
 		return err
 	}
 	r := c.Request()
-	if err := sls.CheckVersion(r.Header.Get("X-Log-Apiversion"), r.URL.Query().Get("APIVersion")); err != nil {
+	if err := slsVersion(r); err != nil {
 		return refuse(malformed, to.stream, 0, err)
 	}
 	body, err := s.readSLS(c, to)
@@ -144,11 +145,16 @@ func (s *Server) slsTrack(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	group, err := s.decodeSLS(r, body, to)
+	group, err := s.decodeSLS(r, body, to, sls.DecodeJSON)
 	if err != nil {
 		return err
 	}
 	return s.appendSLS(c, sls.Records(group, to.stream, received, clientIP(r)), to)
+}
+
+// slsVersion checks the version of a POST.
+func slsVersion(r *http.Request) error {
+	return sls.CheckVersion(r.Header.Get("X-Log-Apiversion"), r.URL.Query().Get("APIVersion"))
 }
 
 // readSLS reads a body; the caller releases it.
@@ -163,15 +169,15 @@ func (s *Server) readSLS(c echo.Context, to slsStore) (*buffer, error) {
 	return body, nil
 }
 
-// decodeSLS decompresses and decodes a JSON body.
-func (s *Server) decodeSLS(r *http.Request, body *buffer, to slsStore) (sls.Group, error) {
+// decodeSLS decompresses and decodes a body.
+func (s *Server) decodeSLS(r *http.Request, body *buffer, to slsStore, decode func([]byte) (sls.Group, error)) (sls.Group, error) {
 	plain := s.bodies.get()
 	defer plain.release()
 	text, err := s.unpackSLS(r, body.b, plain)
 	if err != nil {
 		return sls.Group{}, refuse(kindOf(err), to.stream, 0, err)
 	}
-	group, err := sls.DecodeJSON(text)
+	group, err := decode(text)
 	if err != nil {
 		return sls.Group{}, refuse(kindOf(err), to.stream, 0, err)
 	}
@@ -221,9 +227,23 @@ func (s *Server) appendSLS(c echo.Context, records []logbridge.Record, to slsSto
 	return s.append(c.Request().Context(), logbridge.Batch{Records: records}, to.stream)
 }
 
-// slsSigned is PutLogs with a JSON body and a V1 signature, as the STS plugin and old mobile clients send it
-// (web-tracking.md 3.2, 3.3). It honours the time that was sent. Temporary credentials and protobuf are refused with the
-// codes that say so.
+// slsDecoder is the form of a signed body: JSON, as the STS plugin and old mobile clients send it, or protobuf, as all other
+// producers do (web-tracking.md 3.2, 4.7).
+func slsDecoder(r *http.Request, body []byte) (func([]byte) (sls.Group, error), error) {
+	switch kind := r.Header.Get("Content-Type"); {
+	case mediaType(r) == mediaJSON:
+		return sls.DecodeJSON, nil
+	case mediaType(r) == mediaProto:
+		return sls.DecodeProtobuf, nil
+	case kind == "" && len(body) > 0:
+		return nil, sls.MissingContentType()
+	default:
+		return nil, sls.InvalidContentType(kind)
+	}
+}
+
+// slsSigned is PutLogs: JSON or protobuf with a signature, V1 or V4 (web-tracking.md 3.2, 3.3, 4.7). It honours the time that was sent.
+// What is decoded has a share of the memory of bodies, since a producer's batch is far more than its body then.
 func (s *Server) slsSigned(c echo.Context) error {
 	received := time.Now()
 	to, err := s.slsStoreOf(c)
@@ -232,17 +252,20 @@ func (s *Server) slsSigned(c echo.Context) error {
 	}
 	r := c.Request()
 	narrowCORS(c.Response().Header(), to.store.Origins, r.Header.Get("Origin"))
-	secret, err := s.accessSecret(r, to)
+	secret, err := s.accessSecret(r, to, received)
 	if err != nil {
 		return err
+	}
+	if err := slsVersion(r); err != nil {
+		return refuse(malformed, to.stream, 0, err)
 	}
 	body, err := s.readSLS(c, to)
 	defer body.release()
 	if err != nil {
 		return err
 	}
-	err = sls.VerifyV1(secret, sls.Request{
-		Method: r.Method, Path: signedPath(r.URL.Path), RawQuery: r.URL.RawQuery, Header: r.Header, Body: body.b,
+	err = sls.Verify(secret, sls.Request{
+		Method: r.Method, Path: signedPath(r.URL.EscapedPath()), RawQuery: r.URL.RawQuery, Header: r.Header, Body: body.b, Host: r.Host,
 	})
 	if err == nil {
 		err = sls.CheckDate(r.Header, received)
@@ -250,28 +273,48 @@ func (s *Server) slsSigned(c echo.Context) error {
 	if err != nil {
 		return refuse(signedFault(err), to.stream, 0, err)
 	}
-	if kind := r.Header.Get("Content-Type"); !strings.HasPrefix(kind, "application/json") {
-		return refuse(unsupported, to.stream, 0, sls.InvalidContentType(kind))
+	decode, err := slsDecoder(r, body.b)
+	if err != nil {
+		return refuse(unsupported, to.stream, 0, err)
 	}
-	group, err := s.decodeSLS(r, body, to)
+	group, err := s.decodeSLS(r, body, to, decode)
 	if err != nil {
 		return err
+	}
+	if err := body.keep(r.Context(), int64(group.Size())); err != nil {
+		return refuse(kindOf(err), to.stream, len(group.Logs), err)
 	}
 	return s.appendSLS(c, sls.SignedRecords(group, to.stream, received, clientIP(r)), to)
 }
 
 // accessSecret finds the secret of the access key that a request names.
-func (s *Server) accessSecret(r *http.Request, to slsStore) (string, error) {
-	id, _, err := sls.ParseV1Authorization(r.Header.Get("Authorization"))
+func (s *Server) accessSecret(r *http.Request, to slsStore, now time.Time) (string, error) {
+	id, err := sls.AccessKeyID(r.Header.Get("Authorization"))
 	if err != nil {
 		return "", refuse(badAuth, to.stream, 0, err)
 	}
-	if r.Header.Get("X-Acs-Security-Token") != "" {
-		return "", refuse(badAuth, to.stream, 0, sls.Unauthorized("The security token you provided is invalid."))
+	if token := r.Header.Get("X-Acs-Security-Token"); token != "" {
+		return s.temporarySecret(id, token, to, now)
 	}
 	key, err := s.deps.AccessKeys.AccessKey(id)
 	if err != nil || key.Project != to.project {
 		return "", refuse(badAuth, to.stream, 0, sls.Unauthorized("The AccessKeyId is unauthorized."))
+	}
+	return key.Secret, nil
+}
+
+// temporarySecret finds the secret of a temporary key by its security token, which must be of that key, not have ended, and be
+// for this store. The answers are the vendor's.
+func (s *Server) temporarySecret(id, token string, to slsStore, now time.Time) (string, error) {
+	key, err := s.deps.TemporaryKeys.TemporaryKey(token)
+	switch {
+	case err != nil || key.ID != id:
+		return "", refuse(badAuth, to.stream, 0, sls.Unauthorized("The security token you provided is invalid."))
+	case !now.Before(key.Expires):
+		return "", refuse(expired, to.stream, 0, sls.Unauthorized("The security token you provided has expired."))
+	case key.Project != to.project || key.Logstore != to.store.Name:
+		return "", refuse(badRole, to.stream, 0, sls.Unauthorized("denied by sts or ram, action: log:PostLogStoreLogs, resource: acs:log:*:*:project/"+
+			to.project+"/logstore/"+to.store.Name))
 	}
 	return key.Secret, nil
 }

@@ -360,7 +360,7 @@ func TestCLSErrorTable(t *testing.T) {
 		{"GET unknown topic", "GET", "/cls/track?topic_id=nope&k=v", "", nil, 404, "TopicNotExist", "", unknownName},
 		{"long query", "GET", "/track?topic_id=topic-1&k=" + big[:17<<10], "", nil, 413, "LogSizeExceed", "", tooLarge},
 		{"method", "PUT", "/tracklog?topic_id=topic-1", oneCLSLog, nil, 405, "NotSupported", "", badMethod},
-		{"structuredlog", "POST", "/structuredlog?topic_id=topic-1", "x", nil, 405, "NotSupported", "", unsupported},
+		{"GET structuredlog", "GET", "/structuredlog?topic_id=topic-1", "x", nil, 405, "NotSupported", "", badMethod},
 		{"other", "POST", "/cls/other", "x", nil, 405, "NotSupported", "", unsupported},
 	} {
 		if row.name == "long query" {
@@ -407,6 +407,7 @@ func TestCORSMatrix(t *testing.T) {
 		{"/sls/myproj/logstores/mystore/track", evilPage, "", 200, "*", ""},
 		{"/logstores/nope/track", evilPage, "content-type", 200, "*", "content-type"},
 		{"/tracklog?topic_id=topic-1", evilPage, "content-type", 200, "*", "content-type"},
+		{"/cls/structuredlog?topic_id=topic-1", evilPage, "authorization,content-type,x-cls-compress-type", 200, "*", "authorization,content-type,x-cls-compress-type"},
 		{"/cls/tracklog?topic_id=nope", evilPage, "content-type,bad name,x\"y,,z,z", 200, "*", "content-type,z"},
 		{"/logstores/narrow/track", goodPage, "content-type", 200, goodPage, "content-type"},
 		{"/logstores/narrow/track", evilPage, "content-type", 403, "", ""},

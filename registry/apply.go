@@ -19,6 +19,7 @@ const provisionWorkers = 16
 const (
 	anyProduct = "0123456789"
 	anyProject = "any"
+	anyTopic   = "any"
 )
 
 // configActor is who provisions, in the audit stream.
@@ -77,7 +78,11 @@ func (r *Registry) plan(p Provision, levels BaseLevels) (parents, children []thi
 		}
 	}
 	for i, t := range p.CLS {
-		parents = append(parents, r.topicThing(fmt.Sprintf("cls[%d]", i), t))
+		where := fmt.Sprintf("cls[%d]", i)
+		parents = append(parents, r.topicThing(where, t))
+		for j, k := range t.AccessKeys {
+			children = append(children, r.topicKeyThing(fmt.Sprintf("%s.access_keys[%d]", where, j), t.Topic, k))
+		}
 	}
 	return parents, children
 }
@@ -264,6 +269,19 @@ func (r *Registry) topicThing(where string, p ProvisionTopic) thing {
 		setFlag(m, "anonymous_write", &v.AnonymousWrite, p.AnonymousWrite)
 		set(m, "origins", &v.Origins, p.Origins, p.Origins != nil)
 		return m.next, putIf(m.changed, func() error { return r.PutCLSTopic(ctx, v) })
+	}
+	return t
+}
+
+func (r *Registry) topicKeyThing(where, topic string, k ProvisionAccessKey) thing {
+	t := thing{where: where, key: natsd.Key(kindTopicKey, topic, k.ID)}
+	t.faults = topicKeyFaults(logbridge.TopicKey{Topic: anyTopic, ID: k.ID, Secret: k.Secret})
+	t.apply = func(ctx context.Context, last memory) (memory, error) {
+		v, err := r.TopicKey(topic, k.ID)
+		v.Topic, v.ID = topic, k.ID
+		m := newMerge(err == nil, last)
+		set(m, "secret", &v.Secret, k.Secret, true)
+		return m.next, putIf(m.changed, func() error { return r.PutTopicKey(ctx, v) })
 	}
 	return t
 }

@@ -20,7 +20,10 @@ const (
 	kindLogstore = "logstore"
 	kindKey      = "accesskey"
 	kindTopic    = "clstopic"
+	kindTopicKey = "clskey"
 	kindToken    = "token"
+
+	kindTemporary = "temporary"
 )
 
 // The stored forms. Values are JSON; fields that are not known are ignored and missing ones are zero, so that neighbouring
@@ -53,6 +56,12 @@ type (
 	topicJSON struct {
 		AnonymousWrite bool     `json:"anonymous_write,omitempty"`
 		Origins        []string `json:"origins,omitempty"`
+	}
+	temporaryJSON struct {
+		Root string `json:"sealed_root"`
+	}
+	topicKeyJSON struct {
+		Secret string `json:"sealed_secret"`
 	}
 	tokenJSON struct {
 		Name    string         `json:"name"`
@@ -96,6 +105,23 @@ func named[V, J any](toJSON func(string, V) J, ofJSON func(string, J) (V, error)
 	}
 }
 
+// owned is a form whose key is the name of an owner and one's own.
+func owned[V, J any](toJSON func(storeKey, V) J, ofJSON func(storeKey, J) (V, error)) form[storeKey, V, J] {
+	return form[storeKey, V, J]{
+		names: func(k storeKey) []string { return []string{k.Owner, k.Name} },
+		key: func(n []string) (storeKey, bool) {
+			if len(n) != 2 {
+				return storeKey{}, false
+			}
+			return storeKey{n[0], n[1]}, true
+		},
+		order: func(a, b storeKey) int {
+			return cmp.Or(strings.Compare(a.Owner, b.Owner), strings.Compare(a.Name, b.Name))
+		},
+		toJSON: toJSON, ofJSON: ofJSON,
+	}
+}
+
 func (r *Registry) makeTables() {
 	r.products = natsd.NewTable(r.store, kindProduct, r.productForm().codec())
 	devices := r.deviceForm().codec()
@@ -107,7 +133,9 @@ func (r *Registry) makeTables() {
 	r.logstores = natsd.NewTable(r.store, kindLogstore, logstoreForm().codec())
 	r.keys = natsd.NewTable(r.store, kindKey, r.keyForm().codec())
 	r.topics = natsd.NewTable(r.store, kindTopic, topicForm().codec())
+	r.topicKeys = natsd.NewTable(r.store, kindTopicKey, r.topicKeyForm().codec())
 	r.batches = natsd.NewTable(r.store, kindConnected, r.connected.codec())
+	r.temporary = natsd.NewTable(r.store, kindTemporary, r.temporaryForm().codec())
 	r.tokens = natsd.NewTable(r.store, kindToken, tokenForm().codec())
 }
 
@@ -159,22 +187,11 @@ func projectForm() form[string, logbridge.SLSProject, projectJSON] {
 }
 
 func logstoreForm() form[storeKey, logbridge.Logstore, logstoreJSON] {
-	return form[storeKey, logbridge.Logstore, logstoreJSON]{
-		names: func(k storeKey) []string { return []string{k.Project, k.Name} },
-		key: func(n []string) (storeKey, bool) {
-			if len(n) != 2 {
-				return storeKey{}, false
-			}
-			return storeKey{n[0], n[1]}, true
-		},
-		order: func(a, b storeKey) int {
-			return cmp.Or(strings.Compare(a.Project, b.Project), strings.Compare(a.Name, b.Name))
-		},
-		toJSON: func(_ storeKey, s logbridge.Logstore) logstoreJSON { return logstoreJSON{s.WebTracking, s.Origins} },
-		ofJSON: func(k storeKey, j logstoreJSON) (logbridge.Logstore, error) {
-			return logbridge.Logstore{Project: k.Project, Name: k.Name, WebTracking: j.WebTracking, Origins: j.Origins}, nil
-		},
-	}
+	return owned(
+		func(_ storeKey, s logbridge.Logstore) logstoreJSON { return logstoreJSON{s.WebTracking, s.Origins} },
+		func(k storeKey, j logstoreJSON) (logbridge.Logstore, error) {
+			return logbridge.Logstore{Project: k.Owner, Name: k.Name, WebTracking: j.WebTracking, Origins: j.Origins}, nil
+		})
 }
 
 func (r *Registry) keyForm() form[string, logbridge.AccessKey, keyJSON] {
@@ -188,11 +205,36 @@ func (r *Registry) keyForm() form[string, logbridge.AccessKey, keyJSON] {
 		})
 }
 
+func (r *Registry) temporaryForm() form[string, string, temporaryJSON] {
+	return named(
+		func(name, root string) temporaryJSON {
+			return temporaryJSON{r.seal.seal(place("root", kindTemporary, name), root)}
+		},
+		func(name string, j temporaryJSON) (string, error) {
+			root, err := r.seal.open(place("root", kindTemporary, name), j.Root)
+			if err == nil && root == "" { // anyone could derive from it
+				err = fmt.Errorf("%w: stored root of temporary keys is empty", logbridge.ErrInvalid)
+			}
+			return root, err
+		})
+}
+
 func topicForm() form[string, logbridge.CLSTopic, topicJSON] {
 	return named(
 		func(_ string, t logbridge.CLSTopic) topicJSON { return topicJSON{t.AnonymousWrite, t.Origins} },
 		func(id string, j topicJSON) (logbridge.CLSTopic, error) {
 			return logbridge.CLSTopic{ID: id, AnonymousWrite: j.AnonymousWrite, Origins: j.Origins}, nil
+		})
+}
+
+func (r *Registry) topicKeyForm() form[storeKey, logbridge.TopicKey, topicKeyJSON] {
+	return owned(
+		func(at storeKey, k logbridge.TopicKey) topicKeyJSON {
+			return topicKeyJSON{r.seal.seal(place("secret", kindTopicKey, at.Owner, at.Name), k.Secret)}
+		},
+		func(at storeKey, j topicKeyJSON) (logbridge.TopicKey, error) {
+			secret, err := r.seal.open(place("secret", kindTopicKey, at.Owner, at.Name), j.Secret)
+			return logbridge.TopicKey{Topic: at.Owner, ID: at.Name, Secret: secret}, err
 		})
 }
 

@@ -44,7 +44,7 @@ type ProvisionProject struct {
 	Logstores  []ProvisionLogstore  `yaml:"logstores,omitempty"`
 }
 
-// ProvisionAccessKey is an access key of a project.
+// ProvisionAccessKey is an access key of a project or a topic.
 type ProvisionAccessKey struct {
 	ID     string `yaml:"id"`
 	Secret string `yaml:"secret"`
@@ -57,11 +57,12 @@ type ProvisionLogstore struct {
 	Origins     []string `yaml:"origins,omitempty"`
 }
 
-// ProvisionTopic is a CLS topic.
+// ProvisionTopic is a CLS topic with its access keys.
 type ProvisionTopic struct {
-	Topic          string   `yaml:"topic"`
-	AnonymousWrite *bool    `yaml:"anonymous_write,omitempty"`
-	Origins        []string `yaml:"origins,omitempty"`
+	Topic          string               `yaml:"topic"`
+	AnonymousWrite *bool                `yaml:"anonymous_write,omitempty"`
+	Origins        []string             `yaml:"origins,omitempty"`
+	AccessKeys     []ProvisionAccessKey `yaml:"access_keys,omitempty"`
 }
 
 // BaseLevels is where the base level of a product is kept: *levels.Levels.

@@ -90,6 +90,9 @@ func TestProvisionTheExample(t *testing.T) {
 	if c, err := r.CLSTopic("topic-1"); err != nil || !c.AnonymousWrite {
 		t.Errorf("%v, %v", c, err)
 	}
+	if k, err := r.TopicKey("topic-1", "AKIDtestkey"); err != nil || k.Secret != "secret" {
+		t.Errorf("%v, %v", k, err)
+	}
 
 	// The same again, after a restart too, writes nothing.
 	before := revisions(t, r)
@@ -234,18 +237,18 @@ func TestProvisionFaults(t *testing.T) {
 			{Project: "proj", Hosts: []string{"a.example.com"}, AccessKeys: []ProvisionAccessKey{{ID: "k"}}, Logstores: []ProvisionLogstore{{Name: "s"}}},
 			{Project: "other", Hosts: []string{"A.example.com"}},
 		},
-		CLS: []ProvisionTopic{{Topic: "t"}},
+		CLS: []ProvisionTopic{{Topic: "t", AccessKeys: []ProvisionAccessKey{{ID: "k"}}}},
 	}, nil)
 	wantKind(t, "faults", err, logbridge.ErrInvalid)
 	text := fmt.Sprint(err)
 	for _, where := range []string{"products[0].devices[2].psk: ", "products[0].devices[2].tags: ", "products[0].devices[3]: ", "at products[0].devices[0]",
 		"products[1].id: ", "products[1].secret: ", "products[1].time_zone: ", "products[1].level: ", "products[1].devices[1].name: ",
-		"sls[0].access_keys[0].secret: ", "sls[0].logstores[0].name: ", "sls[1]: ", "cls[0].topic: "} {
+		"sls[0].access_keys[0].secret: ", "sls[0].logstores[0].name: ", "sls[1]: ", "cls[0].topic: ", "cls[0].access_keys[0].secret: "} {
 		if !strings.Contains(text, where) {
 			t.Errorf("nothing about %q in\n%s", where, text)
 		}
 	}
-	if n := strings.Count(text, "\n") + 1; n != 13 { // products[1].level is there twice
+	if n := strings.Count(text, "\n") + 1; n != 14 { // products[1].level is there twice
 		t.Errorf("%d faults:\n%s", n, text)
 	}
 	if strings.Contains(text, "hush") {

@@ -1,9 +1,9 @@
 // Package registry holds who may log in and where logs may go: products, devices, SLS projects with their logstores and
-// access keys, CLS topics and API tokens.
+// access keys, CLS topics with theirs, and API tokens.
 //
 // It is a NATS key-value bucket with all of its content in memory. Reads never do I/O. A write that returned nil is on
 // disk and visible to every read that begins afterwards; what other nodes write arrives by the bucket's watch while Run
-// runs. Secrets (device PSK, product secret, access key secret) are sealed at rest with AES-256-GCM, bound to the place
+// runs. Secrets (device PSK, product secret, access key secret, root of temporary keys) are sealed at rest with AES-256-GCM, bound to the place
 // they belong to, so that a sealed value copied to another device does not open; tokens are kept as hashes only.
 //
 // It holds no levels (package levels) and decides no right beyond telling who a token is. Between several nodes that
@@ -44,7 +44,9 @@ type Registry struct {
 	logstores *natsd.Table[storeKey, logbridge.Logstore]
 	keys      *natsd.Table[string, logbridge.AccessKey]
 	topics    *natsd.Table[string, logbridge.CLSTopic]
+	topicKeys *natsd.Table[storeKey, logbridge.TopicKey]
 	tokens    *natsd.Table[string, storedToken]
+	temporary *natsd.Table[string, string] // the root that temporary keys derive from
 
 	batches   *natsd.Table[string, []string]
 	connected *connectedSet
@@ -55,7 +57,7 @@ type Registry struct {
 	zones zones
 	admin atomic.Pointer[[sha256.Size]byte] // hash of the admin token; nil when there is none
 
-	// family is read-locked by whoever adds a child (device, logstore, access key) and locked by whoever deletes a
+	// family is read-locked by whoever adds a child (device, logstore, access key of either kind) and locked by whoever deletes a
 	// parent, so that neither misses the other.
 	family sync.RWMutex
 	// sealing is read-locked by whoever stores something sealed, and locked while the seal key changes. It guards rotation.

@@ -84,12 +84,13 @@ func fill(t testing.TB, r *Registry) {
 	must(t, r.PutLogstore(ctx, logbridge.Logstore{Project: "myproj", Name: "mystore", WebTracking: true, Origins: []string{"*"}}))
 	must(t, r.PutAccessKey(ctx, logbridge.AccessKey{Project: "myproj", ID: "LTAItestkey", Secret: "testAccessKeySecretValue"}))
 	must(t, r.PutCLSTopic(ctx, logbridge.CLSTopic{ID: "topic-1", AnonymousWrite: true}))
+	must(t, r.PutTopicKey(ctx, logbridge.TopicKey{Topic: "topic-1", ID: "AKIDtestkey", Secret: "testTopicKeySecretValue"}))
 }
 
 // content is everything a registry holds, as text, to compare.
 func content(r *Registry) string {
-	return fmt.Sprintf("%v %v %v %v %v %v %v", r.Products(), slices.Collect(r.Devices("")), r.SLSProjects(),
-		r.Logstores("myproj"), r.AccessKeys("myproj"), r.CLSTopics(), r.Tokens())
+	return fmt.Sprintf("%v %v %v %v %v %v %v %v", r.Products(), slices.Collect(r.Devices("")), r.SLSProjects(),
+		r.Logstores("myproj"), r.AccessKeys("myproj"), r.CLSTopics(), r.TopicKeys("topic-1"), r.Tokens())
 }
 
 func TestEverythingSurvivesARestart(t *testing.T) {
@@ -127,7 +128,11 @@ func TestNoSecretInTheDataFolder(t *testing.T) {
 	must(t, r.Provision(t.Context(), Provision{
 		Products: []ProvisionProduct{{ID: "FGHIJ67890", Secret: "ANOTHERSECRET0123456789A", Devices: []ProvisionDevice{{Name: "d", PSK: "c2VjcmV0LXNlY3JldC1zZQ=="}}}},
 		SLS:      []ProvisionProject{{Project: "other", AccessKeys: []ProvisionAccessKey{{ID: "LTAI2", Secret: "anotherAccessKeySecretValue"}}}},
+		CLS:      []ProvisionTopic{{Topic: "other", AccessKeys: []ProvisionAccessKey{{ID: "AKID2", Secret: "anotherTopicKeySecretValue"}}}},
 	}, nil))
+	temporary, err := r.IssueTemporaryKey(t.Context(), "myproj", "mystore", 0)
+	must(t, err)
+	root, _ := r.temporary.Get(temporaryRoot)
 	end(n)
 
 	var raw []byte
@@ -144,8 +149,8 @@ func TestNoSecretInTheDataFolder(t *testing.T) {
 			t.Errorf("%q is not in the data folder: the search looks at the wrong files", public)
 		}
 	}
-	for _, s := range []string{psk, secret, "testAccessKeySecretValue", "ANOTHERSECRET0123456789A", "c2VjcmV0LXNlY3JldC1zZQ==",
-		"anotherAccessKeySecretValue", token, strings.TrimPrefix(token, tokenPrefix), string(testKey[:])} {
+	for _, s := range []string{psk, secret, "testAccessKeySecretValue", "testTopicKeySecretValue", "anotherTopicKeySecretValue", "ANOTHERSECRET0123456789A", "c2VjcmV0LXNlY3JldC1zZQ==",
+		"anotherAccessKeySecretValue", *root, temporary.Secret, temporary.Token, token, strings.TrimPrefix(token, tokenPrefix), string(testKey[:])} {
 		for _, form := range encodings(s) {
 			if bytes.Contains(raw, form) {
 				t.Errorf("the secret %q is in the data folder as %q", s, form)
@@ -235,6 +240,7 @@ func TestFamilies(t *testing.T) {
 	wantKind(t, "device of no product", r.PutDevice(ctx, device("d")), logbridge.ErrNotFound)
 	wantKind(t, "logstore of no project", r.PutLogstore(ctx, logbridge.Logstore{Project: "myproj", Name: "mystore"}), logbridge.ErrNotFound)
 	wantKind(t, "key of no project", r.PutAccessKey(ctx, logbridge.AccessKey{Project: "myproj", ID: "id", Secret: "s"}), logbridge.ErrNotFound)
+	wantKind(t, "key of no topic", r.PutTopicKey(ctx, logbridge.TopicKey{Topic: "topic-1", ID: "id", Secret: "s"}), logbridge.ErrNotFound)
 	fill(t, r)
 	err := r.DeleteProduct(ctx, product)
 	wantKind(t, "product with devices", err, logbridge.ErrInvalid)
@@ -252,6 +258,14 @@ func TestFamilies(t *testing.T) {
 	must(t, r.DeleteLogstore(ctx, "myproj", "mystore"))
 	must(t, r.DeleteAccessKey(ctx, "LTAItestkey"))
 	must(t, r.DeleteSLSProject(ctx, "myproj"))
+	wantKind(t, "topic with keys", r.DeleteCLSTopic(ctx, "topic-1"), logbridge.ErrInvalid)
+	must(t, r.PutCLSTopic(ctx, logbridge.CLSTopic{ID: "topic-2"}))
+	must(t, r.PutTopicKey(ctx, logbridge.TopicKey{Topic: "topic-2", ID: "AKIDtestkey", Secret: "another"}))
+	if k, err := r.TopicKey("topic-1", "AKIDtestkey"); err != nil || k.Secret != "testTopicKeySecretValue" || len(r.TopicKeys("topic-1")) != 1 {
+		t.Errorf("the key of the same id of another topic: %+v, %v, %d keys", k, err, len(r.TopicKeys("topic-1")))
+	}
+	must(t, r.DeleteTopicKey(ctx, "topic-1", "AKIDtestkey"))
+	wantKind(t, "topic key twice", r.DeleteTopicKey(ctx, "topic-1", "AKIDtestkey"), logbridge.ErrNotFound)
 	must(t, r.DeleteCLSTopic(ctx, "topic-1"))
 	if _, ok := r.ProjectByHost("127.0.0.1"); ok {
 		t.Error("a deleted project still has its host")

@@ -78,6 +78,9 @@ func (r *rotating) whole(when string) {
 	if n == 0 || len(r.AccessKeys("myproj")) == 0 {
 		r.t.Errorf("%s: %d devices, %d access keys", when, n, len(r.AccessKeys("myproj")))
 	}
+	if k, err := r.TopicKey("topic-1", "AKIDtestkey"); err != nil || k.Secret != "testTopicKeySecretValue" {
+		r.t.Errorf("%s: topic key %+v, %v", when, k, err)
+	}
 	for _, k := range r.AccessKeys("myproj") {
 		if k.Secret == "" {
 			r.t.Errorf("%s: access key %s has no secret", when, k.ID)

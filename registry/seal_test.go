@@ -153,6 +153,7 @@ func FuzzDecode(f *testing.F) {
 		roundTrip(t, logstoreForm(), storeKey{"P", "S"}, b)
 		roundTrip(t, r.keyForm(), "K", b)
 		roundTrip(t, topicForm(), "T", b)
+		roundTrip(t, r.topicKeyForm(), storeKey{"T", "K"}, b)
 		roundTrip(t, tokenForm(), "0123", b)
 		roundTrip(t, r.memoryForm(), "m", b)
 		if plain, err := r.seal.open("place", string(b)); err == nil && plain != "" {

@@ -11,10 +11,10 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// storeKey names a logstore.
-type storeKey struct{ Project, Name string }
+// storeKey names what belongs to another thing: a logstore of a project, an access key of a topic.
+type storeKey struct{ Owner, Name string }
 
-func (k storeKey) String() string { return k.Project + "/" + k.Name }
+func (k storeKey) String() string { return k.Owner + "/" + k.Name }
 
 // SLSProject gives a project, or ErrNotFound.
 func (r *Registry) SLSProject(name string) (logbridge.SLSProject, error) {
@@ -77,7 +77,7 @@ func (r *Registry) Logstore(project, name string) (logbridge.Logstore, error) {
 
 // Logstores lists the logstores of a project by name.
 func (r *Registry) Logstores(project string) []logbridge.Logstore {
-	return list(r.logstores, storeKey{Project: project}, func(s *logbridge.Logstore) bool { return s.Project == project })
+	return list(r.logstores, storeKey{Owner: project}, func(s *logbridge.Logstore) bool { return s.Project == project })
 }
 
 // PutLogstore adds a logstore or replaces it. Its project must exist (ErrNotFound).
@@ -151,9 +151,42 @@ func (r *Registry) PutCLSTopic(ctx context.Context, t logbridge.CLSTopic) error 
 	return r.topics.Put(ctx, t.ID, t)
 }
 
-// DeleteCLSTopic deletes a topic, not its records.
+// DeleteCLSTopic deletes a topic that has no access keys, not its records; one that has is ErrInvalid.
 func (r *Registry) DeleteCLSTopic(ctx context.Context, id string) error {
+	r.family.Lock()
+	defer r.family.Unlock()
+	if keys := len(r.TopicKeys(id)); keys > 0 {
+		return fmt.Errorf("%w: topic %s still has %d access keys: delete them first", logbridge.ErrInvalid, id, keys)
+	}
 	return remove(ctx, r.topics, id, "topic")
+}
+
+// TopicKey gives an access key of a topic, or ErrNotFound.
+func (r *Registry) TopicKey(topic, id string) (logbridge.TopicKey, error) {
+	return get(r.topicKeys, storeKey{topic, id}, "access key")
+}
+
+// TopicKeys lists the access keys of a topic by id.
+func (r *Registry) TopicKeys(topic string) []logbridge.TopicKey {
+	return list(r.topicKeys, storeKey{Owner: topic}, func(k *logbridge.TopicKey) bool { return k.Topic == topic })
+}
+
+// PutTopicKey adds an access key of a topic or replaces its secret. The topic must exist (ErrNotFound).
+func (r *Registry) PutTopicKey(ctx context.Context, k logbridge.TopicKey) error {
+	if err := topicKeyFaults(k).err(""); err != nil {
+		return err
+	}
+	r.family.RLock()
+	defer r.family.RUnlock()
+	if _, err := r.CLSTopic(k.Topic); err != nil {
+		return err
+	}
+	return putSealed(ctx, r, r.topicKeys, storeKey{k.Topic, k.ID}, k)
+}
+
+// DeleteTopicKey deletes an access key of a topic.
+func (r *Registry) DeleteTopicKey(ctx context.Context, topic, id string) error {
+	return remove(ctx, r.topicKeys, storeKey{topic, id}, "access key")
 }
 
 // hostIndex finds the project of a configured host.

@@ -161,11 +161,23 @@ func (f *faults) origins(origins []string) {
 
 func keyFaults(k logbridge.AccessKey) (f faults) {
 	f.check("project", logbridge.ValidateStoreName(k.Project))
-	f.invalid(k.ID == "" || len(k.ID) > maxAccessKeyID || !printable(k.ID) || strings.ContainsAny(k.ID, ":/"), "id",
-		"an access key id is 1 to %d printable characters without : and /", maxAccessKeyID)
-	f.invalid(k.Secret == "" || len(k.Secret) > maxSecret || !printable(k.Secret), "secret",
-		"an access key secret is 1 to %d printable characters", maxSecret)
+	f.accessKey(k.ID, k.Secret, ":/")
 	return f
+}
+
+// topicKeyFaults refuses ids that would end early in an Authorization header (web-tracking.md 6).
+func topicKeyFaults(k logbridge.TopicKey) (f faults) {
+	f.check("topic", logbridge.ValidateStoreName(k.Topic))
+	f.accessKey(k.ID, k.Secret, "&/")
+	return f
+}
+
+// accessKey accepts an id without the characters that have another meaning where it is sent.
+func (f *faults) accessKey(id, secret, without string) {
+	f.invalid(id == "" || len(id) > maxAccessKeyID || !printable(id) || strings.ContainsAny(id, without), "id",
+		"an access key id is 1 to %d printable characters without %c and %c", maxAccessKeyID, without[0], without[1])
+	f.invalid(secret == "" || len(secret) > maxSecret || !printable(secret), "secret",
+		"an access key secret is 1 to %d printable characters", maxSecret)
 }
 
 func tokenFaults(name string, role logbridge.Role, expires, now time.Time) (f faults) {

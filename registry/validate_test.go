@@ -65,7 +65,9 @@ func TestValidation(t *testing.T) {
 		"key id": func() error {
 			return r.PutAccessKey(ctx, logbridge.AccessKey{Project: "myproj", ID: "a b", Secret: "x"})
 		},
-		"key secret": func() error { return r.PutAccessKey(ctx, logbridge.AccessKey{Project: "myproj", ID: "ab"}) },
+		"topic key id":     func() error { return r.PutTopicKey(ctx, logbridge.TopicKey{Topic: "topic", ID: "a&b", Secret: "x"}) },
+		"topic key secret": func() error { return r.PutTopicKey(ctx, logbridge.TopicKey{Topic: "topic", ID: "ab"}) },
+		"key secret":       func() error { return r.PutAccessKey(ctx, logbridge.AccessKey{Project: "myproj", ID: "ab"}) },
 	} {
 		wantKind(t, name, put(), logbridge.ErrInvalid)
 	}
@@ -79,6 +81,7 @@ func TestErrorsDoNotTellSecrets(t *testing.T) {
 		r.PutProduct(t.Context(), logbridge.Product{ID: product, Secret: "hush\x00hush"}),
 		r.PutDevice(t.Context(), logbridge.Device{ID: device("d").ID, PSK: "hush!"}),
 		r.PutAccessKey(t.Context(), logbridge.AccessKey{Project: "proj", ID: "id", Secret: "hush hush"}),
+		r.PutTopicKey(t.Context(), logbridge.TopicKey{Topic: "topic", ID: "id", Secret: "hush hush"}),
 	} {
 		if err == nil || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%v", err)

@@ -277,3 +277,50 @@ func (t *turn) leave() {
 }
 
 func (t *turn) wanted() bool { return t != nil && t.of.wanted(true) }
+
+// Share is a reader's part of the processors for what it does with the records that it was given. That work takes turns with
+// the reading of all queries, so both together leave ingest what it needs. Its methods are not for concurrent use, and no
+// query may be read on between Begin and End: its reading may wait for this very turn.
+type Share struct {
+	ctx  context.Context
+	turn *turn
+	took time.Duration // since the last rest
+}
+
+// Share gives a share whose work ends with ctx.
+func (l *Log) Share(ctx context.Context) *Share {
+	return &Share{ctx: ctx, turn: l.turns.of(&l.cfg)}
+}
+
+// Begin waits for a turn; false when the context is done.
+func (s *Share) Begin() bool {
+	if s.ctx.Err() != nil {
+		return false
+	}
+	if t := s.turn; t.of.tryLock() { // the usual case, without memory for a place in the queue
+		t.began, t.has = time.Now(), true
+		return true
+	}
+	return s.turn.begin(s.ctx) == nil
+}
+
+// End lets others have their turn, if it was begun, after the rest that may be due.
+func (s *Share) End() {
+	t := s.turn
+	if !t.has {
+		return
+	}
+	if s.took += time.Since(t.began); s.took >= turnTime {
+		if t.of.busy() {
+			time.Sleep(min(s.took, longTurn) / restPart)
+		}
+		s.took = 0
+	}
+	t.end()
+}
+
+// Pause is End and Begin: who waits comes first.
+func (s *Share) Pause() bool {
+	s.End()
+	return s.Begin()
+}

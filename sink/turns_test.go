@@ -313,3 +313,42 @@ func TestPredicateThatPanics(t *testing.T) {
 		t.Errorf("%d turns are not given back", got)
 	}
 }
+
+// TestSharesTakeTurnsWithReading: a reader's own work waits for the reading of others, and rests while something is appended.
+func TestSharesTakeTurnsWithReading(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		turns := newTurns()
+		turns.processors = 1
+		l := &Log{turns: turns}
+		reading := turns.of(&l.cfg)
+		if err := reading.begin(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		s := l.Share(ctx)
+		got := make(chan bool)
+		go func() { got <- s.Begin() }()
+		synctest.Wait()
+		select {
+		case <-got:
+			t.Fatal("a turn was given twice")
+		default:
+		}
+		reading.end()
+		if !<-got {
+			t.Fatal("a turn that was given back was not given")
+		}
+		defer turns.append()()
+		s.took = turnTime
+		before := time.Now()
+		if !s.Pause() || s.took != 0 || turns.running != 1 || time.Since(before) != turnTime/restPart {
+			t.Errorf("after a pause: took %s, %d run, rested %s", s.took, turns.running, time.Since(before))
+		}
+		s.End()
+		s.End() // has nothing to give back
+		cancel()
+		if s.Begin() || turns.running != 0 {
+			t.Error("a turn for one who is gone")
+		}
+	})
+}

@@ -52,7 +52,7 @@ type benchWorld struct {
 // BenchmarkTable prints the table of make bench: durable HTTP ingest, level round trips and level fan-out of the whole
 // program, each beside its limit (limits_linux_test.go) in the same run, the two measured in turn.
 func BenchmarkTable(b *testing.B) {
-	home := newPlace(b, benchConfig())
+	home := newPlace(b, benchConfig(benchDevices))
 	ours := newBenchWorld(b, home, home.start(anyone, anyone))
 	limit := newBenchWorld(b, home, home.launch("limits"))
 	rows := []benchRow{
@@ -106,11 +106,11 @@ func benchDevice(i int) logbridge.DeviceID {
 	return logbridge.DeviceID{Product: "BENCH12345", Device: "dev-" + strconv.Itoa(i)}
 }
 
-func benchConfig() string {
+func benchConfig(devices int) string {
 	var b strings.Builder
 	b.WriteString("provision:\n  sls:\n    - project: myproj\n      hosts: [127.0.0.1]\n      logstores: [{name: mystore, web_tracking: true}]\n")
 	b.WriteString("  products:\n    - id: BENCH12345\n      devices:\n")
-	for i := range benchDevices {
+	for i := range devices {
 		fmt.Fprintf(&b, "        - {name: %s, psk: %s}\n", benchDevice(i).Device, e2ePSK)
 	}
 	return b.String()
@@ -170,10 +170,18 @@ func (w *benchWorld) roundTrips(b *testing.B) figures {
 
 // hammer runs clients side by side for a while; each turn of one counts for so many.
 func (w *benchWorld) hammer(b *testing.B, worth float64, client func(i int) (turn func() error, end func(), err error)) figures {
-	ctx, cancel := context.WithTimeout(b.Context(), benchTime)
-	defer cancel()
-	took := make([][]time.Duration, benchClients)
 	cpu, start := w.cpu(b), time.Now()
+	every := hammer(b, benchClients, benchTime, client)
+	elapsed, used := time.Since(start), w.cpu(b)-cpu
+	n := float64(len(every)) * worth
+	return figures{rate: n / elapsed.Seconds(), p99: every[len(every)*99/100], cpu: used.Seconds() / n * 1e6}
+}
+
+// hammer runs clients side by side for a while and returns how long each of their turns took, the shortest first.
+func hammer(b *testing.B, clients int, length time.Duration, client func(i int) (turn func() error, end func(), err error)) []time.Duration {
+	ctx, cancel := context.WithTimeout(b.Context(), length)
+	defer cancel()
+	took := make([][]time.Duration, clients)
 	var all sync.WaitGroup
 	for i := range took {
 		turn, end, err := client(i)
@@ -194,14 +202,12 @@ func (w *benchWorld) hammer(b *testing.B, worth float64, client func(i int) (tur
 		})
 	}
 	all.Wait()
-	elapsed, used := time.Since(start), w.cpu(b)-cpu
 	every := slices.Concat(took...)
 	if len(every) == 0 {
 		b.Fatal("nothing was done")
 	}
 	slices.Sort(every)
-	n := float64(len(every)) * worth
-	return figures{rate: n / elapsed.Seconds(), p99: every[len(every)*99/100], cpu: used.Seconds() / n * 1e6}
+	return every
 }
 
 // fansEach is how many changes of level one round of fan-out takes.
@@ -239,8 +245,10 @@ func (w *benchWorld) setLevel(ctx context.Context, level logbridge.Level) error 
 }
 
 // cpu is what the server's process has used of the processors, all threads.
-func (w *benchWorld) cpu(b *testing.B) time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.s.cmd.Process.Pid))
+func (w *benchWorld) cpu(b *testing.B) time.Duration { return cpuOf(b, w.s.cmd.Process.Pid) }
+
+func cpuOf(b *testing.B, pid int) time.Duration {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		b.Fatal(err)
 	}

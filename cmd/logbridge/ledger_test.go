@@ -143,7 +143,7 @@ func outcomes(t *testing.T, s *process) []outcome {
 		{"no anonymous writes", tracking, "cls/topic-closed", "anonymous_off", 1, plain("POST", topic+"topic-closed", logs)},
 		{"another page", tracking, "cls/topic-narrow", "origin", 1, plain("POST", topic+"topic-narrow", logs, "Origin", "https://evil.example")},
 		{"no such method", tracking, unknown, "method", 1, plain("PUT", topic+"topic-1", logs)},
-		{"no such call", tracking, unknown, "unsupported", 1, plain("POST", "/structuredlog", logs)},
+		{"no such call", tracking, unknown, "unsupported", 1, plain("POST", "/cls/other", logs)},
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
 
@@ -70,22 +69,16 @@ type rawMQTT struct {
 
 // dialMQTT logs in and subscribes the result topic at QoS 0, as most SDKs do.
 func dialMQTT(addr string, id logbridge.DeviceID, psk string) (*rawMQTT, error) {
+	connect, err := connectPacket(id, psk)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	user := tencent.UserName(id, "bench", farFuture)
-	password, err := tencent.Password(psk, user, tencent.HMACSHA1)
-	if err != nil {
-		return nil, err
-	}
-	const protocol311, userPasswordClean = 4, 0xC2
-	connect := append(text(nil, "MQTT"), protocol311, userPasswordClean, 0, 0)
-	connect = text(text(text(connect, tencent.ClientID(id)), user), password)
-	subscribe := append(text([]byte{0, 1}, tencent.OperationResultTopic(id)), 0)
-	publish := append(text(nil, tencent.OperationTopic(id)), tencent.LevelRequestPayload(id.Product+"-1")...)
-	c := &rawMQTT{conn, bufio.NewReaderSize(conn, 512), packet(0x30, publish)}
-	for _, p := range [][]byte{packet(0x10, connect), packet(0x82, subscribe)} {
+	c := newRawMQTT(conn, id)
+	for _, p := range [][]byte{connect, subscribePacket(tencent.OperationResultTopic(id), 0)} {
 		if _, err := conn.Write(p); err != nil {
 			return nil, err
 		}
@@ -94,6 +87,28 @@ func dialMQTT(addr string, id logbridge.DeviceID, psk string) (*rawMQTT, error) 
 		}
 	}
 	return c, nil
+}
+
+// newRawMQTT is a device on a connection, which has said nothing yet.
+func newRawMQTT(conn net.Conn, id logbridge.DeviceID) *rawMQTT {
+	publish := append(text(nil, tencent.OperationTopic(id)), tencent.LevelRequestPayload(id.Product+"-1")...)
+	return &rawMQTT{conn, bufio.NewReaderSize(conn, 512), packet(0x30, publish)}
+}
+
+// connectPacket is a login as the C SDK makes it.
+func connectPacket(id logbridge.DeviceID, psk string) ([]byte, error) {
+	user := tencent.UserName(id, "bench", farFuture)
+	password, err := tencent.Password(psk, user, tencent.HMACSHA1)
+	if err != nil {
+		return nil, err
+	}
+	const protocol311, userPasswordClean = 4, 0xC2
+	connect := append(text(nil, "MQTT"), protocol311, userPasswordClean, 0, 0)
+	return packet(0x10, text(text(text(connect, tencent.ClientID(id)), user), password)), nil
+}
+
+func subscribePacket(filter string, qos byte) []byte {
+	return packet(0x82, append(text([]byte{0, 1}, filter), qos))
 }
 
 func text(b []byte, s string) []byte {
@@ -106,23 +121,41 @@ func packet(head byte, body []byte) []byte {
 
 // read takes one packet.
 func (c *rawMQTT) read() error {
-	head, err := c.in.ReadByte()
-	if err != nil {
-		return err
-	}
-	n, err := binary.ReadUvarint(c.in)
-	if err != nil {
-		return err
-	}
-	body, err := c.in.Peek(int(min(n, 4)))
-	if err != nil {
-		return err
-	}
-	if connack := byte(0x20); head == connack && body[1] != 0 {
-		return fmt.Errorf("login refused: %d", body[1])
-	}
-	_, err = io.CopyN(io.Discard, c.in, int64(n))
+	_, err := c.take()
 	return err
+}
+
+// take reads one packet, acknowledges it if it is a PUBLISH at QoS 1, and returns its first byte.
+func (c *rawMQTT) take() (head byte, err error) {
+	head, body, err := readPacket(c.in)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case head == 0x20 && body[1] != 0:
+		return 0, fmt.Errorf("login refused: %d", body[1])
+	case head&0xF6 == 0x32: // PUBLISH at QoS 1
+		id := body[2+binary.BigEndian.Uint16(body):]
+		_, err = c.conn.Write([]byte{0x40, 2, id[0], id[1]})
+	}
+	return head, err
+}
+
+// readPacket reads one packet that fits into the reader's buffer. The body is valid until the next read.
+func readPacket(in *bufio.Reader) (head byte, body []byte, err error) {
+	if head, err = in.ReadByte(); err != nil {
+		return 0, nil, err
+	}
+	n, err := binary.ReadUvarint(in)
+	if err != nil {
+		return 0, nil, err
+	}
+	body, err = in.Peek(int(n))
+	if err != nil {
+		return 0, nil, err
+	}
+	_, err = in.Discard(int(n)) // what was peeked stays in the buffer
+	return head, body, err
 }
 
 // ask makes one round trip.

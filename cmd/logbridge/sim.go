@@ -20,13 +20,15 @@ import (
 
 type simCmd struct {
 	Client
-	Devices  int           `default:"100" placeholder:"N" help:"How many (${default})."`
-	Duration time.Duration `default:"60s" placeholder:"TIME" help:"How long (${default}); Ctrl-C ends it earlier."`
-	Product  string        `short:"p" default:"SIMFLEET01" placeholder:"PRODUCT" help:"Of which product (${default}); it is made, at debug, if it is missing."`
-	Upload   string        `enum:"http,mqtt,mixed" default:"mixed" help:"How lines are sent: http, mqtt or mixed (${default})."`
-	Rate     float64       `default:"1" placeholder:"N" help:"Lines a second of each device at debug (${default}); at a quieter level it writes fewer."`
-	Ask      time.Duration `default:"10s" placeholder:"TIME" help:"How often each device asks for its level (${default})."`
-	MQTT     string        `name:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the broker (${default})."`
+	Devices    int           `default:"100" placeholder:"N" help:"How many (${default})."`
+	Duration   time.Duration `default:"60s" placeholder:"TIME" help:"How long (${default}); Ctrl-C ends it earlier."`
+	Product    string        `short:"p" default:"SIMFLEET01" placeholder:"PRODUCT" help:"Of which product (${default}); it is made, at debug, if it is missing."`
+	Upload     string        `enum:"http,mqtt,mixed" default:"mixed" help:"How lines are sent: http, mqtt or mixed (${default})."`
+	Rate       float64       `default:"1" placeholder:"N" help:"Lines a second of each device at debug (${default}); at a quieter level it writes fewer."`
+	Ask        time.Duration `default:"10s" placeholder:"TIME" help:"How often each device asks for its level (${default})."`
+	Script     string        `enum:"steady,storm,noisy,noclock,wrongkeys,slow,sdk" default:"steady" help:"What happens: steady, storm (all reconnect at once, every 5 s), noisy (one device), noclock (1970), wrongkeys (half of the devices), slow (readers) or sdk (C, Java, Python and ESP in turn) (${default})."`
+	StormEvery time.Duration `default:"5s" placeholder:"TIME" help:"How often the storm of --script storm strikes (${default})."`
+	MQTT       string        `name:"mqtt" env:"LOGBRIDGE_MQTT" default:"127.0.0.1:1883" placeholder:"ADDR" help:"Address of the broker (${default})."`
 }
 
 // Bounds of a simulation.
@@ -50,6 +52,7 @@ func (c simCmd) Run(p program) error {
 	}
 	fleet, err := devicesim.New(devicesim.Config{
 		Broker: c.MQTT, HTTP: c.URL, Devices: devices, Upload: devicesim.Upload(c.Upload), LineRate: c.Rate, AskEvery: c.Ask,
+		Script: devicesim.Script(c.Script), StormEvery: c.StormEvery,
 	}, p.log())
 	if err != nil {
 		return usageError{err}
@@ -77,8 +80,8 @@ func report(p program, fleet *devicesim.Fleet, ended <-chan error) error {
 			}
 		case err := <-ended:
 			n := fleet.Stats()
-			_, werr := fmt.Fprintf(p.stdout, "summary: %d logins, %d lines sent, %d acknowledged, %d refused, %d dropped, %d attempts failed; %d levels asked, %d answered, round trip p50 %s p99 %s%s\n",
-				n.Connects, n.Sent, n.Acknowledged, n.Refused, n.Dropped, n.Failed, n.Asked, n.Answered, n.RoundTripP50.Round(time.Microsecond), n.RoundTripP99.Round(time.Microsecond), lastFailure(n))
+			_, werr := fmt.Fprintf(p.stdout, "summary: %d logins, %d lines sent, %d acknowledged, %d refused, %d dropped, %d attempts failed, %d lines unanswered; %d levels asked, %d answered, round trip p50 %s p99 %s%s\n",
+				n.Connects, n.Sent, n.Acknowledged, n.Refused, n.Dropped, n.Failed, n.Unanswered, n.Asked, n.Answered, n.RoundTripP50.Round(time.Microsecond), n.RoundTripP99.Round(time.Microsecond), lastFailure(n))
 			return errors.Join(err, werr, anyLogin(n))
 		}
 	}

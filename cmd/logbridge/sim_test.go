@@ -24,7 +24,7 @@ func TestSimulatedFleetBalances(t *testing.T) {
 		}
 		var logins, sent, acked, refused, dropped, failed, asked, answered int
 		var p50, p99 string
-		_, err := fmt.Sscanf(out[i:], "summary: %d logins, %d lines sent, %d acknowledged, %d refused, %d dropped, %d attempts failed; %d levels asked, %d answered, round trip p50 %s p99 %s",
+		_, err := fmt.Sscanf(out[i:], "summary: %d logins, %d lines sent, %d acknowledged, %d refused, %d dropped, %d attempts failed, 0 lines unanswered; %d levels asked, %d answered, round trip p50 %s p99 %s",
 			&logins, &sent, &acked, &refused, &dropped, &failed, &asked, &answered, &p50, &p99)
 		if err != nil || logins != 20 || sent == 0 || acked != sent || refused+dropped+failed != 0 || answered < 60 {
 			t.Errorf("round %d: %s %v", round, out[i:], err)

@@ -34,7 +34,10 @@ func TestDecodeJSON(t *testing.T) {
 		`{"logs":[{"time":0,"contents":{}},{"contents":{"a":"b"},"time":"today"},{"time":-7,"contents":{}}]}`: {
 			Logs: []Log{{Fields: attrs()}, {Fields: attrs("a", "b", "time_raw", "today")}, {Fields: attrs("time_raw", "-7")}}},
 		`{"source":null,"filename":"app.js","contextflow":"c","logs":[{"length":3,"contents":{"o":{"a":[true]}}}],"logTags":[]}`: {
-			Filename: "app.js", Logs: []Log{{Fields: attrs("o", `{"a":[true]}`)}}},
+			Filename: "app.js", ContextFlow: "c", Logs: []Log{{Fields: attrs("o", `{"a":[true]}`)}}},
+		// As a mini-program sends it: more members in the log, an empty filename (5.2).
+		`{"source":"10.0.0.1","filename":"","logs":[{"time":1700000000000,"contents":{"page":"pages/index","n":1},"length":14}]}`: {
+			Source: "10.0.0.1", Logs: []Log{{Time: at, Fields: attrs("page", "pages/index", "n", "1")}}},
 		"{\"logs\":[{\"contents\":{\"e\":\"\xed\xa0\xbd\xed\xb8\x80\",\"bad\":\"\xff\"}}],\"source\":\"null\"}": {
 			Source: "null", Logs: []Log{{Fields: attrs("e", "😀", "bad", "\ufffd")}}},
 	} {
@@ -144,10 +147,10 @@ func TestRecordedRequests(t *testing.T) {
 func TestRecords(t *testing.T) {
 	received, sent := time.Unix(1795258418, 0), time.Unix(1700000000, 0)
 	stream := logbridge.CLSStream("topic-1")
-	g := Group{Filename: "app.js", Source: "s", Logs: []Log{{Time: sent, Fields: attrs("k", "v", "level", "error")}, {Fields: attrs("k", "w")}}}
+	g := Group{Filename: "app.js", Source: "s", ContextFlow: "flow", Hostname: "host", Tags: attrs("env", "test"), Logs: []Log{{Time: sent, Fields: attrs("k", "v", "level", "error")}, {Fields: attrs("k", "w")}}}
 	record := func(at time.Time, quality logbridge.TimeQuality, level logbridge.Level, fields ...string) logbridge.Record {
 		return logbridge.Record{Time: at, ObservedTime: received, TimeQuality: quality, Source: logbridge.SourceCLS, Stream: stream,
-			Severity: level, Attributes: attrs(append(fields, "__filename__", "app.js", "__source__", "s")...)}
+			Severity: level, Attributes: attrs(append(fields, "__filename__", "app.js", "__hostname__", "host", "__contextflow__", "flow", "__tag__:env", "test", "__source__", "s")...)}
 	}
 	want := []logbridge.Record{record(sent, logbridge.TimeDevice, logbridge.LevelError, "k", "v", "level", "error"),
 		record(received, logbridge.TimeReceived, logbridge.LevelInfo, "k", "w")}
@@ -174,6 +177,9 @@ func TestErrors(t *testing.T) {
 		kind   error
 	}{
 		{MissingContent(), 400, logbridge.ErrInvalid}, {InvalidContent("x"), 400, logbridge.ErrInvalid}, {InvalidParam("x"), 400, logbridge.ErrInvalid},
+		{MissingAuthorization(), 400, logbridge.ErrUnauthorized}, {InvalidAuthorization("x"), 400, logbridge.ErrUnauthorized},
+		{Unauthorized("x"), 401, logbridge.ErrUnauthorized}, {MissingContentType(), 400, logbridge.ErrInvalid},
+		{InvalidContentType(), 400, logbridge.ErrInvalid}, {InvalidCompressType(), 400, logbridge.ErrInvalid},
 		{NotAllowed("x"), 403, logbridge.ErrForbidden}, {TopicNotExist(), 404, logbridge.ErrNotFound}, {LogSizeExceed("x"), 413, logbridge.ErrTooLarge},
 		{SpeedQuotaExceed(), 429, logbridge.ErrForbidden}, {InternalError(), 500, logbridge.ErrUnavailable},
 	} {

@@ -30,8 +30,8 @@ func (e *Error) JSON() []byte {
 	return append(body, '}')
 }
 
-// The codes of 5.3 that the anonymous forms need. The 1.0.13 SDK repeats at once whatever is not 200 or 413, the 2.0.0 SDK
-// what is not 200, 400, 401, 403 or 413 (5.1, 5.2).
+// The codes of 5.3. The 1.0.13 SDK repeats at once whatever is not 200 or 413, the 2.0.0 SDK what is not 200, 400, 401, 403
+// or 413, the Go SDK what is not 200, 401, 403, 404 or 413 (5.1, 5.2, 6).
 
 // MissingContent: an empty body.
 func MissingContent() *Error {
@@ -46,6 +46,36 @@ func InvalidContent(message string) *Error {
 // InvalidParam: a parameter of the query is missing or wrong; message says which.
 func InvalidParam(message string) *Error {
 	return &Error{http.StatusBadRequest, "InvalidParam", message, logbridge.ErrInvalid}
+}
+
+// MissingAuthorization: the topic takes signed writes only, and this one is not.
+func MissingAuthorization() *Error {
+	return &Error{http.StatusBadRequest, "MissingAuthorization", "the topic takes signed writes only: Authorization is missing", logbridge.ErrUnauthorized}
+}
+
+// InvalidAuthorization: the Authorization header has not the form of section 6; message says what is wrong.
+func InvalidAuthorization(message string) *Error {
+	return &Error{http.StatusBadRequest, "InvalidAuthorization", message, logbridge.ErrUnauthorized}
+}
+
+// Unauthorized: the topic has no such key, or the signature is not that of the key, or not of this time; message says which.
+func Unauthorized(message string) *Error {
+	return &Error{http.StatusUnauthorized, "Unauthorized", message, logbridge.ErrUnauthorized}
+}
+
+// MissingContentType: no Content-Type.
+func MissingContentType() *Error {
+	return &Error{http.StatusBadRequest, "MissingContentType", "Content-Type is missing", logbridge.ErrInvalid}
+}
+
+// InvalidContentType: a Content-Type other than application/x-protobuf.
+func InvalidContentType() *Error {
+	return &Error{http.StatusBadRequest, "InvalidContentType", "Content-Type is not application/x-protobuf", logbridge.ErrInvalid}
+}
+
+// InvalidCompressType: x-cls-compress-type names nothing that this package knows.
+func InvalidCompressType() *Error {
+	return &Error{http.StatusBadRequest, "InvalidCompressType", "x-cls-compress-type is none of lz4, zstd, deflate", logbridge.ErrInvalid}
 }
 
 // NotAllowed: the topic takes no anonymous writes, from this origin or at all (the code is our choice, 5.3).

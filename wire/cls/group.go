@@ -11,10 +11,14 @@ import (
 
 // The limits of one request. tracklog's own are not published; these are those of the structured upload (5.3).
 const (
-	// MaxBody bounds a body.
+	// MaxBody bounds a body, compressed and not.
 	MaxBody = 6 << 20
-	// MaxLogs bounds the logs of a request.
+	// MaxGroups bounds the groups of a structured upload; a tracklog is one.
+	MaxGroups = 10
+	// MaxLogs bounds the logs of a group.
 	MaxLogs = 10000
+	// MaxValues bounds all values of a structured upload together.
+	MaxValues = 5 << 20
 	// MaxValue bounds one key or value.
 	MaxValue = 1 << 20
 	// MaxQuery bounds the query of the GET forms.
@@ -29,18 +33,20 @@ const maxFields = 1 << 18
 // grow; a body of colons must not reserve 32 bytes for each.
 const usualField = 8
 
-// Group is what one request brings.
+// Group is logs that have something in common: all of a tracklog, or a part of a structured upload. Hostname and Tags are of
+// the latter only.
 type Group struct {
-	Source, Filename string
-	Logs             []Log
+	Source, Filename, ContextFlow, Hostname string
+	Tags                                    []logbridge.Attr
+	Logs                                    []Log
 }
 
 // Log is one event: a Time, zero if none was sent or none that could be read, and Fields.
 type Log = loose.Event
 
 // DecodeJSON reads the body of POST /tracklog (5.1, 5.3): an object with logs, an array of objects with contents and time,
-// and optionally source and filename; other members are ignored at both levels. Values that are no strings become text:
-// numbers as sent, null as "null", objects and arrays as their JSON. time is a Unix time of any unit (loose.UnixTime); what
+// and optionally source, filename and contextflow; other members, such as the length that mini-programs add to a log, are
+// ignored at both levels (5.2). Values that are no strings become text: numbers as sent, null as "null", objects and arrays as their JSON. time is a Unix time of any unit (loose.UnixTime); what
 // cannot be read as one becomes the field logbridge.TimeRawKey. Errors are *Error: MissingContent, InvalidContent, or
 // LogSizeExceed beyond a limit.
 func DecodeJSON(body []byte) (Group, error) {
@@ -92,6 +98,8 @@ func (d *decoder) read() {
 			d.group.Source = d.in.Optional()
 		case "filename":
 			d.group.Filename = d.in.Optional()
+		case "contextflow":
+			d.group.ContextFlow = d.in.Optional()
 		default:
 			d.in.Raw()
 		}
@@ -126,11 +134,17 @@ func (d *decoder) readLog() {
 // readTime reads a time; zero for null and 0, which say that there is none, and for what is no time, which is kept as a field.
 func (d *decoder) readTime() time.Time {
 	text := d.in.Text()
-	t, ok := loose.UnixTime(text)
-	if !ok && text != "" && text != "0" && text != "null" {
+	t, strange := sentTime(text)
+	if strange {
 		d.appendField(logbridge.TimeRawKey, text)
 	}
 	return t
+}
+
+// sentTime reads a time; strange is one that was sent and cannot be read.
+func sentTime(text string) (t time.Time, strange bool) {
+	t, ok := loose.UnixTime(text)
+	return t, !ok && text != "" && text != "0" && text != "null"
 }
 
 func (d *decoder) readContents() {
@@ -151,15 +165,19 @@ func (d *decoder) appendField(key, value string) {
 	d.fields = append(d.fields, logbridge.Attr{Key: key, Value: value})
 }
 
-// checkSpread bounds source and filename, and what they cost once they stand in each record: as much as a body may be, so
-// that they cannot blow a small request up.
+// checkSpread bounds source, filename and contextflow, and what they cost once they stand in each record: as much as a body
+// may be, so that they cannot blow a small request up.
 func (g *Group) checkSpread() error {
-	if max(len(g.Source), len(g.Filename)) > MaxValue {
-		return LogSizeExceed("source or filename is over %d bytes", MaxValue)
+	if max(len(g.Source), len(g.Filename), len(g.ContextFlow)) > MaxValue {
+		return LogSizeExceed("source, filename or contextflow is over %d bytes", MaxValue)
 	}
-	size := len(g.Source) + len(g.Filename)
-	if n := len(g.Logs); n > 0 && size > MaxBody/n {
-		return LogSizeExceed("source and filename of all logs are %d bytes, at most %d", size*n, MaxBody)
+	return checkSpread((len(g.Source) + len(g.Filename) + len(g.ContextFlow)) * len(g.Logs))
+}
+
+// checkSpread bounds the bytes of what groups have in common, in each of their records.
+func checkSpread(size int) error {
+	if size > MaxBody {
+		return LogSizeExceed("what logs have in common is %d bytes in all of them, at most %d", size, MaxBody)
 	}
 	return nil
 }

@@ -38,10 +38,10 @@ type textFilter struct{ matcher Matcher }
 
 func (f *textFilter) holds(p *Pipeline) bool {
 	if f.matcher.Name == errorLabel {
-		return f.matcher.Match(p.fault)
+		return f.matcher.match(p, p.fault)
 	}
 	value, _ := p.get(f.matcher.Name)
-	return f.matcher.Match(value)
+	return f.matcher.match(p, value)
 }
 
 func (f *textFilter) String() string { return f.matcher.String() }

@@ -33,15 +33,15 @@ func (s *dropStage) run(p *Pipeline) bool {
 	for _, c := range s.picks {
 		switch c.name {
 		case errorLabel:
-			if c.matcher == nil || c.matcher.Match(p.fault) {
+			if c.matcher == nil || c.matcher.match(p, p.fault) {
 				p.fault = ""
 			}
 		case detailsLabel:
-			if c.matcher == nil || c.matcher.Match(p.why) {
+			if c.matcher == nil || c.matcher.match(p, p.why) {
 				p.why = ""
 			}
 		default:
-			if value, ok := p.get(c.name); ok && (c.matcher == nil || c.matcher.Match(value)) {
+			if value, ok := p.get(c.name); ok && (c.matcher == nil || c.matcher.match(p, value)) {
 				p.drop(c.name)
 			}
 		}
@@ -56,21 +56,21 @@ type keepStage struct{ picks []pick }
 
 func (s *keepStage) run(p *Pipeline) bool {
 	for i := range p.taken {
-		if t := &p.taken[i]; !s.keeps(t.Label) {
+		if t := &p.taken[i]; !s.keeps(p, t.Label) {
 			t.gone = true
 		}
 	}
 	for i, l := range p.base {
-		if !s.keeps(l) {
+		if !s.keeps(p, l) {
 			p.hide(i)
 		}
 	}
 	return true
 }
 
-func (s *keepStage) keeps(l Label) bool {
+func (s *keepStage) keeps(p *Pipeline, l Label) bool {
 	for _, c := range s.picks {
-		if c.name == l.Name && (c.matcher == nil || c.matcher.Match(l.Value)) {
+		if c.name == l.Name && (c.matcher == nil || c.matcher.match(p, l.Value)) {
 			return true
 		}
 	}

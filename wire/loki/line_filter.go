@@ -17,7 +17,7 @@ const maxProgram = 20_000
 const maxClasses = 32
 
 // pattern compiles a regular expression that must match the whole of a value, or any part of a line.
-func (p *parser) pattern(expr string, whole bool) *regexp.Regexp {
+func (p *parser) pattern(expr string, whole bool) *pattern {
 	if strings.Count(expr, `\p`)+strings.Count(expr, `\P`) > maxClasses {
 		p.fail("the regular expression %s names more than %d classes", quoted(expr), maxClasses)
 		return nil
@@ -32,7 +32,8 @@ func (p *parser) pattern(expr string, whole bool) *regexp.Regexp {
 		p.fail("the regular expression %s is not valid", quoted(expr))
 		return nil
 	}
-	if p.program -= steps(tree); p.program < 0 {
+	n := steps(tree)
+	if p.program -= n; p.program < 0 {
 		p.fail("the regular expressions are too large")
 		return nil
 	}
@@ -42,8 +43,9 @@ func (p *parser) pattern(expr string, whole bool) *regexp.Regexp {
 	re, err := regexp.Compile(expr)
 	if err != nil {
 		p.fail("the regular expression %s is not valid", quoted(expr))
+		return nil
 	}
-	return re
+	return &pattern{re, n}
 }
 
 // steps is about how long the program of an expression is.
@@ -71,7 +73,7 @@ type lineFilter struct {
 // lineTest looks for text, or for what pattern describes.
 type lineTest struct {
 	text    string
-	pattern *regexp.Regexp
+	pattern *pattern
 	// fold: pattern is this text in any case, all of it ASCII in lower case; unless beyond is set, nothing else matches.
 	fold   string
 	beyond bool
@@ -107,14 +109,15 @@ func ascii(s string) bool {
 	return true
 }
 
-func (t *lineTest) holds(line string) bool {
+func (t *lineTest) holds(p *Pipeline) bool {
+	line := p.line
 	switch {
 	case t.pattern == nil || t.plain:
 		return strings.Contains(line, t.text)
 	case t.fold != "" && (!t.beyond || ascii(line)):
 		return containsFold(line, t.fold)
 	}
-	return t.pattern.MatchString(line)
+	return t.pattern.in(p, line)
 }
 
 // containsFold reports whether s holds lower in any case.
@@ -142,7 +145,7 @@ func (f *lineFilter) has(text string) bool {
 
 func (f *lineFilter) run(p *Pipeline) bool {
 	for i := range f.tests {
-		if f.tests[i].holds(p.line) {
+		if f.tests[i].holds(p) {
 			return f.op[0] == '|'
 		}
 	}

@@ -1,9 +1,6 @@
 package loki
 
-import (
-	"regexp"
-	"strconv"
-)
+import "strconv"
 
 // Label is a name with its value.
 type Label struct{ Name, Value string }
@@ -26,20 +23,23 @@ type Matcher struct {
 	Op    MatchOp
 	Value string
 
-	pattern *regexp.Regexp // of the two regular operators
+	pattern *pattern // of the two regular operators
 }
 
 // Match reports whether a label of this value is asked for.
-func (m Matcher) Match(value string) bool {
+func (m Matcher) Match(value string) bool { return m.match(nil, value) }
+
+// match is Match for a pipeline, or for none.
+func (m Matcher) match(p *Pipeline, value string) bool {
 	switch m.Op {
 	case Equal:
 		return value == m.Value
 	case NotEqual:
 		return value != m.Value
 	case Regexp:
-		return m.pattern.MatchString(value)
+		return m.pattern.in(p, value)
 	default:
-		return !m.pattern.MatchString(value)
+		return !m.pattern.in(p, value)
 	}
 }
 

@@ -34,7 +34,13 @@ type Stage interface {
 
 // Pipeline runs the stages of a log query over lines. It keeps buffers, so it is not for concurrent use.
 type Pipeline struct {
-	stages []Stage
+	// Pause, if not nil, is called about every hundredth of a second that regular expressions work, also in the middle of a
+	// line: a long one may take them minutes. When it reports false, that line and all others are left out.
+	Pause func() bool
+
+	stages  []Stage
+	worked  int  // by regular expressions since the last pause, at most, in steps
+	stopped bool // Pause has said so
 
 	line  string
 	base  []Label // what the line came with: streams of the stream, then its metadata
@@ -126,7 +132,7 @@ func (p *Pipeline) begin(line string, labels []Label, streams int) {
 
 func (p *Pipeline) run() bool {
 	for _, s := range p.stages {
-		if !s.run(p) {
+		if !s.run(p) || p.stopped {
 			return false
 		}
 	}

@@ -8,6 +8,8 @@
 //
 // Fields goes over the fields of protobuf messages in the same way: once, without a tree, in parts of the one input string.
 //
+// The Unpack functions undo the compressions of uploads within a bound.
+//
 // It also makes records of web events, which two vendors describe alike. Beyond that it knows no protocol: members, limits and
 // error codes are the callers'.
 package loose

@@ -6,18 +6,20 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
+	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 )
 
-// Decompress undoes x-log-compresstype (4.2): none, lz4 (a raw block), deflate (zlib, or raw), and gzip, which an old page
-// shows. The result is at most most bytes and uses dst's memory if that is large enough; without compression it is body
+// Decompress undoes x-log-compresstype (4.2, 4.7): none, lz4 (a raw block), zstd (frames), deflate (zlib, or raw), and gzip,
+// which an old page shows. The result is at most most bytes and uses dst's memory if that is large enough; without compression it is body
 // itself. bodyRawSize is x-log-bodyrawsize: of an uncompressed body it is ignored, because three SDKs fill it wrongly (1), of
 // a compressed one it can only refuse, early, what says itself that it is too large. Nothing is allocated before it is known
-// to be needed: an lz4 block is measured first, the streams grow as they go. *Error InvalidCompressType,
+// to be within most: an lz4 block is measured first, the head of a zstd frame is asked, the streams grow as they go. *Error InvalidCompressType,
 // PostBodyUncompressError, PostBodyTooLarge.
 func Decompress(dst []byte, compressType, bodyRawSize string, body []byte, most int) ([]byte, error) {
 	kind := strings.ToLower(compressType)
@@ -33,6 +35,8 @@ func Decompress(dst []byte, compressType, bodyRawSize string, body []byte, most 
 	switch kind {
 	case "lz4":
 		return unlz4(dst, body, most)
+	case "zstd":
+		return unzstd(dst, body, most)
 	case "deflate":
 		out, err := inflate(dst, zlibReader, body, most)
 		if err == errUncompress {
@@ -73,6 +77,37 @@ func inflate(dst []byte, open func(io.Reader) (io.Reader, error), body []byte, m
 		return nil, tooLarge("Body size", int(n), most)
 	}
 	return out.Bytes(), nil
+}
+
+// zstdDecoder decodes for everyone: one costs several hundred kilobytes of tables, and DecodeAll may be called concurrently.
+// No window is kept beside the output, and that is bounded.
+var zstdDecoder = sync.OnceValue(func() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(MaxBody))
+	if err != nil {
+		panic(err) // the options are constants
+	}
+	return d
+})
+
+// unzstd decodes frames; a first one that says more than most is refused unread.
+func unzstd(dst, body []byte, most int) ([]byte, error) {
+	var head zstd.Header
+	if err := head.Decode(body); err != nil {
+		return nil, PostBodyUncompressError()
+	}
+	if head.HasFCS && head.FrameContentSize > uint64(most) {
+		return nil, tooLarge("Body size", int(min(head.FrameContentSize, 1<<31-1)), most)
+	}
+	out, err := zstdDecoder().DecodeAll(body, dst[:0])
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return nil, tooLarge("Body size", MaxBody+1, most)
+	case err != nil:
+		return nil, PostBodyUncompressError()
+	case len(out) > most:
+		return nil, tooLarge("Body size", len(out), most)
+	}
+	return out, nil
 }
 
 func unlz4(dst, body []byte, most int) ([]byte, error) {

@@ -7,6 +7,7 @@ import (
 	"compress/zlib"
 	"encoding/hex"
 	"errors"
+	"github.com/klauspost/compress/zstd"
 	"io"
 	"strings"
 	"testing"
@@ -49,6 +50,25 @@ func pack(t testing.TB, open func(io.Writer) io.WriteCloser, body []byte) []byte
 
 func zlibWriter(w io.Writer) io.WriteCloser { return zlib.NewWriter(w) }
 func gzipWriter(w io.Writer) io.WriteCloser { return gzip.NewWriter(w) }
+
+// zstdWriter writes a frame that does not say how much it holds.
+func zstdWriter(w io.Writer) io.WriteCloser {
+	z, _ := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1))
+	_, _ = z.Write(nil)
+	return z
+}
+
+// packZstd makes a frame that does, as the Go SDK does.
+func packZstd(t testing.TB, body []byte) []byte {
+	t.Helper()
+	z, err := zstd.NewWriter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer z.Close()
+	return z.EncodeAll(body, nil)
+}
+
 func flateWriter(w io.Writer) io.WriteCloser {
 	f, _ := flate.NewWriter(w, flate.BestCompression)
 	return f
@@ -82,6 +102,10 @@ func TestDecompress(t *testing.T) {
 		{"zlib", "deflate", "169", unhex(t, zlibVector), plain},
 		{"raw deflate", "deflate", "", pack(t, flateWriter, plain), plain},
 		{"gzip", "gzip", "", pack(t, gzipWriter, plain), plain},
+		{"zstd", "zstd", "169", pack(t, zstdWriter, plain), plain},
+		{"zstd, size in the head", "ZSTD", "", packZstd(t, plain), plain},
+		{"zstd, two frames", "zstd", "", append(packZstd(t, plain[:9]), packZstd(t, plain[9:])...), plain},
+		{"zstd, large", "zstd", "", pack(t, zstdWriter, large), large},
 		{"zlib, large", "deflate", "", pack(t, zlibWriter, large), large},
 	} {
 		for _, dst := range [][]byte{nil, make([]byte, 10), make([]byte, 0, 2<<20)} {
@@ -105,13 +129,21 @@ func TestDecompressRefuses(t *testing.T) {
 		code                string
 		is                  error
 	}{
-		{"unknown", "zstd", "", full, "InvalidCompressType", logbridge.ErrInvalid},
+		{"unknown", "snappy", "", full, "InvalidCompressType", logbridge.ErrInvalid},
 		{"plain too large", "", "", bomb, "PostBodyTooLarge", logbridge.ErrTooLarge},
 		{"says too large", "lz4", "1048577", full, "PostBodyTooLarge", logbridge.ErrTooLarge},
 		{"lz4 bomb", "lz4", "5", packLZ4(t, bomb), "PostBodyTooLarge", logbridge.ErrTooLarge},
 		{"lz4 bomb over 31 bits", "lz4", "", append(append([]byte{0x1f, 'x', 1, 0}, bytes.Repeat([]byte{255}, 9<<20)...), 0), "PostBodyTooLarge", logbridge.ErrTooLarge},
 		{"zlib bomb", "deflate", "", pack(t, zlibWriter, bomb), "PostBodyTooLarge", logbridge.ErrTooLarge},
 		{"deflate bomb", "deflate", "", pack(t, flateWriter, bomb), "PostBodyTooLarge", logbridge.ErrTooLarge},
+		{"zstd bomb", "zstd", "", pack(t, zstdWriter, bomb), "PostBodyTooLarge", logbridge.ErrTooLarge},
+		{"zstd bomb over the decoder's bound", "zstd", "", pack(t, zstdWriter, make([]byte, MaxBody+1)), "PostBodyTooLarge", logbridge.ErrTooLarge},
+		{"zstd bomb that says so", "zstd", "", packZstd(t, bomb), "PostBodyTooLarge", logbridge.ErrTooLarge},
+		{"zstd bomb in a second frame", "zstd", "", append(packZstd(t, []byte("x")), packZstd(t, bomb)...), "PostBodyTooLarge", logbridge.ErrTooLarge},
+		{"zstd cut off", "zstd", "", packZstd(t, full)[:20], "PostBodyUncompressError", logbridge.ErrInvalid},
+		{"zstd head only", "zstd", "", []byte{0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 0x10}, "PostBodyTooLarge", logbridge.ErrTooLarge},
+		{"zstd of text", "zstd", "", []byte(compressBody), "PostBodyUncompressError", logbridge.ErrInvalid},
+		{"zstd empty", "zstd", "", nil, "PostBodyUncompressError", logbridge.ErrInvalid},
 		{"gzip bomb", "gzip", "", pack(t, gzipWriter, bomb), "PostBodyTooLarge", logbridge.ErrTooLarge},
 		{"lz4 cut off", "lz4", "169", full[:len(full)-5], "PostBodyUncompressError", logbridge.ErrInvalid},
 		{"lz4 empty", "lz4", "0", nil, "PostBodyUncompressError", logbridge.ErrInvalid},
@@ -132,6 +164,8 @@ func FuzzDecompress(f *testing.F) {
 	f.Add("lz4", "169", unhex(f, lz4Vector))
 	f.Add("deflate", "", unhex(f, zlibVector))
 	f.Add("deflate", "", pack(f, flateWriter, []byte(compressBody)))
+	f.Add("zstd", "", packZstd(f, []byte(compressBody)))
+	f.Add("zstd", "", pack(f, zstdWriter, []byte(compressBody)))
 	f.Add("gzip", "", pack(f, gzipWriter, []byte(compressBody)))
 	f.Add("lz4", "", []byte{0x1f, 'x', 1, 0, 255, 255, 0, 0x50, 'a', 'b', 'c', 'd', 'e'})
 	f.Fuzz(func(t *testing.T, kind, rawSize string, body []byte) {

@@ -71,6 +71,11 @@ func PostBodyInvalid() *Error {
 	return newError(http.StatusBadRequest, "PostBodyInvalid", "The request body is not valid JSON object.")
 }
 
+// invalidProtobuf is PostBodyInvalid for a body that must be protobuf.
+func invalidProtobuf() *Error {
+	return newError(http.StatusBadRequest, "PostBodyInvalid", "Fail to parse protobuf.")
+}
+
 // PostBodyUncompressError: the body is not compressed as it says.
 func PostBodyUncompressError() *Error {
 	return newError(http.StatusBadRequest, "PostBodyUncompressError", "Post body uncompressed fail.")
@@ -161,6 +166,11 @@ func ProjectNotExist(name string) *Error {
 // LogStoreNotExist: no such logstore.
 func LogStoreNotExist(name string) *Error {
 	return newError(http.StatusNotFound, "LogStoreNotExist", "logstore %s does not exist.", name)
+}
+
+// MissingContentType: a body that does not say what it is.
+func MissingContentType() *Error {
+	return newError(http.StatusBadRequest, "MissingContentType", "Content-Type does not exist in http header when body is not empty.")
 }
 
 // MissingContentLength: a body without its length.

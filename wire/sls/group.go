@@ -24,6 +24,9 @@ const (
 // may be 5 bytes of body.
 const maxFields = 64 * MaxLogs
 
+// maxGroupSize bounds Group.Size: a full batch of the Java producer with ten fields a log is 35 MB.
+const maxGroupSize = 48 << 20
+
 // usualField is the size from which fields are counted ahead: "k":"v" with its comma. A body of shorter ones makes the slice
 // grow; a body of colons must not reserve 32 bytes for each.
 const usualField = 8
@@ -31,8 +34,25 @@ const usualField = 8
 // Group is what one request brings.
 type Group struct {
 	Topic, Source string
-	Tags          []logbridge.Attr
-	Logs          []Log
+	// MachineUUID is in protobuf bodies only.
+	MachineUUID string
+	Tags        []logbridge.Attr
+	Logs        []Log
+}
+
+// What a log and a field cost in memory beside their text, as event and as record.
+const (
+	logSize   = 256
+	fieldSize = 64
+)
+
+// Size is about what the group takes in memory together with its records, which have the tags in each; checkSpread bounds that.
+func (g *Group) Size() int {
+	fields := len(g.Logs) * (len(g.Tags) + 3)
+	for _, l := range g.Logs {
+		fields += len(l.Fields)
+	}
+	return len(g.Logs)*logSize + fields*fieldSize
 }
 
 // Log is one event: a Time, zero if none was sent or none that could be read, and Fields.
@@ -44,6 +64,7 @@ const (
 	keyTags   = "__tags__"
 	keyTopic  = "__topic__"
 	keySource = "__source__"
+	keyUUID   = "__machine_uuid__"
 	keyTime   = "__time__"
 	tagPrefix = "__tag__:"
 )
@@ -165,16 +186,19 @@ func (d *decoder) appendAttr(attrs []logbridge.Attr, key, value string) []logbri
 // checkSpread bounds topic and source, and what they and the tags cost once they stand in each record: as much as a body may
 // be, so that they cannot blow a small request up.
 func (g *Group) checkSpread() error {
-	if n := max(len(g.Topic), len(g.Source)); n > MaxValue {
+	if n := max(len(g.Topic), len(g.Source), len(g.MachineUUID)); n > MaxValue {
 		return tooLarge("Value size", n, MaxValue)
 	}
 	const each = 16 // what a tag costs beside its text
-	size := len(g.Topic) + len(g.Source)
+	size := len(g.Topic) + len(g.Source) + len(g.MachineUUID)
 	for _, t := range g.Tags {
 		size += len(tagPrefix) + len(t.Key) + len(t.Value) + each
 	}
 	if n := len(g.Logs); n > 0 && size > MaxBody/n {
 		return PostBodyTooLarge(size * n)
+	}
+	if n := g.Size(); n > maxGroupSize {
+		return tooLarge("Log size", n, maxGroupSize)
 	}
 	return nil
 }

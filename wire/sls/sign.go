@@ -29,12 +29,14 @@ const maxSkew = 15 * time.Minute
 // Request is what a signature covers.
 type Request struct {
 	Method string
-	// Path without a prefix such as /sls/{project}, which clients do not sign (3.4).
+	// Path as it was sent, escapes and all, without a prefix such as /sls/{project}, which clients do not sign (3.4).
 	Path     string
 	RawQuery string
 	Header   http.Header
 	// Body as received: compressed if it is compressed.
 	Body []byte
+	// Host with its port, as the header has it; V4 signs it.
+	Host string
 }
 
 // ParseV1Authorization takes "LOG {AccessKeyId}:{signature}" apart (3.3). *Error ParameterInvalid for another form, and
@@ -94,7 +96,7 @@ func CheckDate(header http.Header, now time.Time) error {
 	if date == "" {
 		return MissingDate()
 	}
-	for _, layout := range [...]string{http.TimeFormat, "Mon, 2 Jan 2006 15:04:05 MST", time.RFC1123Z, time.RFC850, time.ANSIC} {
+	for _, layout := range [...]string{http.TimeFormat, layoutV4, "Mon, 2 Jan 2006 15:04:05 MST", time.RFC1123Z, time.RFC850, time.ANSIC} {
 		t, err := time.Parse(layout, date)
 		if err != nil {
 			continue

@@ -70,6 +70,10 @@ func signVectors(t testing.TB) []signVector {
 		signVector{"E vendor's", "mockAccessKeySecret", Request{Method: "GET", Path: "/logstores", Header: header(
 			"Date", "Mon, 3 Jan 2010 08:33:47 GMT", "x-log-apiversion", "0.6.0", "x-log-bodyrawsize", "0",
 			"x-log-signaturemethod", "hmac-sha1", "Authorization", "LOG mockAccessKeyID:Rwm6cTKzoti4HWoe+GKcb6Kv07E=")}},
+		signVector{"Go signer's own, protobuf", "mockAccessKeySecret", Request{Method: "GET", Path: "/logstores/app_log", Body: append([]byte{10, 50}, putLogsOld...), Header: header(
+			"Date", "Mon, 3 Jan 2010 08:33:47 GMT", "Content-Type", "application/x-protobuf", "Content-MD5", "8D6881250FF5559F59BBDF04100F6E59",
+			"x-log-apiversion", "0.6.0", "x-log-bodyrawsize", "50", "x-log-signaturemethod", "hmac-sha1",
+			"Authorization", "LOG mockAccessKeyID:87xQWqFaOSewqRIma8kPjGYlXHc=")}},
 		signVector{"4.7 Go producer", "mockAccessKeySecret", Request{Method: "POST", Path: "/logstores/mystore", Body: lz4Body, Header: header(
 			"Date", "Sat, 21 Nov 2026 11:05:31 GMT", "Content-Type", "application/x-protobuf", "Content-MD5", "6CEED641330A770F4A206EFE0B897529",
 			"x-log-apiversion", "0.6.0", "x-log-bodyrawsize", "48", "x-log-compresstype", "lz4", "x-log-signaturemethod", "hmac-sha1",
@@ -198,7 +202,7 @@ func TestRecordedSignatures(t *testing.T) {
 			t.Errorf("%s %d: %q, %v", r.Capture, r.Index, id, err)
 		}
 		path := strings.TrimPrefix(r.URL.Path, "/sls/myproj")
-		err := VerifyV1(recordedSecret, Request{r.Method, path, r.URL.RawQuery, r.Header, r.Content})
+		err := VerifyV1(recordedSecret, Request{Method: r.Method, Path: path, RawQuery: r.URL.RawQuery, Header: r.Header, Body: r.Content})
 		if err != nil {
 			t.Errorf("%s %d: %v", r.Capture, r.Index, err)
 		}
@@ -223,7 +227,7 @@ func FuzzVerifyV1(f *testing.F) {
 	}
 	f.Add("LOG id:AAAA", "Mon, 3 Jan 2010 08:33:47 GMT", "key=%7Bab%7D&b=&a=1+2", []byte("x"))
 	f.Fuzz(func(t *testing.T, authorization, date, query string, body []byte) {
-		r := Request{"POST", "/logstores/mystore", query, http.Header{}, body}
+		r := Request{Method: "POST", Path: "/logstores/mystore", RawQuery: query, Header: http.Header{}, Body: body}
 		r.Header.Set("x-log-signaturemethod", "hmac-sha1")
 		r.Header.Set("x-log-date", date)
 		r.Header.Set("Authorization", authorization)

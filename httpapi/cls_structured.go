@@ -1,0 +1,152 @@
+package httpapi
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/cls"
+	"github.com/logbridge/logbridge/wire/loose"
+)
+
+// structuredLog is the path that the CLS SDKs of services post to, and sign.
+const structuredLog = "/structuredlog"
+
+// What a record and an attribute cost in memory beside their text.
+const (
+	recordMemory    = 160
+	attributeMemory = 32
+)
+
+// clsStructured is the upload of the SDKs of services: a protobuf list of groups, signed with an access key of the topic
+// (web-tracking.md 6). Without a signature it is taken as the anonymous forms are, since the Go SDK without keys sends it so.
+func (s *Server) clsStructured(c echo.Context) error {
+	received := time.Now()
+	topic, err := s.topicOf(c, c.QueryParam("topic_id"))
+	if err != nil {
+		return err
+	}
+	stream := logbridge.CLSStream(topic.ID)
+	key, err := s.structuredKey(c.Request(), topic, stream)
+	if err != nil {
+		return err
+	}
+	body, err := s.readBody(c, cls.MaxBody)
+	defer body.release()
+	if err != nil {
+		return refuse(kindOf(err), stream, 0, err)
+	}
+	if err := key.check(c.Request(), body.b); err != nil {
+		return refuse(badAuth, stream, 0, err)
+	}
+	plain := s.bodies.get()
+	defer plain.release()
+	records, err := s.decodeStructured(c.Request(), body, plain, stream, received)
+	if err != nil {
+		return refuse(kindOf(err), stream, len(records), err)
+	}
+	return s.appendCLS(c, records, stream)
+}
+
+// topicKey is the signature of a request with the secret that it must be of; nil is for a request that needs none.
+type topicKey struct {
+	secret string
+	signed cls.Authorization
+}
+
+// structuredKey finds the key that a request names, before its body is read. A signature is checked even where the topic takes
+// anonymous writes: a wrong key shall not pass for none.
+func (s *Server) structuredKey(r *http.Request, topic logbridge.CLSTopic, stream logbridge.Stream) (*topicKey, error) {
+	header := r.Header.Get("Authorization")
+	switch {
+	case header == "" && !topic.AnonymousWrite:
+		return nil, refuse(closed, stream, 0, cls.MissingAuthorization())
+	case header == "" && !fromAllowedPage(topic.Origins, r):
+		return nil, refuse(badOrigin, stream, 0, cls.NotAllowed("this origin may not write to this topic"))
+	case header == "":
+		return nil, nil
+	}
+	signed, err := cls.ParseAuthorization(header)
+	if err != nil {
+		return nil, refuse(badAuth, stream, 0, err)
+	}
+	if r.Header.Get("X-Cls-Token") != "" {
+		return nil, refuse(badAuth, stream, 0, cls.Unauthorized("temporary credentials are not known here"))
+	}
+	key, err := s.deps.TopicKeys.TopicKey(topic.ID, signed.KeyID)
+	if err != nil {
+		return nil, refuse(badAuth, stream, 0, cls.Unauthorized("the topic has no access key of this id"))
+	}
+	if err := signed.CheckTime(time.Now()); err != nil {
+		return nil, refuse(expired, stream, 0, err)
+	}
+	return &topicKey{key.Secret, signed}, nil
+}
+
+// check verifies the signature over the path without our prefix, which SDKs do not sign. The Go SDK takes a prefix as part of
+// its host and signs that, but sends the host alone.
+func (k *topicKey) check(r *http.Request, body []byte) error {
+	if k == nil {
+		return nil
+	}
+	path, prefixed := strings.CutPrefix(r.URL.Path, clsPrefix)
+	request := cls.Request{Method: r.Method, Path: path, RawQuery: r.URL.RawQuery, Host: r.Host, Header: r.Header, Body: body}
+	err := k.signed.Verify(k.secret, request)
+	if err != nil && prefixed {
+		request.Host += clsPrefix
+		err = k.signed.Verify(k.secret, request)
+	}
+	return err
+}
+
+// decodeStructured undoes the compression, into plain, and makes records. What comes out may be much more than the body: its
+// share of memory is taken before, and then that of the records.
+func (s *Server) decodeStructured(r *http.Request, body, plain *buffer, stream logbridge.Stream, received time.Time) ([]logbridge.Record, error) {
+	if err := checkProtobuf(r); err != nil {
+		return nil, err
+	}
+	text, how := body.b, strings.ToLower(r.Header.Get("X-Cls-Compress-Type"))
+	if how != "" {
+		if err := plain.take(r.Context(), loose.MaxUnpacked); err != nil {
+			return nil, err
+		}
+		unpacked, err := cls.Decompress(plain.b, how, text)
+		if err != nil {
+			return nil, err
+		}
+		plain.b, text = unpacked, unpacked
+	}
+	groups, err := cls.DecodeList(text)
+	if err != nil {
+		return nil, err
+	}
+	var records []logbridge.Record
+	for _, g := range groups {
+		records = append(records, cls.Records(g, stream, received, clientIP(r))...)
+	}
+	size := len(text) + recordsMemory(records)
+	body.release()
+	return records, plain.keep(r.Context(), int64(size))
+}
+
+// checkProtobuf holds the Content-Type to the one that the SDKs send.
+func checkProtobuf(r *http.Request) error {
+	switch {
+	case r.Header.Get("Content-Type") == "":
+		return cls.MissingContentType()
+	case mediaType(r) != mediaProto:
+		return cls.InvalidContentType()
+	}
+	return nil
+}
+
+// recordsMemory is about what records take beside the text of the request.
+func recordsMemory(records []logbridge.Record) (size int) {
+	for i := range records {
+		size += recordMemory + attributeMemory*len(records[i].Attributes)
+	}
+	return size
+}
