@@ -12,7 +12,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
-	"github.com/pierrec/lz4/v4"
+
+	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/loose"
 )
 
 // Decompress undoes x-log-compresstype (4.2, 4.7): none, lz4 (a raw block), zstd (frames), deflate (zlib, or raw), and gzip,
@@ -111,62 +113,12 @@ func unzstd(dst, body []byte, most int) ([]byte, error) {
 }
 
 func unlz4(dst, body []byte, most int) ([]byte, error) {
-	size, ok := lz4Size(body)
+	out, err := loose.UnpackLZ4(dst, body, most)
 	switch {
-	case !ok:
-		return nil, PostBodyUncompressError()
-	case size > most:
-		return nil, tooLarge("Body size", size, most)
-	case cap(dst) < size:
-		dst = make([]byte, size)
-	}
-	dst = dst[:size]
-	if n, err := lz4.UncompressBlock(body, dst); err != nil || n != size {
+	case errors.Is(err, logbridge.ErrTooLarge):
+		return nil, tooLarge("Body size", most+1, most)
+	case err != nil:
 		return nil, PostBodyUncompressError()
 	}
-	return dst, nil
-}
-
-// lz4Size walks the sequences of a raw block, literals and matches, and adds up what they make: x-log-bodyrawsize is not to
-// be trusted, and a guess that grows cannot tell a short buffer from a broken block. false if the block is cut off.
-func lz4Size(block []byte) (size int, ok bool) {
-	const minMatch, offsetLen, most = 4, 2, 1<<31 - 1
-	for len(block) > 0 {
-		token := int(block[0])
-		literals, rest, ok := lz4Length(token>>4, block[1:])
-		if !ok || literals > len(rest) {
-			return 0, false
-		}
-		block = rest[literals:]
-		size += literals
-		if len(block) == 0 { // the last sequence has literals only
-			return size, true
-		}
-		if len(block) < offsetLen {
-			return 0, false
-		}
-		match, rest, ok := lz4Length(token&15, block[offsetLen:])
-		if !ok {
-			return 0, false
-		}
-		block = rest
-		if size += minMatch + match; size > most {
-			return most, true
-		}
-	}
-	return 0, false
-}
-
-// lz4Length reads a length of which the token had n: 15 continues in further bytes, up to one that is not 255.
-func lz4Length(n int, rest []byte) (length int, after []byte, ok bool) {
-	if n < 15 {
-		return n, rest, true
-	}
-	for i, b := range rest {
-		n += int(b)
-		if b != 255 {
-			return n, rest[i+1:], true
-		}
-	}
-	return 0, nil, false
+	return out, nil
 }
