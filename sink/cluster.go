@@ -58,6 +58,7 @@ type cluster struct {
 	copied      atomic.Uint64  // segments that were copied from others
 	copiedBytes atomic.Uint64
 	copying     atomic.Bool
+	running     bool          // Run has begun; the indexer's own
 	stateless   bool          // windows or ledger of this node are missing; the indexer's own
 	flushed     chan struct{} // a segment was written; holds one
 }

@@ -16,6 +16,9 @@ const (
 	followPause = time.Millisecond
 	followMost  = 250 * time.Millisecond
 
+	// startWait is how long New indexes what the commit log holds: longer is a thing for readyz to tell.
+	startWait = 5 * time.Second
+
 	// sayEvery is how often the log is told that the commit log cannot be read.
 	sayEvery = 10 * time.Second
 )
@@ -60,10 +63,34 @@ func (l *Log) follow(ctx context.Context) error {
 	if more > 0 {
 		c.look()
 	}
-	if more < fetchGroups && l.next() > c.target && c.behind.Swap(false) {
-		c.log.Info("caught up with the other nodes", "position", l.Newest())
-	}
+	l.arrived(more)
 	return nil
+}
+
+// arrived ends this node's being behind when there is no more than a fetch left.
+func (l *Log) arrived(more uint64) {
+	if c := l.cluster; more < fetchGroups && l.next() > c.target && c.behind.Swap(false) {
+		c.log.Info("this node has what the others have", "position", l.Newest())
+	}
+}
+
+// followAtStart indexes what is not much: a node that was restarted is ready when New returns. Run does the rest.
+func (l *Log) followAtStart(ctx context.Context) {
+	c := l.cluster
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
+	for c.behind.Load() && !c.stateless {
+		if _, size := l.active.size(); size >= l.cfg.MemtableBytes {
+			return
+		}
+		indexed, more, err := l.followTo(ctx, math.MaxUint64)
+		if err != nil || ctx.Err() != nil {
+			return
+		}
+		if l.arrived(more); indexed == 0 {
+			time.Sleep(followPause)
+		}
+	}
 }
 
 func (l *Log) sayUnreached(err error) {
@@ -102,7 +129,9 @@ func (l *Log) followTo(ctx context.Context, to uint64) (indexed int, more uint64
 			return indexed, 0, err
 		}
 		indexed++
-		l.rotate(ctx)
+		if l.cluster.running {
+			l.rotate(ctx)
+		}
 	}
 	return indexed, more, nil
 }

@@ -28,6 +28,7 @@ func (l *Log) index(ctx context.Context) error {
 	if l.cluster != nil {
 		often := time.NewTicker(pollEvery)
 		defer often.Stop()
+		l.cluster.running = true
 		looks = often.C
 	}
 	for {
@@ -223,6 +224,7 @@ func (l *Log) join(ctx context.Context, last uint64) (err error) {
 	c.target = info.State.LastSeq
 	c.behind.Store(last < info.State.LastSeq || c.stateless)
 	c.lag.Store(info.State.LastSeq - min(last, info.State.LastSeq))
+	l.followAtStart(ctx)
 	c.look()
 	return nil
 }
