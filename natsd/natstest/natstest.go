@@ -8,8 +8,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -51,7 +49,7 @@ func Start(t testing.TB, n int) *Cluster {
 }
 
 func newCluster(dir string, n int) (*Cluster, error) {
-	binary, err := build(dir)
+	binary, err := build()
 	if err != nil {
 		return nil, err
 	}
@@ -242,11 +240,4 @@ func wait(ctx context.Context, try func(context.Context) error) error {
 	}
 }
 
-// moduleOf is what a go build is asked for.
-const moduleOf = "github.com/nats-io/nats-server/v2"
-
-func dataDir(dir string, i int) string { return filepath.Join(dir, serverName(i)) }
-
 func serverName(i int) string { return fmt.Sprintf("nats-%d", i) }
-
-func write(file, text string) error { return os.WriteFile(file, []byte(text), 0o600) }
