@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -166,11 +168,7 @@ func (n *Node) patiently(ctx context.Context, what string, try func(context.Cont
 		if !waiting {
 			n.log.Info("waiting for the NATS cluster", "for", what, "error", err)
 		}
-		pause := time.NewTimer(connectPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if sleep(ctx) != nil {
 			return fmt.Errorf("%w: no success until the wait was over: %w", logbridge.ErrUnavailable, explain(what, n.replicas, err))
 		}
 	}
@@ -193,7 +191,11 @@ func passing(err error) bool {
 		}
 		return false
 	}
-	for _, kind := range []error{nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
+	var remote *net.OpError
+	if errors.As(err, &remote) { // a name is not found yet, nobody listens yet, or one who did is gone; not so when it has sent an alert of TLS
+		return remote.Op != "remote error"
+	}
+	for _, kind := range []error{io.EOF, nats.ErrNoServers, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected, nats.ErrConnectionReconnecting,
 		nats.ErrStaleConnection, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse, context.DeadlineExceeded} {
 		if errors.Is(err, kind) {
 			return true

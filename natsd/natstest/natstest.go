@@ -8,8 +8,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -33,6 +31,7 @@ const (
 // Cluster is a number of servers that know each other. Its methods are for one goroutine.
 type Cluster struct {
 	t       testing.TB // nil for one that several tests share
+	dir     string
 	host    string
 	servers []*server
 	given   atomic.Int32 // accounts
@@ -51,11 +50,11 @@ func Start(t testing.TB, n int) *Cluster {
 }
 
 func newCluster(dir string, n int) (*Cluster, error) {
-	binary, err := build(dir)
+	binary, err := build()
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{}
+	c := &Cluster{dir: dir}
 	if err := c.place(dir, binary, n); err != nil {
 		return nil, err
 	}
@@ -242,11 +241,4 @@ func wait(ctx context.Context, try func(context.Context) error) error {
 	}
 }
 
-// moduleOf is what a go build is asked for.
-const moduleOf = "github.com/nats-io/nats-server/v2"
-
-func dataDir(dir string, i int) string { return filepath.Join(dir, serverName(i)) }
-
 func serverName(i int) string { return fmt.Sprintf("nats-%d", i) }
-
-func write(file, text string) error { return os.WriteFile(file, []byte(text), 0o600) }

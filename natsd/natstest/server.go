@@ -8,6 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -27,17 +28,41 @@ type server struct {
 	ended               chan struct{}
 }
 
+// module has the server's program.
+const module = "github.com/nats-io/nats-server/v2"
+
 // password is that of every account: what a test protects with it is its own.
 const password = "natstest"
 
-// build makes the server's program from the module that go.mod asks for. What it is made of is in go's cache already, since
-// the embedded server is made of the same.
-func build(dir string) (string, error) {
-	file := filepath.Join(dir, "nats-server")
-	if out, err := exec.Command("go", "build", "-o", file, moduleOf).CombinedOutput(); err != nil {
+// build makes the server's program from the module that go.mod asks for, once for each version of it and of Go, in the user's
+// cache folder.
+func build() (string, error) {
+	version, err := exec.Command("go", "list", "-m", "-f", "{{.Version}}", module).Output()
+	if err != nil {
+		return "", fmt.Errorf("natstest: which nats-server: %w", err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("natstest: %w", err)
+	}
+	cache = filepath.Join(cache, "logbridge")
+	file := filepath.Join(cache, "nats-server-"+strings.TrimSpace(string(version))+"-"+runtime.Version())
+	if _, err := os.Stat(file); err == nil {
+		return file, nil
+	}
+	if err := os.MkdirAll(cache, 0o700); err != nil {
+		return "", fmt.Errorf("natstest: %w", err)
+	}
+	fresh, err := os.MkdirTemp(cache, "nats-server-") // others may be building it too
+	if err != nil {
+		return "", fmt.Errorf("natstest: %w", err)
+	}
+	defer func() { _ = os.RemoveAll(fresh) }()
+	made := filepath.Join(fresh, "nats-server")
+	if out, err := exec.Command("go", "build", "-o", made, module).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("natstest: build the server: %w: %s", err, out)
 	}
-	return file, nil
+	return file, os.Rename(made, file)
 }
 
 // place chooses host and ports of n servers and writes their configurations.
@@ -54,7 +79,7 @@ func (c *Cluster) place(dir, binary string, n int) error {
 		routes = append(routes, fmt.Sprintf("nats://%s:%d", c.host, s.route))
 	}
 	for i, s := range c.servers {
-		if err := write(s.file, s.configuration(dataDir(dir, i), serverName(i), routes)); err != nil {
+		if err := os.WriteFile(s.file, []byte(s.configuration(filepath.Join(dir, serverName(i)), serverName(i), routes)), 0o600); err != nil {
 			return err
 		}
 	}
