@@ -209,21 +209,33 @@ func (l *Log) join(ctx context.Context, last uint64) (err error) {
 			return err
 		}
 	}
-	l.first = last + 1
+	from := last + 1
 	if last > 0 {
 		l.last = logbridge.Position{Seq: last, Index: math.MaxUint32}
 		_, err := os.Stat(filepath.Join(l.cfg.Dir, ledgerName(last)))
 		c.stateless = errors.Is(err, fs.ErrNotExist)
 	}
-	if l.duplicates, err = loadDuplicates(l.cfg.Dir, last, windowEntries, l.log); err != nil {
+	if (c.stateless || info.State.FirstSeq > from) && l.alone(ctx) {
+		// Nobody has anything to copy: the same as with an embedded server (recover).
+		all, err := checkpoints(l.cfg.Dir)
+		if err != nil {
+			return err
+		}
+		if n := len(all); n > 0 {
+			from = max(from, all[n-1]+1)
+		}
+		c.stateless, from = false, max(from, info.State.FirstSeq)
+	}
+	l.first = from
+	if l.duplicates, err = loadDuplicates(l.cfg.Dir, from-1, windowEntries, l.log); err != nil {
 		return err
 	}
-	if l.ledger, err = loadLedger(l.cfg.Dir, last, maxLedgerStreams, l.log); err != nil {
+	if l.ledger, err = loadLedger(l.cfg.Dir, from-1, maxLedgerStreams, l.log); err != nil {
 		return err
 	}
 	c.target = info.State.LastSeq
-	c.behind.Store(last < info.State.LastSeq || c.stateless)
-	c.lag.Store(info.State.LastSeq - min(last, info.State.LastSeq))
+	c.behind.Store(from <= info.State.LastSeq || c.stateless)
+	c.lag.Store(info.State.LastSeq + 1 - min(from, info.State.LastSeq+1))
 	l.followAtStart(ctx)
 	c.look()
 	return nil

@@ -23,10 +23,18 @@ import (
 
 // natsOf is the NATS of a sink whose files are in dir: an embedded server, or an account of its own on the cluster.
 func natsOf(t testing.TB, dir string) natsd.Config {
-	if url := natstest.URL(t, dir); url != "" {
+	if url := natstest.URL(t, accountOf(dir)); url != "" {
 		return natsd.Config{URL: url, SyncAlways: true}
 	}
 	return natsd.Config{Dir: filepath.Join(dir, "nats")}
+}
+
+// accountOf lets nodes share an account: they lie beside each other in a folder of this name.
+func accountOf(dir string) string {
+	if above := filepath.Dir(dir); filepath.Base(above) == "nodes" {
+		return above
+	}
+	return dir
 }
 
 // wantsEmbedded skips what cannot be done to a cluster of other processes.
@@ -532,6 +540,7 @@ func TestOnlyDuplicates(t *testing.T) {
 // TestCommitLogOlderThanSegments: a commit log that lost its messages, as one restored from an older copy, goes on behind
 // the segments.
 func TestCommitLogOlderThanSegments(t *testing.T) {
+	wantsEmbedded(t, "it takes the server's files away")
 	e := newEnv(t, Config{MemtableBytes: 8 << 10})
 	for i := range 20 {
 		e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", fmt.Sprint(i, strings.Repeat("x", 2000)))}})
