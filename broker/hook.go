@@ -154,6 +154,9 @@ func (g *guard) OnSessionEstablish(cl *mqtt.Client, _ packets.Packet) {
 func (g *guard) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c := cl.Net.Conn.(*conn)
 	c.session.connected = true
+	if cl.State.Keepalive == 0 {
+		c.probe()
+	}
 	g.broker.handler.Connected(c.session)
 }
 
