@@ -73,6 +73,33 @@ func TestAllFaultsComeTogether(t *testing.T) {
 	}
 }
 
+func TestFaultsOfNATS(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want []string // none: no fault
+	}{
+		{"--nats nats://a:4222,nats://b:4222,nats://c:4222 --nats-sync-always", nil},
+		{"--nats tls://a --nats-sync-always --nats-replicas 1 --nats-user u --nats-password top-secret --nats-cert c --nats-key k --nats-ca a", nil},
+		{"--nats nats://a", []string{"--nats: say --nats-sync-always", "sync_interval: always", "a power cut loses records"}},
+		{"--nats nats://u:top-secret@a:b --nats-sync-always", []string{"--nats: ", "address 1"}},
+		{"--nats nats://a --nats-sync-always --nats-replicas 2", []string{"--nats-replicas: use 1, 3 or 5"}},
+		{"--nats nats://a --nats-sync-always --nats-password top-secret --nats-nkey f --nats-cert c --demo",
+			[]string{"give one of them", "--nats-user and --nats-password", "--nats-cert and --nats-key", "the demo runs on its own"}},
+		{"--nats-sync-always", []string{"nothing uses these without --nats"}},
+		{"--nats-credentials f", []string{"nothing uses these without --nats"}},
+	} {
+		_, err := parseServe(t, strings.Fields(tt.args)...)
+		if len(tt.want) == 0 && err != nil {
+			t.Errorf("%s: %v", tt.args, err)
+		}
+		for _, want := range tt.want {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "top-secret") {
+				t.Errorf("%s: %q is missing, or a secret is there, in:\n%v", tt.args, want, err)
+			}
+		}
+	}
+}
+
 func TestConfigurationFaultsEndWithTheUsageCode(t *testing.T) {
 	for name, args := range map[string][]string{
 		"unknown flag":    {"serve", "--nonsense"},

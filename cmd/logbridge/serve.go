@@ -104,7 +104,7 @@ func (s *server) build(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.node, err = natsd.New(natsd.Config{Dir: filepath.Join(s.cfg.Data, "nats")}, s.log); err != nil {
+	if s.node, err = s.openNATS(ctx); err != nil {
 		return err
 	}
 	s.add("nats", s.node.Run)
@@ -133,6 +133,14 @@ func (s *server) build(ctx context.Context) (err error) {
 	s.add("quota", s.quota.Run)
 	s.add("bridge", s.bridge.Run)
 	return s.listen()
+}
+
+func (s *server) openNATS(ctx context.Context) (*natsd.Node, error) {
+	cfg := s.cfg.natsConfig()
+	if cfg.URL != "" {
+		return natsd.Connect(ctx, cfg, s.log)
+	}
+	return natsd.New(cfg, s.log)
 }
 
 func (s *server) sinkConfig() sink.Config {
