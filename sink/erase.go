@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -22,9 +23,15 @@ import (
 //
 // A segment without the erased rows has fewer than the whole one beside it, so that a start after a crash between the two keeps the
 // whole one (withoutOverlap), and erases it again. Merges wait meanwhile, for their sum would have fewer than its parts.
+//
+// Each node of a cluster erases for itself. The list keeps what was done, too: a node that comes back when the commit log has dropped the
+// entry learns of it from the one that it copies from (copy_take.go).
 const (
-	// erasuresFile lists the erasures that are not done.
+	// erasuresFile lists the erasures that are not done, and on a cluster the last ones that are.
 	erasuresFile = "erasures"
+
+	// erasureHistory bounds those that are done. A node that was away for more of them keeps what the oldest erased.
+	erasureHistory = 1000
 
 	// maxErasures bounds those, and so what each query has to look at.
 	maxErasures = 1000
@@ -40,6 +47,7 @@ const (
 type erasure struct {
 	Seq    uint64           `json:"seq"`
 	Stream logbridge.Stream `json:"stream"`
+	Done   bool             `json:"done,omitempty"`
 }
 
 // erasures are those that are not done, by sequence. The list is replaced and never changed in place.
@@ -140,7 +148,7 @@ func (l *Log) noteErasures(seq uint64, p *parsed) {
 		if len(u.erases) == 0 {
 			continue
 		}
-		one := erasure{seq, logbridge.Stream(u.erases)}
+		one := erasure{Seq: seq, Stream: logbridge.Stream(u.erases)}
 		l.mu.Lock()
 		if !slices.Contains(l.erasures, one) {
 			l.erasures = append(slices.Clip(l.erasures), one)
@@ -193,9 +201,17 @@ func (l *Log) eraseAll(ctx context.Context) error {
 			return err
 		}
 	}
-	done := func(e erasure) bool { return e.Seq < left && slices.Contains(pending, e) }
 	l.mu.Lock()
-	l.erasures = slices.DeleteFunc(slices.Clone(l.erasures), done)
+	var rest erasures
+	for _, e := range l.erasures {
+		if e.Seq >= left || !slices.Contains(pending, e) {
+			rest = append(rest, e)
+		} else if e.Done = true; l.cluster != nil {
+			l.erasuresDone = append(l.erasuresDone, e)
+		}
+	}
+	l.erasures = rest
+	l.erasuresDone = slices.Clone(l.erasuresDone[max(0, len(l.erasuresDone)-erasureHistory):])
 	l.mu.Unlock()
 	select { // it has waited
 	case l.wakeMerge <- struct{}{}:
@@ -293,7 +309,9 @@ func eraseSegment(ctx context.Context, dir string, s *segment, hidden erasures) 
 func (l *Log) saveErasures() error {
 	l.savingErasures.Lock()
 	defer l.savingErasures.Unlock()
-	list := l.erasing()
+	l.mu.RLock()
+	list := slices.Concat(l.erasuresDone, l.erasures)
+	l.mu.RUnlock()
 	if len(list) == 0 {
 		if _, err := os.Stat(filepath.Join(l.cfg.Dir, erasuresFile)); errors.Is(err, fs.ErrNotExist) {
 			return nil
@@ -303,31 +321,74 @@ func (l *Log) saveErasures() error {
 		}
 		return syncDir(l.cfg.Dir)
 	}
+	return writeErasures(l.cfg.Dir, list)
+}
+
+func writeErasures(dir string, list erasures) error {
 	text, err := json.Marshal(list)
 	if err != nil {
 		return err
 	}
-	_, err = replaceFile(l.cfg.Dir, erasuresFile, func(f *os.File) (string, error) {
+	_, err = replaceFile(dir, erasuresFile, func(f *os.File) (string, error) {
 		_, err := f.Write(text)
 		return erasuresFile, err
 	})
 	return err
 }
 
-// loadErasures reads what was not done. A damaged list is set aside and reported: what it hid is there again.
-func (l *Log) loadErasures() error {
-	b, err := readBounded(filepath.Join(l.cfg.Dir, erasuresFile), maxErasuresFile)
+// readErasures gives the list in a folder, empty if there is none. A damaged one is set aside, and the error errCorrupt.
+func readErasures(dir string) (list erasures, err error) {
+	b, err := readBounded(filepath.Join(dir, erasuresFile), maxErasuresFile)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return nil, nil
 	}
 	if err == nil {
-		if err = json.Unmarshal(b, &l.erasures); err != nil {
-			err = setAside(filepath.Join(l.cfg.Dir, erasuresFile), fmt.Errorf("%w: %w", errCorrupt, err))
+		if err = json.Unmarshal(b, &list); err != nil {
+			err = setAside(filepath.Join(dir, erasuresFile), fmt.Errorf("%w: %w", errCorrupt, err))
 		}
 	}
+	return list, err
+}
+
+// adoptErasures takes over what another node has erased, whose list is in a folder, as what is to be done here. It may be repeated.
+func adoptErasures(dir, from string) error {
+	own, err := readErasures(dir)
+	if err != nil {
+		return err
+	}
+	theirs, err := readErasures(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range theirs {
+		same := func(o erasure) bool { return o.Seq == e.Seq && o.Stream == e.Stream }
+		if e.Done = false; !slices.ContainsFunc(own, same) {
+			own = append(own, e)
+		}
+	}
+	if len(own) == 0 {
+		return nil
+	}
+	return writeErasures(dir, own)
+}
+
+// loadErasures reads what was not done, and what was. A damaged list is reported: what it hid is there again.
+func (l *Log) loadErasures() error {
+	list, err := readErasures(l.cfg.Dir)
 	if errors.Is(err, errCorrupt) {
 		l.log.Error("the list of erasures is set aside: what was to be erased may be found again, erase it anew", "err", err)
-		l.erasures, err = nil, nil
+		err = nil
+	}
+	slices.SortStableFunc(list, func(a, b erasure) int { return cmp.Compare(a.Seq, b.Seq) })
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.erasures, l.erasuresDone = nil, nil
+	for _, e := range list {
+		if e.Done {
+			l.erasuresDone = append(l.erasuresDone, e)
+		} else {
+			l.erasures = append(l.erasures, e)
+		}
 	}
 	return err
 }

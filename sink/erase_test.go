@@ -112,7 +112,7 @@ func TestEraseAgainstModel(t *testing.T) {
 	e.erasedOnDisk()
 	e.restart()
 	check("at the end")
-	if _, err := os.Stat(filepath.Join(e.cfg.Dir, erasuresFile)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(e.cfg.Dir, erasuresFile)); e.log.cluster == nil && !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the list of erasures is still there: %v", err)
 	}
 }
@@ -220,4 +220,47 @@ func TestEraseIsRefused(t *testing.T) {
 			t.Errorf("%q: %v, want %v", stream, err, want)
 		}
 	}
+}
+
+// TestEraseOnEveryNode: what one node erases is erased on the others, also on one that was away until the commit log had dropped the
+// entry.
+func TestEraseOnEveryNode(t *testing.T) {
+	nodes := newNodes(t, 2, Config{MemtableBytes: 16 << 10, CommitLogAge: 200 * time.Millisecond})
+	a, b := nodes[0], nodes[1]
+	rnd := rand.New(rand.NewPCG(9, 10))
+	a.mixed(rnd, 20)
+	b.mixed(rnd, 20)
+	settled(t, a, b)
+	same := func(gone logbridge.Stream) {
+		t.Helper()
+		settled(t, a, b)
+		for i, e := range []*env{a, b} {
+			e.erasedOnDisk()
+			if got := e.query(logbridge.Query{Stream: gone}); len(got) > 0 {
+				t.Errorf("node %d finds %d records of %s", i, len(got), gone)
+			}
+			if n := e.rowsOnDisk(gone); n > 0 {
+				t.Errorf("node %d has %d rows of %s on the disk", i, n, gone)
+			}
+		}
+		if x, y := a.query(logbridge.Query{Order: logbridge.ByPosition}), b.query(logbridge.Query{Order: logbridge.ByPosition}); !reflect.DeepEqual(x, y) {
+			t.Errorf("%d and %d records", len(x), len(y))
+		}
+	}
+	a.erase("cls/topic1")
+	same("cls/topic1")
+
+	b.stop()
+	has := b.log.Newest().Seq
+	a.erase("sls/proj/store2")
+	a.erasedOnDisk()
+	until(t, "that the commit log is shortened", func() bool {
+		a.append(logbridge.Batch{Records: []logbridge.Record{line("dev_99", fmt.Sprint(rnd.Uint64(), string(make([]byte, 4<<10))))}})
+		info, err := a.log.stream.Info(t.Context())
+		return err == nil && info.State.FirstSeq > has+2
+	})
+	b.start()
+	same("sls/proj/store2")
+	b.restart()
+	same("sls/proj/store2")
 }

@@ -123,7 +123,9 @@ type Log struct {
 	frozen   *frozen     // being written as a segment, or nil
 	segments *segmentSet // its list
 	last     logbridge.Position
-	erasures erasures
+	erasures erasures // not done
+
+	erasuresDone erasures // the last ones, on a cluster
 
 	savingErasures sync.Mutex
 
