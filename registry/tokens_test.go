@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -19,14 +20,14 @@ func TestTokens(t *testing.T) {
 		t.Errorf("token %q", plain)
 	}
 	who, err := r.Authenticate(plain)
-	if err != nil || who != token {
+	if err != nil || !reflect.DeepEqual(who, token) {
 		t.Errorf("%v, %v; want %v", who, err, token)
 	}
 	for _, wrong := range []string{"", "lb_", plain[:len(plain)-1], plain + "x", strings.ToUpper(plain)} {
 		_, err := r.Authenticate(wrong)
 		wantKind(t, wrong, err, logbridge.ErrUnauthorized)
 	}
-	if all := r.Tokens(); len(all) != 1 || all[0] != token {
+	if all := r.Tokens(); len(all) != 1 || !reflect.DeepEqual(all[0], token) {
 		t.Errorf("tokens %v", all)
 	}
 	must(t, r.DeleteToken(ctx, token.ID))
