@@ -136,9 +136,13 @@ func (s *server) build(ctx context.Context) (err error) {
 }
 
 func (s *server) sinkConfig() sink.Config {
+	audit := time.Duration(s.cfg.RetentionAuditAge)
+	if audit == 0 {
+		audit = -1 // for ever
+	}
 	return sink.Config{
 		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
-		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes,
+		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes, AuditAge: audit,
 	}
 }
 
