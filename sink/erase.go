@@ -201,6 +201,9 @@ func (l *Log) eraseAll(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := l.removeErased(); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	var rest erasures
 	for _, e := range l.erasures {
@@ -255,11 +258,23 @@ func (l *Log) eraseIn(ctx context.Context, m *member, hidden erasures) error {
 		return nil
 	}
 	l.erased.Add(uint64(m.rows - s.rows))
-	// Its readers take a new look. The bytes must go, and a start after a merge would keep the wrong one (withoutOverlap).
-	if err := os.Remove(m.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	l.erasedFiles = append(l.erasedFiles, m.path)
+	return l.removeErased()
+}
+
+// removeErased removes the files of segments that were written anew, although they may be read: their readers take a new look. An
+// erasure is not done before they are gone, for a start would keep them in the place of the others (withoutOverlap).
+func (l *Log) removeErased() error {
+	for len(l.erasedFiles) > 0 {
+		if err := os.Remove(l.erasedFiles[0]); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := syncDir(l.cfg.Dir); err != nil {
+			return err
+		}
+		l.erasedFiles = l.erasedFiles[1:]
 	}
-	return syncDir(l.cfg.Dir)
+	return nil
 }
 
 // unlessGone is the error of reading a segment, unless it has left the set.

@@ -38,6 +38,9 @@ type Config struct {
 	// is beyond goes, whole segments, oldest first. 0 keeps for ever.
 	RetentionAge   time.Duration
 	RetentionBytes int64
+	// AuditAge is how long records of the audit stream are kept at least, also when what lies beside them goes. 0 is as long as
+	// that, negative for ever. Only when they alone are more than RetentionBytes, the oldest of them go before.
+	AuditAge time.Duration
 
 	// MaxQueries is how many queries are being answered at a time, those that wait for their turn or for their readers
 	// included; default 72. Any beyond is told to come later.
@@ -128,6 +131,7 @@ type Log struct {
 	erasuresDone erasures // the last ones, on a cluster
 
 	savingErasures sync.Mutex
+	erasedFiles    []string // to be removed; of the eraser alone
 
 	// rewriting is locked by whoever writes a segment in the place of others, until they have left the set and their files are gone.
 	rewriting sync.Mutex
@@ -245,7 +249,7 @@ func (l *Log) Run(ctx context.Context) error {
 	})
 	tending, stop := context.WithCancel(ctx)
 	defer stop()
-	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge)}).run(tending) })
+	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge, l.cfg.AuditAge)}).run(tending) })
 	wg.Go(func() { l.retaining(tending) })
 	wg.Go(func() { l.eraser(tending) })
 	if l.cluster != nil {

@@ -167,9 +167,13 @@ func (s *server) link() error {
 }
 
 func (s *server) sinkConfig() sink.Config {
+	audit := time.Duration(s.cfg.RetentionAuditAge)
+	if audit == 0 {
+		audit = -1 // for ever
+	}
 	cfg := sink.Config{
 		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
-		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes,
+		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes, AuditAge: audit,
 	}
 	if s.cfg.NATS != "" {
 		cfg.CommitLogAge, cfg.CommitLogBytes = time.Duration(s.cfg.NATSLogAge), s.cfg.NATSLogBytes
