@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	default:
 		crashes.head()
 		code := m.Run()
+		shared.close()
 		crashes.foot(code)
 		os.Exit(code)
 	}
