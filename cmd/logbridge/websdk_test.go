@@ -279,14 +279,12 @@ func kinds(list []sent) map[network.ResourceType]int {
 // event is what a page sends and what is found: the attributes of a record.
 type event map[string]string
 
-// await follows a stream until it has had so many events of this kind, and returns all that are there then, in order.
-func (s *process) await(stream, kind string, n int) []found {
-	t := s.place.t
+// await follows what matches a query until so many records have come.
+func await(t testing.TB, server *api, query string, n int) {
 	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
-	query := "stream=" + url.QueryEscape(stream) + "&field.kind=" + url.QueryEscape(kind)
-	res, err := s.operator().send(ctx, http.MethodGet, "/logs?follow=true&limit=1000000&since=0&"+query, nil)
+	res, err := server.send(ctx, http.MethodGet, "/logs?follow=true&since=0&limit=1000000&"+query, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -299,17 +297,18 @@ func (s *process) await(stream, kind string, n int) []found {
 		return nil
 	})
 	if !errors.Is(err, enough) {
-		t.Errorf("%s: %d of %d events %q came: %v", stream, seen, n, kind, err)
+		t.Errorf("%s: %d of %d records came: %v", query, seen, n, err)
 	}
-	return s.records(query)
 }
 
 // holds waits for the events of a kind and wants exactly these, in any order, with these fields and no others but extra ones.
 func (s *process) holds(stream, kind string, want []event, extra event) {
 	t := s.place.t
 	t.Helper()
+	query := "stream=" + url.QueryEscape(stream) + "&field.kind=" + url.QueryEscape(kind)
+	await(t, s.operator(), query, len(want))
 	var got []event
-	for _, r := range s.await(stream, kind, len(want)) {
+	for _, r := range s.records(query) {
 		got = append(got, r.Attributes)
 	}
 	for _, e := range want {
