@@ -293,6 +293,15 @@ func (w *site) signedRefused(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	w.s.awaitRefused(before, slsStream, "signature", 1)
+
+	// The plugin does not wait for credentials that are on their way: what comes after the first event goes without any.
+	p.newSigner("hasty", "")
+	p.eval(`tracker.sendImmediate(numbered(1)[0]); tracker.sendImmediate(numbered(2)[1])`)
+	p.requests(2)
+	w.s.holds(slsStream, "hasty", numbered(1), slsExtra())
+	if n := streamCounts(w.s.ledger(), slsStream).Refused["signature"]; n != 2 {
+		t.Errorf("%d refused without credentials, want 2", n)
+	}
 	if list := w.s.records("field.kind=refused"); len(list) != 0 {
 		t.Errorf("stored: %v", list)
 	}
