@@ -47,7 +47,7 @@ const (
 const appendTimeout = 800 * time.Millisecond
 
 // DemoCredentials is the path at which the vendor's samples have a page ask its backend for credentials (web-tracking.md 3.6).
-// Only the demo answers there: a backend is not ours.
+// Only Config.Demo answers there, since a backend is not ours.
 const DemoCredentials = "/get_sts_token"
 
 // Config says where to listen and how strict to be. Zero fields mean the default.
@@ -72,7 +72,7 @@ type Config struct {
 	MaxConnections int
 	// BodyTimeout bounds the time in which a request's body must have come in; default 10 s.
 	BodyTimeout time.Duration
-	// Demo is served under /demo and at DemoCredentials when set.
+	// Demo is served under /demo when set.
 	Demo http.Handler
 	// Version is shown in the OpenAPI document.
 	Version string
