@@ -321,7 +321,7 @@ func (s *process) holds(stream, kind string, want []event, extra event) {
 	slices.SortFunc(got, order)
 	slices.SortFunc(want, order)
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%s %s: %d events, want %d\ngot  %.2000v\nwant %.2000v", stream, kind, len(got), len(want), got, want)
+		t.Errorf("%s %s: %d events, want %d\ngot  %.2000s\nwant %.2000s", stream, kind, len(got), len(want), fmt.Sprint(got), fmt.Sprint(want))
 	}
 }
 
