@@ -158,8 +158,8 @@
 // An operator erases what a stream holds (erase.go). The erasure is an entry of the commit log: once Erase has returned, no query that
 // begins finds the records, before and after a crash. Then the memtable becomes a segment, without them, the commit log is
 // shortened (on a cluster when its age allows), and each segment that has some is written anew without them, under the same sequences; merges
-// wait until that is done. Their bytes stay in files that were set aside, in snapshots of the disk, and in blocks that the file system has
-// freed. The ledger counts what was stored, erased or not, and the windows of duplicates remember the lines.
+// wait until that is done. Their bytes stay in files that were set aside, in snapshots of the disk, in blocks that the file system has
+// freed, and in the commit log's newest file, of 8 MiB, until it has gone, too. The ledger counts what was stored, erased or not, and the windows of duplicates remember the lines.
 //
 // # Duplicates
 //
