@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -23,6 +24,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"golang.org/x/net/netutil"
+
+	"github.com/logbridge/logbridge"
 )
 
 // The bounds of one listener.
@@ -68,6 +71,13 @@ type Config struct {
 	MaxConnections int
 	// BodyTimeout bounds the time in which a request's body must have come in; default 10 s.
 	BodyTimeout time.Duration
+	// TrustedProxies are the networks of the proxies before this server, and ProxyHeader the one header in which they say who their
+	// client is: HeaderXForwardedFor, which is the default, or HeaderForwarded. Without proxies the peer is the client.
+	TrustedProxies []netip.Prefix
+	ProxyHeader    string
+	// Limits and Privacy hold for stores that say nothing.
+	Limits  logbridge.WebLimits
+	Privacy logbridge.WebPrivacy
 	// Demo is served under /demo when set.
 	Demo http.Handler
 	// Version is shown in the OpenAPI document.
@@ -76,15 +86,19 @@ type Config struct {
 
 // Server answers HTTP on one or two listeners.
 type Server struct {
-	cfg      Config
-	deps     Deps
-	log      *slog.Logger
-	bodies   *bodies
-	sls, cls *dialect
-	otlp     *intake
-	loki     *intake // of its push
-	decoy    string  // stands in for the key of a device that does not exist
-	fronts   []*front
+	cfg        Config
+	deps       Deps
+	log        *slog.Logger
+	bodies     *bodies
+	sls, cls   *dialect
+	otlp       *intake
+	loki       *intake // of its push
+	decoy      string  // stands in for the key of a device that does not exist
+	fronts     []*front
+	forwarding *forwarding
+	rates      *rates
+	redactors  redactors
+	bots       botCache
 	// lokiReads has an element for each request of Loki's clients that is being answered.
 	lokiReads chan struct{}
 	sockets   sync.WaitGroup  // handlers that have taken over their connection, of which net/http knows no more
@@ -123,7 +137,12 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if len(cfg.DeviceHosts) == 0 {
 		cfg.DeviceHosts = tencentGateways()
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
+	cfg.Limits, cfg.Privacy = cfg.Limits.Or(defaultLimits()), defaultPrivacy(cfg.Privacy)
+	behind, err := newForwarding(cfg.TrustedProxies, cfg.ProxyHeader)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), forwarding: behind, rates: newRates(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
 	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
@@ -132,7 +151,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if !split {
 		s.routeAdmin(public)
 	}
-	err := s.listen(frontHTTP, cfg.Addr, nil, public)
+	err = s.listen(frontHTTP, cfg.Addr, nil, public)
 	if err == nil && cfg.TLSAddr != "" {
 		err = s.listen(frontHTTPS, cfg.TLSAddr, cfg.TLS, public)
 	}
@@ -250,6 +269,8 @@ func (s *Server) entry(next http.Handler) http.Handler {
 		if strings.HasPrefix(r.URL.Path, "//") {
 			r.URL.Path = "/" + strings.TrimLeft(r.URL.Path, "/")
 		}
+		s.forwarding.apply(r)
+		takeWriteToken(r)
 		next.ServeHTTP(w, r)
 	})
 }
