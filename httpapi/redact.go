@@ -93,18 +93,16 @@ func (r *redactor) records(records []logbridge.Record) error {
 }
 
 func (r *redactor) value(key, value string) string {
-	if r.token && value != "" && len(key) <= 20 && secretNames[strings.ToLower(nameSeparators.Replace(key))] {
+	if r.token && value != "" && isSecretName(key) {
 		return redactedToken
 	}
 	return r.text(value)
 }
 
-var nameSeparators = strings.NewReplacer("_", "", "-", "", ".", "")
-
 // text takes it out of one text. A look at the characters spares most texts the patterns.
 func (r *redactor) text(s string) string {
 	if r.token && len(s) >= 8 {
-		if strings.ContainsAny(s, "=:") {
+		if mayHoldPair(s) {
 			s = secretPair.ReplaceAllString(s, "${1}"+redactedToken)
 		}
 		if mayHoldToken(s) {
@@ -114,8 +112,8 @@ func (r *redactor) text(s string) string {
 	if r.email && (strings.IndexByte(s, '@') >= 0 || strings.Contains(s, "%40")) {
 		s = emailPattern.ReplaceAllLiteralString(s, redactedEmail)
 	}
-	if r.phone && digits(s) >= leastPhone {
-		s = phonePattern.ReplaceAllLiteralString(s, redactedPhone)
+	if r.phone {
+		s = redactPhones(s)
 	}
 	for _, p := range r.own {
 		s = p.ReplaceAllLiteralString(s, redactedOwn)
@@ -126,13 +124,86 @@ func (r *redactor) text(s string) string {
 // leastPhone is how many digits the shortest telephone number has.
 const leastPhone = 8
 
-func digits(s string) (n int) {
-	for i := range len(s) {
-		if c := s[i]; c >= '0' && c <= '9' {
+// redactPhones asks the pattern only where enough digits stand together, with one character on each side: it is slow, and most digits
+// are times and numbers of other things.
+func redactPhones(s string) string {
+	var out strings.Builder
+	done := 0
+	for i := 0; i < len(s); i++ {
+		if !phoneChar(s[i]) {
+			continue
+		}
+		begin, digits := i, 0
+		for ; i < len(s) && phoneChar(s[i]); i++ {
+			if s[i] >= '0' && s[i] <= '9' {
+				digits++
+			}
+		}
+		if digits < leastPhone {
+			continue
+		}
+		begin, end := max(done, begin-1), min(len(s), i+1)
+		run := s[begin:end]
+		if clean := phonePattern.ReplaceAllLiteralString(run, redactedPhone); clean != run {
+			out.WriteString(s[done:begin])
+			out.WriteString(clean)
+			done = end
+		}
+	}
+	if done == 0 {
+		return s
+	}
+	out.WriteString(s[done:])
+	return out.String()
+}
+
+// phoneChar is what phonePattern is made of.
+func phoneChar(c byte) bool {
+	return c >= '0' && c <= '9' || c == ' ' || c == '-' || c == '.' || c == '+' || c == '(' || c == ')'
+}
+
+// mayHoldPair is true when the name of a secret stands before a sign of equality or a colon.
+func mayHoldPair(s string) bool {
+	for at := strings.IndexAny(s, "=:"); at >= 0; {
+		name := strings.TrimRight(s[max(0, at-maxSecretName):at], `\"' `)
+		begin := len(name)
+		for begin > 0 && (name[begin-1] == '_' || name[begin-1]|0x20 >= 'a' && name[begin-1]|0x20 <= 'z') {
+			begin--
+		}
+		if isSecretName(name[begin:]) {
+			return true
+		}
+		next := strings.IndexAny(s[at+1:], "=:")
+		if next < 0 {
+			return false
+		}
+		at += 1 + next
+	}
+	return false
+}
+
+// maxSecretName is the longest name of a secret, with quotes and space behind it.
+const maxSecretName = 24
+
+// isSecretName is true of secretNames, however they are written.
+func isSecretName(name string) bool {
+	if len(name) < 3 || len(name) > maxSecretName {
+		return false
+	}
+	var buf [maxSecretName]byte
+	n := 0
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c == '_' || c == '-' || c == '.':
+		case c >= 'A' && c <= 'Z':
+			buf[n] = c | 0x20
+			n++
+		default:
+			buf[n] = c
 			n++
 		}
 	}
-	return n
+	return secretNames[string(buf[:n])]
 }
 
 // mayHoldToken is true when a beginning of tokenPattern is there.
