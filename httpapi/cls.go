@@ -149,7 +149,7 @@ func (s *Server) clsTrackLog(c echo.Context) error {
 	if err := s.check(&v, group.Logs, nil, len(body.b)); err != nil {
 		return err
 	}
-	return s.keepCLS(&v, []cls.Group{group}, received)
+	return s.keepCLS(&v, body, group, received)
 }
 
 // clsQuery stores the one log in the query, with headers as further fields (web-tracking.md 5.3).
@@ -171,12 +171,21 @@ func (s *Server) clsQuery(c echo.Context, headers ...[2]string) error {
 		return err
 	}
 	v.addHeaders(group.Logs, headers)
-	return s.keepCLS(&v, []cls.Group{group}, received)
+	body := s.bodies.get()
+	defer body.release()
+	return s.keepCLS(&v, body, group, received)
 }
 
-// keepCLS stores the logs of a request, which are within the limits.
-func (s *Server) keepCLS(v *visit, groups []cls.Group, received time.Time) error {
-	return s.keep(v, s.recordsCLS(v, groups, received))
+// keepCLS stores the logs of a request, which are within the limits. What was decoded takes the body's place in the bound of memory.
+func (s *Server) keepCLS(v *visit, body *buffer, g cls.Group, received time.Time) error {
+	size := len(body.b)
+	for i := range g.Logs {
+		size += recordMemory + attributeMemory*(len(g.Logs[i].Fields)+4)
+	}
+	if err := body.keep(v.request.Context(), int64(size)); err != nil {
+		return refuse(kindOf(err), v.stream, len(g.Logs), err)
+	}
+	return s.keep(v, s.recordsCLS(v, []cls.Group{g}, received))
 }
 
 // recordsCLS makes records of what groups hold.

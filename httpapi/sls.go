@@ -157,11 +157,15 @@ func (s *Server) slsTrack(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.keepSLS(&v, group, sls.Records, received)
+	return s.keepSLS(&v, body, group, sls.Records, received)
 }
 
-// keepSLS stores the logs of a request, which are within the limits.
-func (s *Server) keepSLS(v *visit, g sls.Group, records recordsSLS, received time.Time) error {
+// keepSLS stores the logs of a request, which are within the limits. What was decoded, which may be forty times the body, takes the
+// body's place in the bound of memory.
+func (s *Server) keepSLS(v *visit, body *buffer, g sls.Group, records recordsSLS, received time.Time) error {
+	if err := body.keep(v.request.Context(), int64(g.Size()+len(body.b))); err != nil {
+		return refuse(kindOf(err), v.stream, len(g.Logs), err)
+	}
 	address := s.address(v)
 	g.Tags = s.enrich(v, g.Logs, g.Tags, g.Source, address)
 	return s.keep(v, records(g, v.stream, received, address))
@@ -241,7 +245,9 @@ func (s *Server) slsQuery(c echo.Context, headers ...[2]string) error {
 		return err
 	}
 	v.addHeaders(group.Logs, headers)
-	return s.keepSLS(&v, group, sls.Records, received)
+	body := s.bodies.get()
+	defer body.release()
+	return s.keepSLS(&v, body, group, sls.Records, received)
 }
 
 // slsDecoder is the form of a signed body: JSON, as the STS plugin and old mobile clients send it, or protobuf, as all other
@@ -260,7 +266,6 @@ func slsDecoder(r *http.Request, body []byte) (func([]byte) (sls.Group, error), 
 }
 
 // slsSigned is PutLogs: JSON or protobuf with a signature, V1 or V4 (web-tracking.md 3.2, 3.3, 4.7). It honours the time that was sent.
-// What is decoded has a share of the memory of bodies, since a producer's batch is far more than its body then.
 func (s *Server) slsSigned(c echo.Context) error {
 	received := time.Now()
 	to, err := s.slsStoreOf(c)
@@ -302,10 +307,7 @@ func (s *Server) slsSigned(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := body.keep(r.Context(), int64(group.Size())); err != nil {
-		return refuse(kindOf(err), to.stream, len(group.Logs), err)
-	}
-	return s.keepSLS(&v, group, sls.SignedRecords, received)
+	return s.keepSLS(&v, body, group, sls.SignedRecords, received)
 }
 
 // securityToken is the header of temporary credentials.
