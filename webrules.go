@@ -31,12 +31,12 @@ type WebLimits struct {
 	ValueBytes   int64 `json:"value_bytes,omitempty" yaml:"value_bytes,omitempty" doc:"bytes of a field's value"`
 }
 
-// The most that WebLimits may allow of one request: what the vendors' services take (web-tracking.md 4.3, 5.3); a CLS topic
-// takes less where its vendor does.
+// The most that WebLimits may allow of one request: what the most generous of the protocols takes (web-tracking.md 4.3, 5.3). Each
+// form has its own bounds below these.
 const (
 	MaxWebRequest = 10 << 20
 	MaxWebQuery   = 16 << 10
-	MaxWebEvents  = 10_000
+	MaxWebEvents  = 100_000
 	MaxWebFields  = 1 << 18
 	MaxWebText    = 1 << 20
 )

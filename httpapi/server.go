@@ -258,7 +258,7 @@ func (s *Server) Run(ctx context.Context) error {
 // entry is what every request passes before it is routed. It bounds the time for the body also where a handler does not
 // read one, since net/http reads the rest of it before the next request. Names in paths hold no character that needs
 // escaping, so routing goes by the decoded path; and a page whose SDK was given a host with a trailing slash asks for
-// //logstores (web-tracking.md 2.1).
+// //logstores or /sls/project//logstores (web-tracking.md 2.1).
 func (s *Server) entry(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
@@ -266,13 +266,22 @@ func (s *Server) entry(next http.Handler) http.Handler {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout))
 		}
 		r.URL.RawPath = ""
-		if strings.HasPrefix(r.URL.Path, "//") {
-			r.URL.Path = "/" + strings.TrimLeft(r.URL.Path, "/")
+		if strings.Contains(r.URL.Path, "//") {
+			r.URL.Path = oneSlash(r.URL.Path)
 		}
 		s.forwarding.apply(r)
 		takeWriteToken(r)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// oneSlash leaves one of slashes that stand together: at the beginning of any path, and everywhere in those of pages.
+func oneSlash(path string) string {
+	path = "/" + strings.TrimLeft(path, "/")
+	if !isSLSPath(path) && !isCLSPath(path) {
+		return path
+	}
+	return "/" + strings.Join(strings.FieldsFunc(path, func(c rune) bool { return c == '/' }), "/")
 }
 
 func (s *Server) newEcho() *echo.Echo {

@@ -67,7 +67,7 @@ type Config struct {
 	WebStoreBytes    int64    `yaml:"web_store_bytes" env:"LOGBRIDGE_WEB_STORE_BYTES" placeholder:"N" help:"Bytes a second, likewise (no bound)."`
 	WebRequestBytes  int64    `yaml:"web_request_bytes" env:"LOGBRIDGE_WEB_REQUEST_BYTES" placeholder:"N" help:"Bytes of the body of a web upload, where its store says nothing (10485760, which is the most; CLS 6291456)."`
 	WebQueryBytes    int64    `yaml:"web_query_bytes" env:"LOGBRIDGE_WEB_QUERY_BYTES" placeholder:"N" help:"Bytes of the query of one that is a GET, likewise (16384, which is the most)."`
-	WebEvents        int64    `yaml:"web_events" env:"LOGBRIDGE_WEB_EVENTS" placeholder:"N" help:"Events of a web upload, likewise (10000, which is the most; SLS 4096)."`
+	WebEvents        int64    `yaml:"web_events" env:"LOGBRIDGE_WEB_EVENTS" placeholder:"N" help:"Events of a web upload, likewise (what each protocol takes: 4096, 10000)."`
 	WebFields        int64    `yaml:"web_fields" env:"LOGBRIDGE_WEB_FIELDS" placeholder:"N" help:"Fields of an event, likewise (1024)."`
 	WebKeyBytes      int64    `yaml:"web_key_bytes" env:"LOGBRIDGE_WEB_KEY_BYTES" placeholder:"N" help:"Bytes of a field's name, likewise (1024)."`
 	WebValueBytes    int64    `yaml:"web_value_bytes" env:"LOGBRIDGE_WEB_VALUE_BYTES" placeholder:"N" help:"Bytes of a field's value, likewise (1048576, which is the most)."`
