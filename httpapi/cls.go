@@ -45,7 +45,7 @@ func clsDialect() *dialect {
 		headers: func(c echo.Context) {
 			h := c.Response().Header()
 			openCORS(h)
-			h.Set("X-Cls-Requestid", sls.RequestID())
+			h["X-Cls-Requestid"] = []string{sls.RequestID()}
 		},
 		fault: func(r *refusal) (int, []byte) {
 			if e := (*cls.Error)(nil); errors.As(r.err, &e) {
@@ -82,7 +82,7 @@ func (s *Server) routeCLS(e *echo.Echo) {
 
 func (s *Server) clsPreflight(c echo.Context) error {
 	s.cls.headers(c)
-	topic, err := s.deps.Topics.CLSTopic(c.QueryParam("topic_id"))
+	topic, err := s.deps.Topics.CLSTopic(queryValue(c.Request().URL.RawQuery, "topic_id"))
 	if err != nil { // let the page send its request and read what is wrong
 		return preflight(c, nil)
 	}
@@ -133,7 +133,7 @@ func mayWriteTopic(r *http.Request, topic logbridge.CLSTopic, stream logbridge.S
 // clsTrackLog is the anonymous upload of several logs to one topic (web-tracking.md 5.1 to 5.3).
 func (s *Server) clsTrackLog(c echo.Context) error {
 	received := time.Now()
-	v, err := s.openTopic(c, c.QueryParam("topic_id"))
+	v, err := s.openTopic(c, queryValue(c.Request().URL.RawQuery, "topic_id"))
 	if err != nil {
 		return err
 	}

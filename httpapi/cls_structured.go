@@ -25,7 +25,7 @@ const (
 // (web-tracking.md 6). Without a signature it is taken as the anonymous forms are, since the Go SDK without keys sends it so.
 func (s *Server) clsStructured(c echo.Context) error {
 	received := time.Now()
-	topic, err := s.topicOf(c, c.QueryParam("topic_id"))
+	topic, err := s.topicOf(c, queryValue(c.Request().URL.RawQuery, "topic_id"))
 	if err != nil {
 		return err
 	}

@@ -5,8 +5,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/logbridge/logbridge"
 )
@@ -86,15 +89,13 @@ func (s *Server) count(source logbridge.Source, r *refusal) {
 	s.deps.Counter.Refuse(source, r.stream, string(r.reason), max(r.lines, 1))
 }
 
-// append hands a batch to the log and waits at most appendTimeout. It goes on when the client has hung up: a page that is
+// append hands a batch to the log and waits at most appendTimeout, which is the same for all who begin at about the same time. It goes on when the client has hung up: a page that is
 // being closed does not wait for its answer.
-func (s *Server) append(ctx context.Context, b logbridge.Batch, stream logbridge.Stream) error {
+func (s *Server) append(b logbridge.Batch, stream logbridge.Stream) error {
 	if len(b.Records) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
-	defer cancel()
-	_, err := s.deps.Log.Append(ctx, b)
+	_, err := s.deps.Log.Append(s.patience.context(), b)
 	if err == nil {
 		return nil
 	}
@@ -109,6 +110,29 @@ func (s *Server) append(ctx context.Context, b logbridge.Batch, stream logbridge
 	return refuse(why, stream, len(b.Records), err)
 }
 
+// patience ends appends that take too long. All that begin within a patienceStep share one context and its timer: one for each request is a
+// tenth of what a small one allocates. The zero value is ready.
+type patience struct {
+	mu    sync.Mutex // guards all below
+	ctx   context.Context
+	until time.Time
+}
+
+// patienceStep is by how much an append may be given less than appendTimeout.
+const patienceStep = 50 * time.Millisecond
+
+func (p *patience) context() context.Context {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx == nil || now.After(p.until) {
+		ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
+		context.AfterFunc(ctx, cancel) // it ends by its time alone
+		p.ctx, p.until = ctx, now.Add(patienceStep)
+	}
+	return p.ctx
+}
+
 // clientIP is the address of the client: of the connection, or as trusted proxies say (forwarding.apply).
 func clientIP(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
@@ -118,8 +142,17 @@ func clientIP(r *http.Request) string {
 	return host
 }
 
+// clientAddr is the same as an address; the zero Addr for what is none.
+func clientAddr(r *http.Request) netip.Addr {
+	at, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return at.Addr()
+}
+
 // hostName is the Host of a request without its port.
 func hostName(r *http.Request) string {
+	if strings.IndexByte(r.Host, ':') < 0 { // an error costs more than all the rest
+		return strings.Trim(r.Host, "[]")
+	}
 	if host, _, err := net.SplitHostPort(r.Host); err == nil {
 		return host
 	}

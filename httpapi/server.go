@@ -97,6 +97,7 @@ type Server struct {
 	fronts     []*front
 	forwarding *forwarding
 	rates      *rates
+	patience   patience
 	redactors  redactors
 	bots       botCache
 	// lokiReads has an element for each request of Loki's clients that is being answered.

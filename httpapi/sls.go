@@ -42,8 +42,8 @@ func slsDialect() *dialect {
 		headers: func(c echo.Context) {
 			h := c.Response().Header()
 			openCORS(h)
-			h.Set("X-Log-Requestid", sls.RequestID())
-			h.Set("X-Log-Time", strconv.FormatInt(time.Now().Unix(), 10))
+			text := &[2]string{sls.RequestID(), strconv.FormatInt(time.Now().Unix(), 10)} // one allocation for both
+			h["X-Log-Requestid"], h["X-Log-Time"] = text[:1:1], text[1:]
 		},
 		fault: func(r *refusal) (int, []byte) {
 			if e := (*sls.Error)(nil); errors.As(r.err, &e) {
@@ -176,7 +176,7 @@ type recordsSLS func(g sls.Group, stream logbridge.Stream, received time.Time, c
 
 // slsVersion checks the version of a POST.
 func slsVersion(r *http.Request) error {
-	return sls.CheckVersion(r.Header.Get("X-Log-Apiversion"), r.URL.Query().Get("APIVersion"))
+	return sls.CheckVersion(r.Header.Get("X-Log-Apiversion"), queryValue(r.URL.RawQuery, "APIVersion"))
 }
 
 // readSLS reads a body; the caller releases it.
@@ -194,11 +194,14 @@ func (s *Server) readSLS(c echo.Context, v *visit) (*buffer, error) {
 
 // decodeSLS decompresses and decodes a body, and holds it to the store's limits.
 func (s *Server) decodeSLS(body *buffer, v *visit, decode func([]byte) (sls.Group, error)) (sls.Group, error) {
-	plain := s.bodies.get()
-	defer plain.release()
-	text, err := s.unpackSLS(v, body.b, plain)
-	if err != nil {
-		return sls.Group{}, refuse(kindOf(err), v.stream, 0, err)
+	text := body.b
+	if how := v.request.Header.Get("X-Log-Compresstype"); how != "" {
+		plain := s.bodies.get()
+		defer plain.release()
+		var err error
+		if text, err = unpackSLS(v, how, text, plain); err != nil {
+			return sls.Group{}, refuse(kindOf(err), v.stream, 0, err)
+		}
 	}
 	group, err := decode(text)
 	if err != nil {
@@ -207,14 +210,10 @@ func (s *Server) decodeSLS(body *buffer, v *visit, decode func([]byte) (sls.Grou
 	return group, s.check(v, group.Logs, group.Tags, len(body.b))
 }
 
-// unpackSLS decompresses into plain, or gives the body as it is. It takes a share of memory for the most that may come out,
+// unpackSLS decompresses into plain. It takes a share of memory for the most that may come out,
 // since only lz4 says beforehand what does, and keeps what did come out.
-func (s *Server) unpackSLS(v *visit, body []byte, plain *buffer) ([]byte, error) {
+func unpackSLS(v *visit, how string, body []byte, plain *buffer) ([]byte, error) {
 	r, most := v.request, int(v.limits.RequestBytes)
-	how := r.Header.Get("X-Log-Compresstype")
-	if how == "" {
-		return body, nil
-	}
 	if err := plain.take(r.Context(), int64(most)); err != nil {
 		return nil, err
 	}

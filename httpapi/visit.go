@@ -260,5 +260,5 @@ func (s *Server) keep(v *visit, records []logbridge.Record) error {
 	// Times are of the clock of a browser or a service, and are repaired by the time of receipt alone: the Date of a signed request is
 	// within minutes of it or the request is refused, and may be of another host's clock than the events.
 	logbridge.RepairTimes(records, time.Time{}, nil)
-	return s.append(v.request.Context(), logbridge.Batch{Records: records}, v.stream)
+	return s.append(logbridge.Batch{Records: records}, v.stream)
 }

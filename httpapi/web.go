@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 
@@ -95,6 +96,20 @@ func (s *Server) pixel(d *dialect, do echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Expires", "0")
 		return c.Blob(http.StatusOK, "image/gif", sls.GIF)
 	}
+}
+
+// queryValue is the first value of a query's key. The usual query, without anything that is escaped, is not taken apart.
+func queryValue(rawQuery, key string) string {
+	if strings.ContainsAny(rawQuery, "%+;") {
+		values, _ := url.ParseQuery(rawQuery) // what can be read of it
+		return values.Get(key)
+	}
+	for pair := range strings.SplitSeq(rawQuery, "&") {
+		if name, value, _ := strings.Cut(pair, "="); name == key {
+			return value
+		}
+	}
+	return ""
 }
 
 // addHeaders adds headers of a request to its one log, where they are there, unless the client does not want to be tracked.

@@ -53,8 +53,10 @@ func (r *Registry) DeleteSLSProject(ctx context.Context, name string) error {
 // ProjectByHost gives the project that a Host value means, with or without a port: the configured hosts first, then the
 // project whose name is the first label, as in <project>.<anything> (web-tracking.md 2).
 func (r *Registry) ProjectByHost(host string) (logbridge.SLSProject, bool) {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+	if strings.IndexByte(host, ':') >= 0 { // without one an error would be made for each request
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
 	}
 	name, ok := r.hosts.project(cleanHost(host))
 	if !ok {

@@ -1,8 +1,8 @@
 package sls
 
 import (
+	"bytes"
 	"errors"
-	"strings"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/loose"
@@ -77,12 +77,11 @@ func DecodeJSON(body []byte) (Group, error) {
 	if len(body) > MaxBody {
 		return Group{}, PostBodyTooLarge(len(body))
 	}
-	text := loose.Repair(body)
 	d := decoder{
-		in:     loose.NewScanner(text),
-		fields: make([]logbridge.Attr, 0, min(strings.Count(text, ":"), len(text)/usualField+1, maxFields)),
+		in:     loose.ScanBody(body),
+		fields: make([]logbridge.Attr, 0, min(bytes.Count(body, []byte(":")), len(body)/usualField+1, maxFields)),
 	}
-	d.group.Logs = make([]Log, 0, min(strings.Count(text, "{"), MaxLogs))
+	d.group.Logs = make([]Log, 0, min(bytes.Count(body, []byte("{")), MaxLogs))
 	d.read()
 	if err := d.in.End(); err != nil {
 		if own := (*Error)(nil); errors.As(err, &own) {
