@@ -48,12 +48,15 @@ type spender struct {
 	all     rate
 }
 
-func (s *spender) free() bool { return s.own.none() && s.all.none() }
-
 // spend takes what a request costs, of both or of neither; false is more than there is. A request that is larger than a full
 // allowance passes when that is full, and leaves a debt: none is too large for ever.
-func (r *rates) spend(s *spender, events, bytes int) bool {
-	if s.free() {
+func (r *rates) spend(s *spender, events, bytes int) bool { return r.ask(s, events, bytes, true) }
+
+// has says whether there is anything left at all, before a body is read.
+func (r *rates) has(s *spender) bool { return r.ask(s, 1, 1, false) }
+
+func (r *rates) ask(s *spender, events, bytes int, take bool) bool {
+	if s.own.none() && s.all.none() {
 		return true
 	}
 	own, all := r.keys(s)
@@ -64,21 +67,11 @@ func (r *rates) spend(s *spender, events, bytes int) bool {
 	if !a.covers(s.own, events, bytes) || !b.covers(s.all, events, bytes) {
 		return false
 	}
-	r.put(own, s.own, a, events, bytes)
-	r.put(all, s.all, b, events, bytes)
-	return true
-}
-
-// has says whether there is anything left at all, before a body is read.
-func (r *rates) has(s *spender) bool {
-	if s.free() {
-		return true
+	if take {
+		r.put(own, s.own, a, events, bytes)
+		r.put(all, s.all, b, events, bytes)
 	}
-	own, all := r.keys(s)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.now().UnixNano()
-	return r.of(own, s.own, now).covers(s.own, 1, 1) && r.of(all, s.all, now).covers(s.all, 1, 1)
+	return true
 }
 
 // keys names the two allowances. An IPv6 address counts as its /64, which one customer has.
