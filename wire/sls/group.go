@@ -31,6 +31,10 @@ const maxGroupSize = 48 << 20
 // grow; a body of colons must not reserve 32 bytes for each.
 const usualField = 8
 
+// usualCommon is how many attributes most events have in common, topic and source: so much room is left behind the fields of each, so
+// that its record need not copy them.
+const usualCommon = 2
+
 // Group is what one request brings.
 type Group struct {
 	Topic, Source string
@@ -79,7 +83,7 @@ func DecodeJSON(body []byte) (Group, error) {
 	}
 	d := decoder{
 		in:     loose.ScanBody(body),
-		fields: make([]logbridge.Attr, 0, min(bytes.Count(body, []byte(":")), len(body)/usualField+1, maxFields)),
+		fields: make([]logbridge.Attr, 0, min(bytes.Count(body, []byte(":")), len(body)/usualField+1, maxFields)+usualCommon*min(bytes.Count(body, []byte("{")), MaxLogs)),
 	}
 	d.group.Logs = make([]Log, 0, min(bytes.Count(body, []byte("{")), MaxLogs))
 	d.read()
@@ -103,6 +107,7 @@ type decoder struct {
 	in      loose.Scanner
 	group   Group
 	fields  []logbridge.Attr
+	spare   int // of fields that are no fields
 	hasLogs bool
 }
 
@@ -154,7 +159,10 @@ func (d *decoder) readLog() {
 		}
 		d.fields = d.appendAttr(d.fields, key, value)
 	}
-	log.Fields = d.fields[start:len(d.fields):len(d.fields)]
+	end := len(d.fields)
+	d.fields = append(d.fields, make([]logbridge.Attr, usualCommon)...)
+	d.spare += usualCommon
+	log.Fields = d.fields[start:end:len(d.fields)]
 	d.group.Logs = append(d.group.Logs, log)
 }
 
@@ -175,7 +183,7 @@ func (d *decoder) appendAttr(attrs []logbridge.Attr, key, value string) []logbri
 	if len(key) > MaxValue {
 		d.in.Fail(tooLarge("Key size", len(key), MaxValue))
 	}
-	if len(d.fields)+len(d.group.Tags) == maxFields {
+	if len(d.fields)-d.spare+len(d.group.Tags) == maxFields {
 		d.in.Fail(tooLarge("Field count", maxFields+1, maxFields))
 		return attrs
 	}
