@@ -6,6 +6,7 @@ import (
 	"image/gif"
 	"reflect"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
