@@ -66,10 +66,7 @@ func takeWriteToken(r *http.Request) {
 	r.URL.RawQuery = strings.Join(kept, "&")
 }
 
-var (
-	errWriteToken = errors.New("a write token of this store is needed")
-	errRate       = errors.New("too much at once")
-)
+var errWriteToken = errors.New("a write token of this store is needed")
 
 // hasWriteToken says whether a request brings one of the tokens.
 func hasWriteToken(r *http.Request, tokens []string) bool {
