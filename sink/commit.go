@@ -273,6 +273,7 @@ func (c *committer) publishAll(report bool) error {
 		known := errors.As(err, &refused)
 		if known { // counted before the senders are told
 			c.ledger.refuseGroup(members)
+			c.writer.forget(g)
 		}
 		if g.claim() {
 			g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
