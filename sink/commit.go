@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -257,8 +256,8 @@ func (c *committer) publishAll(report bool) error {
 			g.fail(err)
 			continue
 		}
-		g.id = rand.Text()
 		if c.writer != nil {
+			g.id = rand.Text()
 			c.writer.own.add(g)
 		}
 		c.flight.begin()
@@ -337,7 +336,10 @@ func joinGroup(members []*waiting) []byte {
 // message id; a refusal ends it.
 func (c *committer) publish(g *group) error {
 	c.packed = s2.Encode(c.packed[:cap(c.packed)], g.raw)
-	id := cmp.Or(g.id, rand.Text())
+	id := g.id
+	if id == "" {
+		id = rand.Text()
+	}
 	if c.writer != nil {
 		return c.writer.publish(c.js, g, id, c.packed, c.ending)
 	}

@@ -25,11 +25,11 @@ func TestWhatTheCommitLogDrops(t *testing.T) {
 		{"nor what another that is there lacks", 90, 50, map[string]nodeState{"b": at(30, time.Minute)}, 1, 100, 500, 30},
 		{"nor one that was there a while ago", 90, 50, map[string]nodeState{"b": at(30, 23*time.Hour)}, 1, 100, 500, 30},
 		{"a node that is ahead", 90, 50, map[string]nodeState{"b": at(99, time.Minute)}, 1, 100, 500, 50},
-		{"too many bytes: the oldest go early", 90, 0, nil, 1, 100, 1000, 27},
+		{"too many bytes: the oldest go early", 90, 0, nil, 1, 100, 1000, 25},
 		{"but never what is in no segment", 10, 0, nil, 1, 100, 1000, 10},
 		{"nor what one that is there lacks", 90, 0, map[string]nodeState{"b": at(5, time.Minute)}, 1, 100, 1000, 5},
-		{"one that is away copies then", 90, 0, map[string]nodeState{"b": at(5, time.Hour)}, 1, 100, 1000, 27},
-		{"behind an earlier purge", 190, 0, nil, 101, 200, 1000, 127},
+		{"one that is away copies then", 90, 0, map[string]nodeState{"b": at(5, time.Hour)}, 1, 100, 1000, 25},
+		{"behind an earlier purge", 190, 0, nil, 101, 200, 1000, 125},
 		{"an empty commit log", 90, 100, nil, 101, 100, 0, 90},
 	} {
 		state := jetstream.StreamState{FirstSeq: c.first, LastSeq: c.last, Msgs: c.last + 1 - c.first, Bytes: c.bytes}
