@@ -26,7 +26,7 @@ func TestCrashCluster(t *testing.T) {
 	servers, w := natstest.Start(t, 3), newWitness()
 	nodes := []*clusterNode{newClusterNode(t, servers, nil)}
 	nodes = append(nodes, newClusterNode(t, servers, nodes[0].place))
-	n, longest := rounds(1, 6), 0.0
+	n, longest := rounds(1, 3), 0.0
 	killed := 0
 	kill := func(load *clusterUploads, what func(), back func()) {
 		load.more(uploadsBetween)
