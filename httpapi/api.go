@@ -41,8 +41,11 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	config.Transformers = []huma.Transformer{problems}
 	config.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	config.Servers = []*huma.Server{{URL: apiPath}}
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer"}, "session": {Type: "apiKey", In: "cookie", Name: sessionCookie},
+	}
 	a := &api{Server: s, seed: maphash.MakeSeed(), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
+	a.session()
 	a.products()
 	a.devices()
 	a.levels()
@@ -52,6 +55,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	a.tokens()
 	a.seal()
 	a.ledger()
+	a.erase()
 	a.logs(e)
 	a.histogram(e)
 	a.describe(e)
@@ -66,12 +70,19 @@ func (s *Server) version() string {
 
 func marshalJSON(w io.Writer, v any) error {
 	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	if err := marshalInto(&b, v); err != nil {
 		return err
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(append(b.Bytes(), '\n'))
+	return err
+}
+
+// marshalInto writes JSON in which text stays as it is.
+func marshalInto(b *bytes.Buffer, v any) error {
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	b.Truncate(max(0, b.Len()-1)) // the end of the line
 	return err
 }
 
@@ -96,41 +107,66 @@ func (a *api) describe(e *echo.Echo) {
 // answer is what a call answers with status 200.
 type answer[T any] struct{ Body T }
 
-// call registers one operation for tokens of role or above.
+// call registers one operation for tokens of role or above, whose path names what it is about: a limited token must have
+// all of that in scope.
 func call[I, O any](a *api, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
-	register(a, role, method, path, id, summary, nil, do)
+	callFor(a, asNamed, role, method, path, id, summary, do)
 }
 
-// levelCall is call for a change of levels: one that is refused for its token's role is recorded.
-func levelCall[I, O any](a *api, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
-	register(a, role, method, path, id, summary, func(ctx huma.Context, by logbridge.Actor, p *problem) {
-		of := logbridge.DeviceID{Product: ctx.Param("product"), Device: ctx.Param("device")}
-		_ = a.refuse(ctx.Context(), of, ctx.Operation().OperationID, by, p) // it is answered already
-	}, do)
+// callFor is call for one that keeps to the scope of a limited token in another way. What changes something is recorded.
+func callFor[I, O any](a *api, need reach, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
+	op := a.operation(need, role, method, path, id, summary, a.auditRefusal)
+	if method != http.MethodGet {
+		op.Parameters = reasonParameters()
+		do = audited(a, &op, do)
+	} else {
+		op.Middlewares = huma.Middlewares{a.guard(role, need, a.huma, nil)}
+	}
+	huma.Register(a.huma, op, handled(a, do))
 }
 
-// register registers an operation; forbidden, if not nil, is told of calls by tokens of too low a role.
-func register[I, O any](a *api, role logbridge.Role, method, path, id, summary string, forbidden func(huma.Context, logbridge.Actor, *problem), do func(context.Context, *I) (*O, error)) {
+// levelCall is callFor for a change of levels, which are recorded where they are made: here those that are refused for the
+// token's role or scope.
+func levelCall[I, O any](a *api, need reach, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
+	op := a.operation(need, role, method, path, id, summary, func(ctx huma.Context, by *caller, p *problem) {
+		of := logbridge.DeviceID{Product: by.product, Device: by.device}
+		_ = a.refuse(ctx.Context(), of, ctx.Operation().OperationID, by.actor(), p) // it is answered already
+	})
+	huma.Register(a.huma, op, handled(a, do))
+}
+
+// operation describes a call; forbidden is told of requests with tokens that are good for something else.
+func (a *api) operation(need reach, role logbridge.Role, method, path, id, summary string, forbidden func(huma.Context, *caller, *problem)) huma.Operation {
 	op := huma.Operation{
 		OperationID:  id,
 		Method:       method,
 		Path:         path,
 		Summary:      summary,
 		MaxBodyBytes: maxAPIBody,
-		Security:     []map[string][]string{{"bearer": {}}},
-		Middlewares:  huma.Middlewares{a.guard(role, a.huma, forbidden)},
+		Security:     signedIn(),
+		Middlewares:  huma.Middlewares{a.guard(role, need, a.huma, forbidden)},
 		Metadata:     map[string]any{"role": role},
 	}
 	if method == http.MethodPost {
 		op.DefaultStatus = http.StatusCreated
 	}
-	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+	return op
+}
+
+// signedIn are the ways to say who is asking.
+func signedIn() []map[string][]string {
+	return []map[string][]string{{"bearer": {}}, {"session": {}}}
+}
+
+// handled makes problems of errors.
+func handled[I, O any](a *api, do func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
+	return func(ctx context.Context, in *I) (*O, error) {
 		out, err := do(ctx, in)
 		if err != nil {
 			return nil, a.problem(err)
 		}
 		return out, nil
-	})
+	}
 }
 
 // none is the input of a call without parameters and the output of one without an answer (204).

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -49,6 +50,22 @@ func (a *api) viewDevice(d logbridge.Device) deviceView {
 	return viewDevice(d, a.deps.Levels.State(d.ID))
 }
 
+// deviceRecord is what the audit stream says of a device: what is registered, not its levels.
+type deviceRecord struct {
+	Tags        map[string]string `json:"tags,omitempty"`
+	HasPSK      bool              `json:"has_psk"`
+	Certificate string            `json:"certificate_sha256,omitempty"`
+	Subject     string            `json:"certificate_subject,omitempty"`
+}
+
+func auditDevice(d logbridge.Device) deviceRecord {
+	r := deviceRecord{Tags: d.Tags, HasPSK: d.PSK != "", Subject: d.CertificateSubject}
+	if d.Certificate != "" {
+		r.Certificate = fmt.Sprintf("%x", sha256.Sum256([]byte(d.Certificate)))
+	}
+	return r
+}
+
 type devicePath struct {
 	Product string `path:"product" doc:"10 letters and digits"`
 	Device  string `path:"device" doc:"1 to 48 letters, digits and : _ -"`
@@ -87,7 +104,7 @@ type deviceList struct {
 
 func (a *api) devices() {
 	const path = "/products/{product}/devices/{device}"
-	call(a, logbridge.RoleViewer, http.MethodGet, "/devices", "list-devices", "List devices", a.listDevices)
+	callFor(a, anywhere, logbridge.RoleViewer, http.MethodGet, "/devices", "list-devices", "List devices", a.listDevices)
 	call(a, logbridge.RoleViewer, http.MethodGet, path, "get-device", "Show a device", a.getDevice)
 	call(a, logbridge.RoleOperator, http.MethodPut, path, "put-device", "Create or change a device", a.putDevice)
 	call(a, logbridge.RoleOperator, http.MethodDelete, path, "delete-device", "Delete a device", a.deleteDevice)
@@ -109,6 +126,7 @@ func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView]
 	if found(err) != nil {
 		return nil, err
 	}
+	before, psk := shown(d, err, auditDevice), d.PSK
 	d.ID = id
 	if b := in.Body; b != nil {
 		set(&d.PSK, b.PSK)
@@ -124,19 +142,23 @@ func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView]
 	if err := a.deps.Devices.PutDevice(ctx, d); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, auditDevice(d), renewed("psk", psk, d.PSK)...)
 	view := a.viewDevice(d)
 	view.PSK = made
 	return &answer[deviceView]{view}, nil
 }
 
 func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {
+	d, err := a.deps.Devices.Device(in.id())
+	before := shown(d, err, auditDevice)
 	if err := a.deps.Devices.DeleteDevice(ctx, in.id()); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, nil)
 	return nil, a.deps.Levels.Forget(ctx, in.id(), actor(ctx))
 }
 
-func (a *api) listDevices(_ context.Context, in *listDevices) (*answer[deviceList], error) {
+func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceList], error) {
 	after, err := parseCursor(in.Cursor)
 	if err != nil {
 		return nil, err
@@ -147,7 +169,7 @@ func (a *api) listDevices(_ context.Context, in *listDevices) (*answer[deviceLis
 	}
 	list := deviceList{Devices: []deviceView{}}
 	for d := range a.deps.Devices.DevicesAfter(in.Product, after) {
-		if !match.device(d) {
+		if !sees(ctx, d.ID.Stream()) || !match.device(d) {
 			continue
 		}
 		view := a.viewDevice(d)

@@ -37,8 +37,8 @@ type putProduct struct {
 }
 
 func (a *api) products() {
-	call(a, logbridge.RoleViewer, http.MethodGet, "/products", "list-products", "List products", a.listProducts)
-	call(a, logbridge.RoleViewer, http.MethodGet, "/products/{product}", "get-product", "Show a product", a.getProduct)
+	callFor(a, anywhere, logbridge.RoleViewer, http.MethodGet, "/products", "list-products", "List products", a.listProducts)
+	callFor(a, partly, logbridge.RoleViewer, http.MethodGet, "/products/{product}", "get-product", "Show a product", a.getProduct)
 	call(a, logbridge.RoleAdmin, http.MethodPut, "/products/{product}", "put-product", "Create or change a product", a.putProduct)
 	call(a, logbridge.RoleAdmin, http.MethodDelete, "/products/{product}", "delete-product", "Delete a product", a.deleteProduct)
 }
@@ -54,9 +54,9 @@ type productList struct {
 	Products []productView `json:"products"`
 }
 
-func (a *api) listProducts(context.Context, *none) (*answer[productList], error) {
+func (a *api) listProducts(ctx context.Context, _ *none) (*answer[productList], error) {
 	list := productList{Products: []productView{}}
-	for _, p := range a.deps.Products.Products() {
+	for _, p := range within(ctx, a.deps.Products.Products(), func(p logbridge.Product) logbridge.Stream { return productStreams(p.ID) }) {
 		list.Products = append(list.Products, a.viewProduct(p))
 	}
 	return &answer[productList]{list}, nil
@@ -76,6 +76,7 @@ func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productVi
 	if found(err) != nil {
 		return nil, err
 	}
+	before, secret := shown(p, err, a.viewProduct), p.Secret
 	p.ID = in.Product
 	set(&p.Secret, in.Body.Secret)
 	set(&p.AllowRegister, in.Body.AllowRegister)
@@ -84,6 +85,7 @@ func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productVi
 	if err := a.deps.Products.PutProduct(ctx, p); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, a.viewProduct(p), renewed("secret", secret, p.Secret)...)
 	if l := in.Body.Level; l != nil {
 		if err := a.deps.Levels.SetBase(ctx, p.ID, logbridge.Level(*l), actor(ctx), ""); err != nil {
 			return nil, err
@@ -93,11 +95,14 @@ func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productVi
 }
 
 func (a *api) deleteProduct(ctx context.Context, in *productPath) (*none, error) {
+	p, err := a.deps.Products.Product(in.Product)
+	before := shown(p, err, a.viewProduct)
 	if err := a.deps.Products.DeleteProduct(ctx, in.Product); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, nil)
 	// A later product of that name shall not begin with this one's level.
-	err := a.deps.Levels.ClearBase(ctx, in.Product, actor(ctx), "the product was deleted")
+	err = a.deps.Levels.ClearBase(ctx, in.Product, actor(ctx), "the product was deleted")
 	if errors.Is(err, logbridge.ErrNotFound) {
 		err = nil
 	}

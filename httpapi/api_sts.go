@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -25,10 +26,13 @@ type postTemporaryKey struct {
 }
 
 func (a *api) temporaryKeys() {
-	call(a, logbridge.RoleOperator, http.MethodPost, "/sts", "create-temporary-key", "Make an access key for one logstore that ends by itself", a.createTemporaryKey)
+	callFor(a, anywhere, logbridge.RoleOperator, http.MethodPost, "/sts", "create-temporary-key", "Make an access key for one logstore that ends by itself", a.createTemporaryKey)
 }
 
 func (a *api) createTemporaryKey(ctx context.Context, in *postTemporaryKey) (*answer[temporaryKeyView], error) {
+	if !sees(ctx, logbridge.SLSStream(in.Body.Project, in.Body.Logstore)) {
+		return nil, errOutside
+	}
 	life, err := lifeOf(in.Body.For)
 	if err != nil {
 		return nil, err
@@ -37,5 +41,6 @@ func (a *api) createTemporaryKey(ctx context.Context, in *postTemporaryKey) (*an
 	if err != nil {
 		return nil, err
 	}
+	changedThing(ctx, fmt.Sprintf("sls/%s/logstores/%s/temporary-keys/%s", in.Body.Project, in.Body.Logstore, k.ID), nil, map[string]any{"id": k.ID, "expires": k.Expires})
 	return &answer[temporaryKeyView]{temporaryKeyView{k.ID, k.Secret, k.Token, k.Expires}}, nil
 }

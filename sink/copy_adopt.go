@@ -32,6 +32,9 @@ func (l *Log) adopt(plan copyPlan) error {
 		in = append(in, newMember(s))
 	}
 	slices.SortFunc(in, func(a, b *member) int { return cmp.Compare(a.first, b.first) })
+	if err := l.loadErasures(); err != nil {
+		return err
+	}
 	told, err := loadDuplicates(l.cfg.Dir, plan.Last, windowEntries, l.log)
 	if err != nil {
 		return err
@@ -47,13 +50,25 @@ func (l *Log) adopt(plan copyPlan) error {
 	l.mu.Unlock()
 	l.ledger.become(counted)
 	l.sleepers.everyone(plan.Last)
+	select {
+	case l.wakeEraser <- struct{}{}:
+	default:
+	}
 	return removeOldLedgers(l.cfg.Dir, plan.Last)
 }
 
 // moveIn moves the files of a copy to where they belong. It may be repeated.
 func moveIn(dir string, plan copyPlan) error {
 	from := filepath.Join(dir, incomingDir)
+	if slices.Contains(plan.State, erasuresFile) {
+		if err := adoptErasures(dir, from); err != nil {
+			return err
+		}
+	}
 	for _, name := range slices.Concat(plan.State, plan.Segments) {
+		if name == erasuresFile {
+			continue
+		}
 		err := os.Rename(filepath.Join(from, name), filepath.Join(dir, name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err

@@ -183,6 +183,9 @@ func (l *Log) openCopy() (*givenCopy, error) {
 	g := &l.cluster.give
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if len(l.erasing()) > 0 {
+		return nil, errors.New("records are being erased, which takes a while")
+	}
 	if len(g.open) >= copiesMost {
 		return nil, errors.New("as many nodes as may be are copying already")
 	}
@@ -221,6 +224,9 @@ func (l *Log) linkState(c *givenCopy) error {
 	}
 	for _, m := range held {
 		names = append(names, filepath.Base(m.path))
+	}
+	if _, err := os.Stat(filepath.Join(l.cfg.Dir, erasuresFile)); err == nil {
+		names = append(names, erasuresFile)
 	}
 	for _, name := range names {
 		to := filepath.Join(c.dir, name)

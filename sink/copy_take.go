@@ -195,7 +195,7 @@ func (t *taking) wanted(end uint64) (files []copyFile, straddling string) {
 		case f.Size < 0 || f.Size > maxCopyFile || filepath.Base(f.Name) != f.Name:
 			continue
 		case !ok:
-			if _, window := parseWindowName(f.Name); !window && f.Name != ledgerName(t.list.Last) {
+			if _, window := parseWindowName(f.Name); !window && f.Name != ledgerName(t.list.Last) && f.Name != erasuresFile {
 				continue
 			}
 		case name.last <= end || name.last > t.list.Last || t.cfg.RetentionBytes > 0 && total > t.cfg.RetentionBytes:

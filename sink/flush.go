@@ -37,7 +37,7 @@ func (l *Log) writeSegment(ctx context.Context, fr *frozen) {
 	}
 }
 
-// writeFrozen writes windows, ledger and segment, in this order, and opens the segment: a segment that is there says that
+// writeFrozen writes windows, ledger, erasures and segment, in this order, and opens the segment: a segment that is there says that
 // all before its end is dealt with.
 func (l *Log) writeFrozen(fr *frozen) (*segment, error) {
 	if err := saveWindow(l.cfg.Dir, &fr.window); err != nil {
@@ -48,8 +48,13 @@ func (l *Log) writeFrozen(fr *frozen) (*segment, error) {
 	if err := saveLedger(l.cfg.Dir, fr.last, encoded); err != nil {
 		return nil, err
 	}
+	if err := l.saveErasures(); err != nil {
+		return nil, err
+	}
 	if fr.path == "" {
-		path, err := writeSegment(l.cfg.Dir, fr.table.snapshot(), fr.first, fr.last)
+		rows := fr.table.snapshot()
+		rows.gone = fr.gone
+		path, err := writeSegment(l.cfg.Dir, rows, fr.first, fr.last)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +75,7 @@ func (l *Log) install(s *segment) {
 	l.segments.replace(nil, m)
 	l.frozen = nil
 	l.mu.Unlock()
-	for _, wake := range []chan struct{}{l.wakeMerge, l.wakeRetention} {
+	for _, wake := range []chan struct{}{l.wakeMerge, l.wakeRetention, l.wakeEraser} {
 		select {
 		case wake <- struct{}{}:
 		default:

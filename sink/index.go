@@ -49,6 +49,7 @@ func (l *Log) index(ctx context.Context) error {
 			}
 		case <-looks:
 			l.cluster.look()
+		case <-l.wakeIndexer:
 		case <-ticker.C:
 		}
 		l.rotate(ctx)
@@ -112,6 +113,7 @@ func (l *Log) indexGroup(g *group) {
 	} else {
 		l.duplicates.judge(p)
 		l.active.add(g, p)
+		l.noteErasures(g.seq, p)
 		l.ledger.take(p)
 	}
 	if l.began.IsZero() {
@@ -152,7 +154,7 @@ func (g *group) answer(p *parsed) {
 func (l *Log) rotate(ctx context.Context) {
 	_, size := l.active.size()
 	full := size >= l.cfg.MemtableBytes
-	old := !l.began.IsZero() && time.Since(l.began) >= l.cfg.MemtableAge
+	old := !l.began.IsZero() && time.Since(l.began) >= l.cfg.MemtableAge || l.overdue()
 	if !full && !old {
 		return
 	}
@@ -174,14 +176,18 @@ func (l *Log) rotate(ctx context.Context) {
 	fr, written := l.freeze(), make(chan struct{})
 	l.written = written
 	go func() {
-		defer close(written)
 		l.writeSegment(ctx, fr)
+		close(written)
+		select { // another may have to be written
+		case l.wakeIndexer <- struct{}{}:
+		default:
+		}
 	}()
 }
 
 func (l *Log) freeze() *frozen {
 	last := l.next() - 1
-	fr := &frozen{table: l.active, last: last, window: l.duplicates.freeze(last), ledger: l.ledger.state()}
+	fr := &frozen{table: l.active, last: last, gone: l.erasing(), window: l.duplicates.freeze(last), ledger: l.ledger.state()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fr.first = l.first

@@ -38,6 +38,9 @@ type Config struct {
 	// is beyond goes, whole segments, oldest first. 0 keeps for ever.
 	RetentionAge   time.Duration
 	RetentionBytes int64
+	// AuditAge is how long records of the audit stream are kept at least, also when what lies beside them goes. 0 is as long as
+	// that, negative for ever. Only when they alone are more than RetentionBytes, the oldest of them go before.
+	AuditAge time.Duration
 
 	// MaxQueries is how many queries are being answered at a time, those that wait for their turn or for their readers
 	// included; default 72. Any beyond is told to come later.
@@ -100,10 +103,11 @@ type Log struct {
 	patience       time.Duration // of tails; tailPatience but in tests
 	tailDropped    atomic.Uint64 // records
 
-	wakeMerge, wakeRetention chan struct{} // after each new segment
-	merges                   atomic.Uint64
-	expiredByAge             atomic.Uint64 // records
-	expiredByBytes           atomic.Uint64
+	wakeMerge, wakeRetention, wakeEraser chan struct{} // after each new segment
+	wakeIndexer                          chan struct{} // a memtable may have to be written
+	merges                               atomic.Uint64
+	expiredByAge                         atomic.Uint64 // records
+	expiredByBytes, erased               atomic.Uint64
 
 	// The indexer's own.
 	duplicates *duplicates
@@ -122,6 +126,15 @@ type Log struct {
 	frozen   *frozen     // being written as a segment, or nil
 	segments *segmentSet // its list
 	last     logbridge.Position
+	erasures erasures // not done
+
+	erasuresDone erasures // the last ones, on a cluster
+
+	savingErasures sync.Mutex
+	erasedFiles    []string // to be removed; of the eraser alone
+
+	// rewriting is locked by whoever writes a segment in the place of others, until they have left the set and their files are gone.
+	rewriting sync.Mutex
 }
 
 // frozen is a memtable that takes no more.
@@ -130,7 +143,8 @@ type frozen struct {
 	first, last uint64
 	window      frozenWindow // what tells repetitions, at that point
 	ledger      ledgerState
-	path        string // of its file, once written
+	gone        erasures // what has been erased of it
+	path        string   // of its file, once written
 }
 
 // New opens the folder, indexes what the commit log holds beyond the segments, and makes the sink ready for Append, which
@@ -153,10 +167,12 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 		cfg: cfg, log: log,
 		groups: make(chan *group, handOverMost), active: newMemtable(0),
 		written: make(chan struct{}), wakeMerge: make(chan struct{}, 1), wakeRetention: make(chan struct{}, 1),
+		wakeEraser: make(chan struct{}, 1), wakeIndexer: make(chan struct{}, 1),
 		turns: newTurns(), queries: newGate(0, cfg.MaxQueries), tails: newGate(maxTailsReading, 0),
 		sleepers: newSleepers(), patience: tailPatience,
 	}
 	close(l.written)
+	l.wakeIndexer <- struct{}{} // an erasure may wait since before the start
 	open := l.openAlone
 	if !node.Embedded() {
 		open = l.openShared
@@ -173,6 +189,9 @@ func (l *Log) openAlone(ctx context.Context, node *natsd.Node) error {
 	var err error
 	var last uint64
 	if l.segments, last, err = loadSegments(l.cfg.Dir, l.log); err != nil {
+		return err
+	}
+	if err := l.loadErasures(); err != nil {
 		return err
 	}
 	if l.stream, err = openStream(ctx, node.JetStream(), last, l.cfg.CommitLogBytes); err != nil {
@@ -196,6 +215,9 @@ func (l *Log) openShared(ctx context.Context, node *natsd.Node) (err error) {
 	}
 	var last uint64
 	if l.segments, last, err = loadSegments(l.cfg.Dir, l.log); err == nil {
+		err = l.loadErasures()
+	}
+	if err == nil {
 		l.stream, err = openSharedStream(ctx, node, last, l.cfg.CommitLogBytes)
 	}
 	if err == nil {
@@ -227,8 +249,9 @@ func (l *Log) Run(ctx context.Context) error {
 	})
 	tending, stop := context.WithCancel(ctx)
 	defer stop()
-	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge)}).run(tending) })
+	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge, l.cfg.AuditAge)}).run(tending) })
 	wg.Go(func() { l.retaining(tending) })
+	wg.Go(func() { l.eraser(tending) })
 	if l.cluster != nil {
 		defer l.cluster.close()
 		wg.Go(func() { l.keeping(tending) })
@@ -315,6 +338,9 @@ type Stats struct {
 	SetAside, SetAsideRecords uint64
 	// ExpiredByAge and ExpiredByBytes count the records that retention has removed since the start.
 	ExpiredByAge, ExpiredByBytes uint64
+	// Erased counts the records that were taken out of segments since the start, and Erasures the streams of which some may still be there.
+	Erased   uint64
+	Erasures int
 	// Merges counts the merged segments that were written since the start.
 	Merges uint64
 	// Queries are being answered now, tails not counted. QueriesRefused counts those that were too many.
@@ -347,6 +373,7 @@ func (l *Log) Stats() Stats {
 		Segments: len(l.segments.list), ForgottenKeys: l.duplicates.forgotten(),
 		SetAside: l.segments.aside.Load(), SetAsideRecords: l.segments.asideRows.Load(),
 		ExpiredByAge: l.expiredByAge.Load(), ExpiredByBytes: l.expiredByBytes.Load(), Merges: l.merges.Load(),
+		Erased: l.erased.Load(), Erasures: len(l.erasures),
 		Queries: int(l.queries.there.Load()), QueriesRefused: uint64(l.queries.refused.Load()),
 		Tails: int(l.sleepers.there.Load()), TailDropped: l.tailDropped.Load(),
 	}

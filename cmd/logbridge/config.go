@@ -50,8 +50,9 @@ type Config struct {
 
 	MemtableBytes int `yaml:"memtable_bytes" env:"LOGBRIDGE_MEMTABLE_BYTES" default:"33554432" placeholder:"N" help:"Bytes of newest records in memory at which a segment is written (${default}); twice as many may be in memory meanwhile."`
 
-	RetentionAge   age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h, 1h at least (for ever)."`
-	RetentionBytes int64 `yaml:"retention_bytes" env:"LOGBRIDGE_RETENTION_BYTES" placeholder:"N" help:"Bytes of segment files above which the oldest are removed, 1048576 at least (no bound)."`
+	RetentionAge      age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h, 1h at least (for ever)."`
+	RetentionAuditAge age   `yaml:"retention_audit_age" env:"LOGBRIDGE_RETENTION_AUDIT_AGE" default:"400d" placeholder:"AGE" help:"How long records of the audit stream are kept at least, also when what lies beside them goes; 0 is for ever (${default})."`
+	RetentionBytes    int64 `yaml:"retention_bytes" env:"LOGBRIDGE_RETENTION_BYTES" placeholder:"N" help:"Bytes of segment files above which the oldest are removed, 1048576 at least (no bound)."`
 
 	QuotaDeviceLines  int64 `yaml:"quota_device_lines" env:"LOGBRIDGE_QUOTA_DEVICE_LINES" placeholder:"N" help:"Lines a second that each device may log, where its product says nothing (no bound). A minute's worth may come at once; lines beyond are dropped."`
 	QuotaDeviceBytes  int64 `yaml:"quota_device_bytes" env:"LOGBRIDGE_QUOTA_DEVICE_BYTES" placeholder:"N" help:"Bytes a second, likewise (no bound)."`
@@ -227,6 +228,9 @@ func (c *Config) check() error {
 	}
 	if c.RetentionAge != 0 && c.RetentionAge < leastRetentionAge {
 		fault("--retention-age: use at least %s, or 0 to keep for ever", time.Duration(leastRetentionAge))
+	}
+	if c.RetentionAuditAge != 0 && c.RetentionAuditAge < leastRetentionAge {
+		fault("--retention-audit-age: use at least %s, or 0 to keep for ever", time.Duration(leastRetentionAge))
 	}
 	if c.RetentionBytes != 0 && c.RetentionBytes < leastRetentionBytes {
 		fault("--retention-bytes: use at least %d, or 0 for no bound", leastRetentionBytes)

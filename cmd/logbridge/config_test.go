@@ -238,12 +238,15 @@ func TestRetentionAge(t *testing.T) {
 			t.Errorf("file %s: %s, %d, %v", text, time.Duration(c.RetentionAge), c.RetentionBytes, err)
 		}
 	}
+	if c, err := parseServe(t); err != nil || time.Duration(c.RetentionAuditAge) != 400*24*time.Hour {
+		t.Errorf("the audit is kept for %s, %v", time.Duration(c.RetentionAuditAge), err)
+	}
 	for _, text := range []string{"", "d", "-1d", "30 d", "1w", "99999999999d", "1.5d"} {
 		if err := new(age).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is taken", text)
 		}
 	}
-	for _, args := range [][]string{{"--retention-age", "59m"}, {"--retention-age=-2h"}, {"--retention-bytes", "1000"}, {"--retention-bytes=-1"}} {
+	for _, args := range [][]string{{"--retention-age", "59m"}, {"--retention-age=-2h"}, {"--retention-audit-age", "59m"}, {"--retention-bytes", "1000"}, {"--retention-bytes=-1"}} {
 		if _, err := parseServe(t, args...); err == nil || !strings.Contains(err.Error(), "--retention-") {
 			t.Errorf("%v: %v", args, err)
 		}
