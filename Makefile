@@ -28,7 +28,7 @@ test: ## Run all tests with the race detector; the last line counts what ran and
 	@./.ci/packages chromium:chromium
 	@./.ci/logcli
 	@./.ci/websdk
-	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race ./...
+	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m ./...
 
 crash: ## Break the running program in every way we know, for some minutes, and count what is lost: one table.
 	@./.ci/packages strace:strace mkfs.ext4:e2fsprogs
@@ -41,13 +41,14 @@ check: ## gofmt, vet, staticcheck, govulncheck and the tests.
 	@./.ci/vulncheck
 	@$(MAKE) --no-print-directory test
 
-bench: ## Five tables: what a client sees and what the sink acknowledges, each row beside its limit in the same run; a fleet of 19 000 devices beside mosquitto; the store with 10 M records; ingest beside readers.
+bench: ## Six tables: what a client sees and what the sink acknowledges, each row beside its limit in the same run; a fleet of 19 000 devices beside mosquitto; the store with 10 M records; ingest beside readers; a cluster beside an embedded server.
 	@./.ci/packages strace:strace mosquitto:mosquitto
 	@go test -count=1 -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x -timeout 30m ./cmd/logbridge | $(TABLE)
 	@go test -count=1 -run '^$$' -bench '^BenchmarkFleet$$' -benchtime 1x -timeout 30m ./cmd/logbridge | $(TABLE)
 	@go test -count=1 -run '^$$' -bench '^BenchmarkAcks$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
 	@go test -count=1 -run '^$$' -bench '^BenchmarkStore$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
 	@go test -count=1 -run '^$$' -bench '^BenchmarkFair$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
+	@go test -count=1 -run '^$$' -bench '^BenchmarkCluster$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
 
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
 	@./.ci/fuzz $(FUZZTIME)
