@@ -110,6 +110,50 @@ func (t *Table[K, V]) PutIf(ctx context.Context, k K, v V, revision uint64) (boo
 	return true, nil
 }
 
+// Change puts what change makes of the value that is there (nil: none), over just that one: when another node was faster, change is called
+// again with what that one has put. It may decline. Change says whether a value was put; errors are as Put's.
+func (t *Table[K, V]) Change(ctx context.Context, k K, change func(before *V) (V, bool)) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	for {
+		before, revision := t.Get(k)
+		v, wanted := change(before)
+		if !wanted {
+			return false, nil
+		}
+		if done, err := t.PutIf(ctx, k, v, revision); done || err != nil {
+			return done, err
+		}
+		if err := t.catchUp(ctx, k, revision); err != nil {
+			return false, err
+		}
+	}
+}
+
+// catchUp reads a value that another node has changed. It may be on its way still: then this is a wait.
+func (t *Table[K, V]) catchUp(ctx context.Context, k K, behind uint64) error {
+	data, revision, err := t.store.Read(ctx, t.key(k))
+	switch {
+	case errors.Is(err, logbridge.ErrNotFound):
+		t.set(k, nil, revision)
+	case err != nil:
+		return err
+	default:
+		v, err := t.codec.Decode(k, data)
+		if err != nil {
+			return err
+		}
+		t.set(k, &v, revision)
+	}
+	if revision > behind {
+		return nil
+	}
+	if err := sleep(ctx); err != nil {
+		return unavailable("store", t.kind, err)
+	}
+	return nil
+}
+
 // First is Put unless there is a value, and gives what is there then, as Store.First.
 func (t *Table[K, V]) First(ctx context.Context, k K, v V) (got V, err error) {
 	if there, _ := t.Get(k); there != nil {
