@@ -187,6 +187,7 @@ func (s *server) bind(secure *tls.Config) (err error) {
 		return err
 	}
 	s.registry.OnRevoked(s.broker.EndSession)
+	s.levels.OnTaken(s.broker.TakeOver)
 	if s.http, err = httpapi.New(s.httpConfig(secure), s.httpDeps(), s.log); err != nil {
 		return errors.Join(err, s.endBroker())
 	}
