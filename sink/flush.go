@@ -83,6 +83,28 @@ func (l *Log) install(s *segment) {
 // too full to try, the files go all the same, so that they do not fill it further: a restart would need them only if it found
 // the newest segment damaged as well.
 func (l *Log) dropCommitted(ctx context.Context, fr *frozen) {
+	if l.cluster != nil {
+		l.leaveCommitted()
+	} else if !l.purgeCommitted(ctx, fr) {
+		return
+	}
+	l.stateFiles.Lock()
+	defer l.stateFiles.Unlock()
+	if err := errors.Join(l.duplicates.removeOld(l.cfg.Dir, &fr.window), removeOldLedgers(l.cfg.Dir, fr.last)); err != nil {
+		l.log.Warn("old files not removed", "err", err)
+	}
+}
+
+// leaveCommitted leaves it to keeping what the nodes do not need any more.
+func (l *Log) leaveCommitted() {
+	select {
+	case l.cluster.flushed <- struct{}{}:
+	default:
+	}
+}
+
+// purgeCommitted reports whether older files may go.
+func (l *Log) purgeCommitted(ctx context.Context, fr *frozen) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
 	// The purge may write a block anew, and JetStream must not meet a full disk.
@@ -90,9 +112,7 @@ func (l *Log) dropCommitted(ctx context.Context, fr *frozen) {
 		l.log.Warn("commit log not shortened", "err", err)
 	} else if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(fr.last+1)); err != nil {
 		l.log.Warn("commit log not shortened", "err", err)
-		return
+		return false
 	}
-	if err := errors.Join(l.duplicates.removeOld(l.cfg.Dir, &fr.window), removeOldLedgers(l.cfg.Dir, fr.last)); err != nil {
-		l.log.Warn("old files not removed", "err", err)
-	}
+	return true
 }

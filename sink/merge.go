@@ -163,6 +163,7 @@ func (l *merger) run(ctx context.Context) {
 
 // next does one merge of what pick gives, and reports whether there may be another to do now.
 func (l *merger) next(ctx context.Context, pick func([]*member) []*member) bool {
+	defer l.tend()()
 	held := l.held()
 	defer l.letGo(held)
 	run := pick(slices.DeleteFunc(slices.Clone(held), func(m *member) bool { return m.first <= l.failed }))

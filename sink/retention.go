@@ -64,6 +64,7 @@ func clockStep(before, now time.Time, passed time.Duration) time.Duration {
 // The memtables and the commit log are never touched, and neither is the newest segment for the sake of bytes. When its
 // age is over, an empty one takes its place: the end of the segments says where the commit log begins.
 func (l *Log) expire(age time.Duration, bytes int64) {
+	defer l.tend()()
 	held := l.held()
 	defer l.letGo(held)
 	var kept []*member
