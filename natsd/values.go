@@ -74,7 +74,7 @@ func (s *Store) ask(ctx context.Context, question func(context.Context) error) e
 		if err == nil || !unanswered(err) {
 			return err
 		}
-		if sleep(ctx) != nil {
+		if sleep(ctx, connectPause) != nil {
 			return err
 		}
 	}
@@ -165,7 +165,7 @@ func (s *Store) First(ctx context.Context, key string, value []byte) ([]byte, ui
 			return there, revision, err
 		}
 		over = revision // of its deletion; or the other's value is on its way, and not yet to be read
-		if err := sleep(ctx); err != nil {
+		if err := sleep(ctx, askPause); err != nil {
 			return nil, 0, unavailable("store", key, err)
 		}
 	}
