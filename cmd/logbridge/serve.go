@@ -116,7 +116,9 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.registry.SetAdminToken(token)
-	s.registry.OnKeys(writeKeys)
+	if s.node.Embedded() { // other nodes have files of their own
+		s.registry.OnKeys(writeKeys)
+	}
 	if s.levels, err = levels.New(ctx, s.node, s.registry, s.sink, s.levelsConfig(), s.log); err != nil {
 		return err
 	}
