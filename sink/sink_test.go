@@ -50,6 +50,7 @@ type env struct {
 	t    testing.TB
 	dir  string
 	cfg  Config
+	url  string // of a cluster of its own
 	log  *Log
 	stop func()
 }
@@ -69,8 +70,12 @@ func (e *env) start() {
 // open opens the folder and runs nothing yet.
 func (e *env) open() *natsd.Node {
 	e.t.Helper()
-	quiet := slog.New(slog.NewTextHandler(testWriter{e.t}, &slog.HandlerOptions{Level: slog.LevelError}))
-	node, err := natsd.New(natsOf(e.t, e.dir), quiet)
+	quiet := slog.New(slog.NewTextHandler(testWriter{e.t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	at := natsOf(e.t, e.dir)
+	if e.url != "" {
+		at = natsd.Config{URL: e.url, SyncAlways: true}
+	}
+	node, err := natsd.New(at, quiet)
 	if err != nil {
 		e.t.Fatal(err)
 	}

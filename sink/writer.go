@@ -45,7 +45,7 @@ type writer struct {
 func (w *writer) publish(js publisher, g *group, id string, data []byte, ending <-chan struct{}) error {
 	msg := nats.NewMsg(w.subject)
 	msg.Data = data
-	doubt, pause := false, repeatFirst
+	doubt, purged, pause := false, false, repeatFirst
 	var given <-chan time.Time
 	for {
 		seq, err := w.try(js, msg, id)
@@ -55,6 +55,12 @@ func (w *writer) publish(js publisher, g *group, id string, data []byte, ending 
 		}
 		if !doubt && refusedForSure(err) {
 			return err
+		}
+		if !doubt && !purged && wrongSequence(err) { // the last group of this process is not there any more
+			purged = true
+			if _, _, err := w.newest(); err == nil {
+				continue
+			}
 		}
 		if !doubt {
 			w.log.Warn("the outcome of a publish is not known, repeating it", "err", err)
@@ -93,14 +99,18 @@ func (w *writer) try(js publisher, msg *nats.Msg, id string) (seq uint64, err er
 
 // settled looks for the last group of this process, and reports whether it is the one with this id.
 func (w *writer) settled(id string) (seq uint64, ok bool) {
+	seq, last, err := w.newest()
+	return seq, err == nil && seq > 0 && last == id
+}
+
+// newest asks the leader which group of this process is the last; all may have been purged.
+func (w *writer) newest() (seq uint64, id string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), clusterTry)
 	defer cancel()
-	seq, last, err := w.lookup(ctx, w.subject)
-	if err != nil {
-		return 0, false
+	if seq, id, err = w.lookup(ctx, w.subject); err == nil {
+		w.last = seq
 	}
-	w.last = seq // also if it is 0: all were purged
-	return seq, seq > 0 && last == id
+	return seq, id, err
 }
 
 // The errors that say for sure that a try has stored nothing: they come before anything is proposed to the other servers, or
@@ -112,6 +122,12 @@ const (
 	codeMessageTooLarge = 10054
 	codeStoreFailed     = 10077
 )
+
+// wrongSequence reports that a try was refused since the last group on the subject is another one.
+func wrongSequence(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+}
 
 // refusedForSure leaves out the store's other failures: one server's disk may have failed when the others had the group.
 func refusedForSure(err error) bool {

@@ -19,6 +19,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/bridge"
 	"github.com/logbridge/logbridge/registry"
 )
 
@@ -71,7 +72,7 @@ type Config struct {
 	NATSCert        string `name:"nats-cert" yaml:"nats_cert" env:"LOGBRIDGE_NATS_CERT" placeholder:"FILE" help:"Client certificate for the cluster, PEM; asks for TLS."`
 	NATSKey         string `name:"nats-key" yaml:"nats_key" env:"LOGBRIDGE_NATS_KEY" placeholder:"FILE" help:"Its key, PEM."`
 
-	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again (not in this version)."`
+	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to, mqtt://user@host:port?password_file=FILE or mqtts://; may be given again. docs/mqtt.md has the rest."`
 	Demo         bool     `yaml:"demo" env:"LOGBRIDGE_DEMO" help:"A small simulated fleet and a demo page, on loopback, with a data folder and keys of its own that end with it."`
 
 	// Provision is set up at start, again and again without harm. It has no flag.
@@ -242,7 +243,8 @@ func (c *Config) check() error {
 	if c.SealKey != "" && within(c.Data, c.SealKey) {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")
 	}
-	return errors.Join(append(faults, c.checkNATS(), c.refuse())...)
+	_, err := c.upstreams()
+	return errors.Join(append(faults, c.checkNATS(), err)...)
 }
 
 // quota is what devices may log whose product says nothing.
@@ -281,13 +283,17 @@ func (c *Config) checkMQTT() error {
 	return errors.Join(faults...)
 }
 
-// refuse names the settings whose part is not built yet. They are in the table so that a configuration keeps its meaning.
-func (c *Config) refuse() error {
+// upstreams reads the addresses of the outside brokers.
+func (c *Config) upstreams() (list []bridge.UpstreamConfig, err error) {
 	var faults []error
-	if len(c.UpstreamMQTT) > 0 {
-		faults = append(faults, errors.New("--upstream-mqtt: this version cannot link to another broker yet; leave it out"))
+	for i, address := range c.UpstreamMQTT {
+		u, err := bridge.ParseUpstream(address)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--upstream-mqtt, number %d: %w", i+1, err))
+		}
+		list = append(list, u)
 	}
-	return errors.Join(faults...)
+	return list, errors.Join(faults...)
 }
 
 type address struct{ flag, addr string }

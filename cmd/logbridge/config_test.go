@@ -61,7 +61,7 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 func TestAllFaultsComeTogether(t *testing.T) {
 	file := writeFile(t, "c.yaml", "http: nonsense\nmqtts: 127.0.0.1:1\n\nunknown_key: 1\nnats: nats://x\n")
 	_, err := parseServe(t, "--config", file, "--mqtt", "127.0.0.1:99999", "--admin-token", "short", "--admin-token-file", "x",
-		"--upstream-mqtt", "mqtt://y", "--https", "127.0.0.1:2", "--tls-client-ca", "z", "--seal-key", "data/key")
+		"--upstream-mqtt", "mqtt://user:hidden@y/path", "--https", "127.0.0.1:2", "--tls-client-ca", "z", "--seal-key", "data/key")
 	if err == nil {
 		t.Fatal("no fault found")
 	}
@@ -70,6 +70,9 @@ func TestAllFaultsComeTogether(t *testing.T) {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, err)
 		}
+	}
+	if strings.Contains(err.Error(), "hidden") {
+		t.Errorf("a password is in:\n%v", err)
 	}
 }
 

@@ -134,6 +134,9 @@ func (s *server) build(ctx context.Context) (err error) {
 	})
 	s.add("quota", s.quota.Run)
 	s.add("bridge", s.bridge.Run)
+	if err := s.link(); err != nil {
+		return err
+	}
 	return s.listen()
 }
 
@@ -145,6 +148,26 @@ func (s *server) openNATS(ctx context.Context) (*natsd.Node, error) {
 	return natsd.New(cfg, s.log)
 }
 
+// link makes the links to outside brokers.
+func (s *server) link() error {
+	configs, err := s.cfg.upstreams()
+	if err != nil {
+		return err
+	}
+	var parts []part
+	for _, cfg := range configs {
+		u, err := s.bridge.AddUpstream(cfg, s.registry, s.node, s.log)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, part{"upstream", u.Run})
+	}
+	if len(parts) > 0 {
+		s.stages = append(s.stages, stage{parts: parts})
+	}
+	return nil
+}
+
 func (s *server) sinkConfig() sink.Config {
 	return sink.Config{
 		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
@@ -153,7 +176,7 @@ func (s *server) sinkConfig() sink.Config {
 }
 
 func (s *server) levelsConfig() levels.Config {
-	return levels.Config{Default: time.Duration(s.cfg.LevelDefault), Cap: time.Duration(s.cfg.LevelCap)}
+	return levels.Config{Default: time.Duration(s.cfg.LevelDefault), Cap: time.Duration(s.cfg.LevelCap), TellAbsent: len(s.cfg.UpstreamMQTT) > 0}
 }
 
 // listen makes the parts that the world talks to.
