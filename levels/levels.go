@@ -277,11 +277,14 @@ type Stats struct {
 	Rules int
 	// AuditFailures counts records about changes that could not be stored.
 	AuditFailures uint64
+	// Nodes is how many nodes are heard, this one included, and Elsewhere how many devices are connected to the others.
+	Nodes, Elsewhere int
 }
 
 // Stats counts.
 func (l *Levels) Stats() Stats {
 	s := Stats{AuditFailures: l.auditFailures.Load()}
+	s.Nodes, s.Elsewhere = l.others()
 	for id := range l.rules.After(scope{}) {
 		if r := l.own(id); r != nil && id.Device != "" {
 			s.Overrides[r.Level]++

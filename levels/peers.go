@@ -72,6 +72,19 @@ func (s *share) peer(id nodeID) *peer {
 	return nil
 }
 
+// others counts the nodes, this one included, and the devices that are connected to the others.
+func (l *Levels) others() (nodes, devices int) {
+	if l.share == nil {
+		return 1, 0
+	}
+	l.fleet.mu.RLock()
+	defer l.fleet.mu.RUnlock()
+	for _, p := range l.share.peers {
+		devices += p.has.n
+	}
+	return 1 + len(l.share.peers), devices
+}
+
 // dropPeer forgets a node: what was connected there is not connected any more. Its caller holds the fleet's lock.
 func (l *Levels) dropPeer(p *peer) {
 	l.letGo(p)

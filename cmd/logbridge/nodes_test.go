@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	natsserver "github.com/nats-io/nats-server/v2/server"
+
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/natsd/natstest"
 )
@@ -170,5 +172,24 @@ func TestServeRefusesAClusterThatMayLoseRecords(t *testing.T) {
 	}
 	if code := s.cmd.ProcessState.ExitCode(); code != exitUsage || !strings.Contains(s.output(), "sync_interval: always") {
 		t.Errorf("exit code %d: %s", code, s.output())
+	}
+}
+
+// TestExamplesOfACluster: both files are what they say, and the servers sync.
+func TestExamplesOfACluster(t *testing.T) {
+	t.Setenv("LOGBRIDGE_NATS_PASSWORD", "a password")
+	c, err := parseServe(t, "--config", "../../deployments/cluster/logbridge.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"NATS_LOGBRIDGE_PASSWORD", "NATS_SYS_PASSWORD"} {
+		t.Setenv(name, "secret")
+	}
+	o, err := natsserver.ProcessConfigFile("../../deployments/cluster/nats-server.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !o.SyncAlways || !o.JetStream || len(o.Routes) != c.NATSReplicas || strings.Count(c.NATS, ",")+1 != c.NATSReplicas {
+		t.Errorf("sync %v, %d routes, %d replicas, %s", o.SyncAlways, len(o.Routes), c.NATSReplicas, c.NATS)
 	}
 }

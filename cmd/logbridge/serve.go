@@ -283,5 +283,8 @@ func (s *server) isReady() error {
 	if !s.ready.Load() {
 		return errNotReady
 	}
+	if err := s.node.Ready(); err != nil {
+		return err
+	}
 	return s.sink.Ready()
 }
