@@ -83,8 +83,13 @@ func (s *Store) ask(ctx context.Context, question func(context.Context) error) e
 // unanswered reports whether asking again may help.
 func unanswered(err error) bool {
 	var api *jetstream.APIError
-	if errors.As(err, &api) && server.ErrorIdentifier(api.ErrorCode) == server.JSStreamDuplicateMessageConflict {
-		return true // the first of them is on its way
+	if errors.As(err, &api) {
+		switch server.ErrorIdentifier(api.ErrorCode) {
+		case server.JSStreamDuplicateMessageConflict: // the first of them is on its way
+			return true
+		case server.JSInsufficientResourcesErr: // no room
+			return false
+		}
 	}
 	return passing(err)
 }
