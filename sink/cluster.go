@@ -59,6 +59,7 @@ type cluster struct {
 	copiedBytes atomic.Uint64
 	copying     atomic.Bool
 	running     bool          // Run has begun; the indexer's own
+	idle        int           // looks in a row that found nothing; likewise
 	stateless   bool          // windows or ledger of this node are missing; the indexer's own
 	flushed     chan struct{} // a segment was written; holds one
 }

@@ -409,9 +409,13 @@ func finishCopy(dir string) error {
 	return nil
 }
 
-// alone reports that no other node has been there for as long as the commit log is kept.
+// alone reports that no other node has been there for as long as the commit log is kept. This one says that it is: by that the
+// others' age is told.
 func (l *Log) alone(ctx context.Context) bool {
-	nodes, err := l.cluster.others(ctx)
+	if err := l.cluster.report(ctx, l.first-min(l.first, 1)); err != nil {
+		return false
+	}
+	nodes, _, err := l.cluster.others(ctx)
 	return err == nil && len(nodes) == 0
 }
 

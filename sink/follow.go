@@ -19,6 +19,9 @@ const (
 	// startWait is how long New indexes what the commit log holds: longer is a thing for readyz to tell.
 	startWait = 5 * time.Second
 
+	// idleLooks is how many looks in a row find nothing until the leader is asked whether there was something.
+	idleLooks = 10
+
 	// sayEvery is how often the log is told that the commit log cannot be read.
 	sayEvery = 10 * time.Second
 )
@@ -48,7 +51,10 @@ func (l *Log) follow(ctx context.Context) error {
 	if c.stateless {
 		return l.copyFrom(ctx)
 	}
-	_, more, err := l.followTo(ctx, math.MaxUint64)
+	indexed, more, err := l.followTo(ctx, math.MaxUint64)
+	if err == nil && indexed+int(more) == 0 {
+		err = l.nothing(ctx)
+	}
 	if errors.Is(err, errPurged) {
 		return l.copyFrom(ctx)
 	}
@@ -65,6 +71,22 @@ func (l *Log) follow(ctx context.Context) error {
 	}
 	l.arrived(more)
 	return nil
+}
+
+// nothing is called when there is nothing to index: that may be since all of it was dropped, which the leader is asked from time to
+// time.
+func (l *Log) nothing(ctx context.Context) error {
+	c := l.cluster
+	if c.idle++; !c.behind.Load() && c.idle%idleLooks != 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchWait)
+	defer cancel()
+	info, err := l.stream.Info(ctx)
+	if err == nil && info.State.FirstSeq > l.next() {
+		return errPurged
+	}
+	return err
 }
 
 // arrived ends this node's being behind when there is no more than a fetch left.
@@ -110,6 +132,9 @@ func (l *Log) followTo(ctx context.Context, to uint64) (indexed int, more uint64
 	groups, more, err := l.cluster.fetch.fetch(ctx, from, int(most))
 	if err != nil {
 		return 0, 0, err
+	}
+	if len(groups) == 0 && to != math.MaxUint64 { // it must be there
+		return 0, 0, l.passHole(ctx, from)
 	}
 	for i, m := range groups {
 		next := l.next()

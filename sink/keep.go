@@ -16,6 +16,9 @@ const (
 	keepEvery = 10 * time.Minute
 	keepParts = 10
 
+	// keepPause is the least time between two such looks.
+	keepPause = 5 * time.Second
+
 	// nodeAway is after how many of these a node that says nothing has no part any more in what is kept when space is short.
 	nodeAway = 3
 
@@ -43,6 +46,11 @@ func (l *Log) keeping(ctx context.Context) {
 		if err := l.shorten(ctx); err != nil && ctx.Err() == nil {
 			l.log.Warn("commit log not shortened", "err", err)
 		}
+		select { // one after each segment would be many
+		case <-ctx.Done():
+			return
+		case <-time.After(min(keepPause, l.cfg.CommitLogAge/keepParts/keepParts)):
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -61,11 +69,10 @@ func (l *Log) shorten(ctx context.Context) error {
 	if newest == nil || l.cluster.behind.Load() {
 		return nil
 	}
-	now, err := l.cluster.report(ctx, newest.last)
-	if err != nil {
+	if err := l.cluster.report(ctx, newest.last); err != nil {
 		return err
 	}
-	others, err := l.cluster.others(ctx)
+	others, now, err := l.cluster.others(ctx)
 	if err != nil {
 		return err
 	}
@@ -111,53 +118,47 @@ func dropUpTo(own uint64, others map[string]nodeState, now time.Time, old uint64
 	return upTo
 }
 
-// report says how far this node's segments reach, and gives the servers' time.
-func (c *cluster) report(ctx context.Context, last uint64) (now time.Time, err error) {
+// report says how far this node's segments reach.
+func (c *cluster) report(ctx context.Context, last uint64) error {
 	b, err := json.Marshal(nodeReport{Last: last})
-	if err != nil {
-		return now, err
+	if err == nil {
+		_, err = c.nodes.Put(ctx, c.name, b)
 	}
-	if _, err := c.nodes.Put(ctx, c.name, b); err != nil {
-		return now, err
-	}
-	e, err := c.nodes.Get(ctx, c.name)
-	if err != nil {
-		return now, err
-	}
-	return e.Created(), nil
+	return err
 }
 
-// others are the other nodes that were there within the time for which the commit log is kept.
-func (c *cluster) others(ctx context.Context) (map[string]nodeState, error) {
+// others are the other nodes that were there within the time for which the commit log is kept. now is the servers' time, as far as
+// it is known from the newest report: this node's clock may be wrong.
+func (c *cluster) others(ctx context.Context) (out map[string]nodeState, now time.Time, err error) {
 	keys, err := c.nodes.ListKeys(ctx)
 	if err != nil {
-		return nil, err
+		return nil, now, err
 	}
-	out := map[string]nodeState{}
-	newest := time.Now()
+	out = map[string]nodeState{}
 	for name := range keys.Keys() {
 		e, err := c.nodes.Get(ctx, name)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, err
+			return nil, now, err
 		}
 		n := nodeState{at: e.Created()}
+		if n.at.After(now) {
+			now = n.at
+		}
 		if err := json.Unmarshal(e.Value(), &n.nodeReport); err != nil {
 			c.log.Warn("what a node says of itself cannot be read", "node", name, "err", err)
 			continue
 		}
-		if name == c.name {
-			newest = n.at
-			continue
+		if name != c.name {
+			out[name] = n
 		}
-		out[name] = n
 	}
 	for name, n := range out {
-		if newest.Sub(n.at) > c.keep {
+		if now.Sub(n.at) > c.keep {
 			delete(out, name)
 		}
 	}
-	return out, nil
+	return out, now, nil
 }

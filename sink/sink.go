@@ -330,7 +330,6 @@ type Stats struct {
 	CommitRepeats                uint64
 	// Of a node of a cluster: groups of the commit log that it has not indexed, whether it is so far behind that it neither takes nor
 	// answers, and what it has copied from other nodes since the start.
-	Shared         bool
 	Lag            uint64
 	Behind         bool
 	CopiedSegments uint64
@@ -350,7 +349,7 @@ func (l *Log) Stats() Stats {
 	}
 	s.CommitWaiting, s.CommitLongest = l.commit.flight.waiting(), l.commit.flight.worst()
 	if c := l.cluster; c != nil {
-		s.Shared, s.Lag, s.Behind = true, c.lag.Load(), c.behind.Load()
+		s.Lag, s.Behind = c.lag.Load(), c.behind.Load()
 		s.CommitRepeats, s.CopiedSegments, s.CopiedBytes = c.writer.repeats.Load(), c.copied.Load(), c.copiedBytes.Load()
 	}
 	for _, seg := range l.segments.list {

@@ -150,6 +150,19 @@ var metrics = []metric{
 		ofSink(func(st sink.Stats) uint64 { return uint64(st.Tails) })},
 	{"logbridge_tail_dropped_records_total", "Records that readers who follow did not get, since they were too slow; each was told how many.", counter, nil,
 		ofSink(func(st sink.Stats) uint64 { return st.TailDropped })},
+	{"logbridge_commit_waiting_seconds", "How long the commit log has been waited for now: while a cluster elects a leader, nothing can be stored.", gauge, nil,
+		func(s *server, e emit) { e(s.sink.Stats().CommitWaiting.Seconds()) }},
+	{"logbridge_commit_longest_wait_seconds", "The longest that it was waited for since the start.", gauge, nil,
+		func(s *server, e emit) { e(s.sink.Stats().CommitLongest.Seconds()) }},
+	{"logbridge_commit_repeats_total", "Tries to write to a cluster's commit log that were repeated, their outcome being unknown.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.CommitRepeats })},
+	{"logbridge_sink_lag_groups", "Groups of the cluster's commit log that this node has not indexed, as of its last look.", gauge, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.Lag })},
+	{"logbridge_sink_behind", "1 while this node of a cluster is so far behind that it neither takes nor answers.", gauge, nil, readBehind},
+	{"logbridge_sink_copied_segments_total", "Segments that were copied from another node of a cluster.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.CopiedSegments })},
+	{"logbridge_sink_copied_bytes_total", "Bytes that were copied so.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.CopiedBytes })},
 	{"logbridge_sink_forgotten_keys_total", "Uploads, messages and lines that the bounded windows of duplicates forgot before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
 }
@@ -275,6 +288,14 @@ func readPushes(s *server, e emit) {
 func readOverrides(s *server, e emit) {
 	for level, n := range s.levels.Stats().Overrides {
 		e(float64(n), logbridge.Level(level).String())
+	}
+}
+
+func readBehind(s *server, e emit) {
+	if s.sink.Stats().Behind {
+		e(1)
+	} else {
+		e(0)
 	}
 }
 

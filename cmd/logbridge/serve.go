@@ -169,10 +169,14 @@ func (s *server) link() error {
 }
 
 func (s *server) sinkConfig() sink.Config {
-	return sink.Config{
+	cfg := sink.Config{
 		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
 		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes,
 	}
+	if s.cfg.NATS != "" {
+		cfg.CommitLogAge, cfg.CommitLogBytes = time.Duration(s.cfg.NATSLogAge), s.cfg.NATSLogBytes
+	}
+	return cfg
 }
 
 func (s *server) levelsConfig() levels.Config {
