@@ -18,7 +18,7 @@ import (
 //   - A device's state is said as a whole whenever it changes: connected or not, what it was told, what it has said. When it was last
 //     seen, and nothing else, is said as seldom as it is saved.
 //   - Each node says every beatEvery that it is there, and a sum over its connected devices. Who knows others of it twice in a row asks for
-//     all. Of a node that is silent for silentBeats nobody is connected any more.
+//     all. Of a node that is silent for silentAfter nobody is connected any more.
 //   - A device that connects to a second node ends its session at the first one, which that one may hear late: until it has ended, it is
 //     told again with each beat.
 //
@@ -26,7 +26,7 @@ import (
 const (
 	shareSubject = "logbridge.observed"
 	beatEvery    = 2 * time.Second
-	silentBeats  = 5
+	silentAfter  = 10 * time.Second
 	// shareGap is the least time between two messages about changes, so that many devices share one. The first goes at once.
 	shareGap = 20 * time.Millisecond
 	// maxShared is where a message is full, in bytes: far below what NATS takes.
@@ -67,6 +67,7 @@ type share struct {
 	contested map[logbridge.DeviceID]struct{}
 	answer    bool // someone has asked for all
 	beat      time.Duration
+	silent    time.Duration
 	taken     func(logbridge.DeviceID)
 }
 
@@ -98,7 +99,7 @@ func (d *digest) remove(id logbridge.DeviceID) {
 
 func newShare(conn *nats.Conn) *share {
 	s := &share{conn: conn, pending: map[logbridge.DeviceID]struct{}{}, poke: make(chan struct{}, 1),
-		peers: map[nodeID]*peer{}, contested: map[logbridge.DeviceID]struct{}{}, beat: beatEvery, taken: func(logbridge.DeviceID) {}}
+		peers: map[nodeID]*peer{}, contested: map[logbridge.DeviceID]struct{}{}, beat: beatEvery, silent: silentAfter, taken: func(logbridge.DeviceID) {}}
 	_, _ = rand.Read(s.id[:]) // never fails
 	return s
 }
@@ -220,7 +221,7 @@ func (l *Levels) sayBeat(now time.Time) {
 	body := binary.AppendUvarint(nil, uint64(s.own.n))
 	messages = append(messages, s.message(sayBeat, binary.BigEndian.AppendUint64(body, s.own.sum)))
 	for _, p := range s.peers {
-		if now.Sub(p.heard) > silentBeats*s.beat {
+		if now.Sub(p.heard) > s.silent {
 			l.log.Warn("another node is silent: its devices do not count as connected", "node", fmt.Sprintf("%x", p.id), "devices", p.has.n)
 			l.dropPeer(p)
 		}

@@ -193,6 +193,9 @@ func TestNodeThatDies(t *testing.T) {
 	p.a.sees(id, logbridge.DeviceConnected, 0)
 	third.sees(other, logbridge.DeviceConnected, 0)
 	eventually(t, "connected", func() bool { return p.b.connected(id)() && p.b.connected(other)() })
+	p.b.fleet.mu.Lock()
+	p.b.share.silent = 200 * time.Millisecond
+	p.b.fleet.mu.Unlock()
 	p.a.node.Conn().Close() // it says nothing any more
 	eventually(t, "the devices of a silent node", p.b.away(id))
 	third.stop()
