@@ -21,10 +21,13 @@ build: ## Build bin/logbridge.
 	CGO_ENABLED=0 go build -trimpath -o bin/logbridge ./cmd/logbridge
 
 # The MQTT command line tools are what a user has; strace kills the server at chosen system calls, and an ext4 image shows what
-# a power cut leaves; logcli is what readers of Loki have. Without them the tests that use them say that they are skipped.
-test: ## Run all tests with the race detector; the last line counts what ran and what was skipped (as root on Debian it installs mosquitto-clients, strace and e2fsprogs first).
+# a power cut leaves; logcli is what readers of Loki have; chromium is what web pages run in. Without them the tests that use
+# them say that they are skipped.
+test: ## Run all tests with the race detector; the last line counts what ran and what was skipped (as root on Debian it installs mosquitto-clients, strace, e2fsprogs and chromium first).
 	@./.ci/packages mosquitto_sub:mosquitto-clients strace:strace mkfs.ext4:e2fsprogs
+	@./.ci/packages chromium:chromium
 	@./.ci/logcli
+	@./.ci/websdk
 	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race ./...
 
 crash: ## Break the running program in every way we know, for some minutes, and count what is lost: one table.
@@ -38,13 +41,14 @@ check: ## gofmt, vet, staticcheck, govulncheck and the tests.
 	@./.ci/vulncheck
 	@$(MAKE) --no-print-directory test
 
-bench: ## Five tables: what a client sees and what the sink acknowledges, each row beside its limit in the same run; a fleet of 19 000 devices beside mosquitto; the store with 10 M records; ingest beside readers.
+bench: ## Six tables: what a client sees and what the sink acknowledges, each row beside its limit in the same run; a fleet of 19 000 devices beside mosquitto; the store with 10 M records; ingest beside readers; a cluster beside an embedded server.
 	@./.ci/packages strace:strace mosquitto:mosquitto
 	@go test -count=1 -run '^$$' -bench '^BenchmarkTable$$' -benchtime 1x -timeout 30m ./cmd/logbridge | $(TABLE)
 	@go test -count=1 -run '^$$' -bench '^BenchmarkFleet$$' -benchtime 1x -timeout 30m ./cmd/logbridge | $(TABLE)
 	@go test -count=1 -run '^$$' -bench '^BenchmarkAcks$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
 	@go test -count=1 -run '^$$' -bench '^BenchmarkStore$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
 	@go test -count=1 -run '^$$' -bench '^BenchmarkFair$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
+	@go test -count=1 -run '^$$' -bench '^BenchmarkCluster$$' -benchtime 1x -timeout 30m ./sink | $(TABLE)
 
 fuzz: ## Run every fuzz target for FUZZTIME (10s).
 	@./.ci/fuzz $(FUZZTIME)

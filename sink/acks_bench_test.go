@@ -135,8 +135,12 @@ func medianAcks(list []ackFigures) ackFigures {
 }
 
 // measureLog measures a sink of its own, whose memtable takes all.
-func measureLog(b *testing.B, row ackRow) ackFigures {
-	e := newEnv(b, Config{MemtableBytes: maxMemtableBytes, MemtableAge: time.Hour})
+func measureLog(b *testing.B, row ackRow) ackFigures { return measureLogOn(b, row, "") }
+
+// measureLogOn is measureLog on a cluster, if there is one.
+func measureLogOn(b *testing.B, row ackRow, url string) ackFigures {
+	e := &env{t: b, dir: b.TempDir(), cfg: Config{MemtableBytes: maxMemtableBytes, MemtableAge: time.Hour}, url: url}
+	e.start()
 	defer e.stop()
 	return hammer(b, row, func(i int) func() error {
 		batches := ackBatches(i, row.records)

@@ -1,7 +1,6 @@
 package sink
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -257,8 +256,8 @@ func (c *committer) publishAll(report bool) error {
 			g.fail(err)
 			continue
 		}
-		g.id = rand.Text()
 		if c.writer != nil {
+			g.id = rand.Text()
 			c.writer.own.add(g)
 		}
 		c.flight.begin()
@@ -273,6 +272,7 @@ func (c *committer) publishAll(report bool) error {
 		known := errors.As(err, &refused)
 		if known { // counted before the senders are told
 			c.ledger.refuseGroup(members)
+			c.writer.forget(g)
 		}
 		if g.claim() {
 			g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
@@ -336,7 +336,10 @@ func joinGroup(members []*waiting) []byte {
 // message id; a refusal ends it.
 func (c *committer) publish(g *group) error {
 	c.packed = s2.Encode(c.packed[:cap(c.packed)], g.raw)
-	id := cmp.Or(g.id, rand.Text())
+	id := g.id
+	if id == "" {
+		id = rand.Text()
+	}
 	if c.writer != nil {
 		return c.writer.publish(c.js, g, id, c.packed, c.ending)
 	}
@@ -357,64 +360,4 @@ func (c *committer) publish(g *group) error {
 		}
 	}
 	return err
-}
-
-// openStream makes the commit log, or opens it. A log that has to be made anew continues behind the segments.
-func openStream(ctx context.Context, js jetstream.JetStream, lastIndexed uint64, maxBytes int64) (jetstream.Stream, error) {
-	cfg := streamConfig(maxBytes)
-	s, err := js.Stream(ctx, streamName)
-	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		cfg.FirstSeq = lastIndexed + 1
-		s, err = js.CreateStream(ctx, cfg)
-	} else if err == nil {
-		s, err = js.UpdateStream(ctx, cfg)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("commit log: %w", err)
-	}
-	return s, nil
-}
-
-func streamConfig(maxBytes int64) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
-		Name:        streamName,
-		Description: "logbridge commit log: groups of records that are not yet in a segment",
-		Subjects:    []string{subject},
-		Storage:     jetstream.FileStorage,
-		Discard:     jetstream.DiscardNew,
-		MaxBytes:    maxBytes,
-		DenyDelete:  true,
-		AllowDirect: true,
-		Duplicates:  publishTries * publishTimeout * 2, // message ids are only needed while one is tried again
-	}
-}
-
-// groupReader reads messages back; one that is not there is jetstream.ErrMsgNotFound.
-type groupReader interface {
-	GetMsg(ctx context.Context, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error)
-}
-
-// readGroup fetches a group from the commit log; nil when that sequence holds nothing.
-func readGroup(ctx context.Context, s groupReader, seq uint64) (*group, error) {
-	msg, err := s.GetMsg(ctx, seq)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("commit log: sequence %d: %w", seq, err)
-	}
-	return decompress(seq, msg.Data)
-}
-
-// decompress checks the size before it allocates.
-func decompress(seq uint64, data []byte) (*group, error) {
-	n, err := s2.DecodedLen(data)
-	if err != nil || n > maxGroup {
-		return nil, fmt.Errorf("commit log: sequence %d: %w", seq, errCorrupt)
-	}
-	raw, err := s2.Decode(nil, data)
-	if err != nil {
-		return nil, fmt.Errorf("commit log: sequence %d: %w", seq, err)
-	}
-	return &group{seq: seq, raw: raw}, nil
 }

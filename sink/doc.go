@@ -8,6 +8,8 @@
 //     known: the sender may send again. What is then told as a repetition, and what is not, is below.
 //   - No crash stores twice what was acknowledged, at whichever moment it comes.
 //   - Received = stored + duplicate + refused + dropped, exactly, before and after a crash.
+//   - On a cluster all this holds for each node: Append returns when most of the servers have the batch on disk, and this node's
+//     queries find it; and all nodes come to the same records, positions and counts. See More than one node.
 //   - Bytes of segments that change on the disk are noticed before they are an answer: the segment is set aside, loudly, and
 //     the rest is served.
 //
@@ -17,7 +19,7 @@
 //   - The file system renames in one step, keeps a name once its folder is synced, and keeps the name of a new file when the
 //     file is synced (ext4, XFS and Btrfs do; JetStream relies on it for its blocks). Two removals may survive in either
 //     order.
-//   - One process owns the folder and its commit log: serve locks the data folder, this package does not. Reading beside it is
+//   - One process owns the folder, and the commit log of an embedded server: serve locks the data folder, this package does not. Reading beside it is
 //     harmless. Segments and commit log belong together: a folder put together from two different ones may reuse sequences.
 //   - The clock may be wrong and may step. Only what is listed below goes by it; order, recovery and tails go by sequences.
 //
@@ -45,6 +47,9 @@
 //	   <first>-<last>-<length>-<sum>.parquet   a segment: all records of these sequences that are kept        segment.go
 //	   window-<first>-<last>                   what the three windows took in in these sequences             window_file.go
 //	   ledger-<last>                           all counts up to this sequence                                ledger_file.go
+//	   node                                    the name of the folder among the nodes of a cluster             cluster.go
+//	   incoming/                               segments on their way from another node                       copy_take.go
+//	   copy-<id>/                              links to what another node copies; a start removes it         copy_give.go
 //	   *.tmp                                   being written; a start removes it
 //	   *.damaged  *.overlap                    set aside; nobody but an operator touches them
 //
@@ -86,8 +91,9 @@
 //	                            duplicates, memtable, ledger          duplicates.go, memtable.go, ledger.go
 //	Append returns ◀──────────────┘   memtable full or old ─▶ flush   flush.go
 //
-// A publish whose outcome is unknown is repeated under one message id, and JetStream stores it once. If it does not
-// answer at all, or a committed group cannot be read back, Run ends with an error and a new start goes on from the disk.
+// A publish whose outcome is unknown is repeated under one message id, and JetStream stores it once. If an embedded server does not
+// answer at all, or a committed group cannot be read back, Run ends with an error and a new start goes on from the disk. A cluster is
+// asked for as long as it takes.
 // What is a duplicate and what is counted follows from the groups alone, so each run over them comes to the same.
 //
 // # Flush, and a crash between any two steps
@@ -98,9 +104,11 @@
 //	2  ledger-L              P, which are still there, and indexes from P+1 on from the commit log, which still has all of it.
 //	3  segment (P+1)-L       The files of 1 and 2 are too new: a start removes the one and passes over the other.
 //	4  queries move over     In memory only.
-//	5  purge up to L         A crash after 3: the segments end at L, and windows and ledger of L are there, for they came first.
+//	5  purge up to L (*)     A crash after 3: the segments end at L, and windows and ledger of L are there, for they came first.
 //	                         What the commit log still has up to L is not looked at, and purged by the next flush.
 //	6  older files of 1, 2   A crash after 5 leaves files that nobody asks for; a start or the next flush removes them.
+//
+// (*) With an embedded server. On a cluster the nodes do it together, and later, as below.
 //
 // A start (New): remove *.tmp; read the footers of all segments, set aside what cannot be read, settle overlaps (below); L is
 // the end of the last. A commit log that ends before L (it was lost, or is older) is made to go on behind L. If it begins
@@ -149,6 +157,70 @@
 // Lines count when they are a device's and have its own time: same stream, own time, severity, body, attributes, and part of
 // a batch of several groups. Events of web pages, and lines without a time of their own, are stored as often as they come.
 //
+// # More than one node
+//
+// The nodes of a cluster append to one stream, "logbridge", of three replicas. Each has all of it in segments of its own, and
+// answers every query. Nothing is decided between the nodes: the order of the stream decides, and each node reads that.
+//
+//	node A ─publish, quorum─▶ stream ◀─publish, quorum─ node B
+//	  ▲ own groups handed over in process;      the same on B
+//	  └ those of B fetched, in order            fetch.go, follow.go
+//
+// Writing (writer.go). A process publishes one group at a time, on a subject of its own (logbridge.log.<random>), and says with each
+// which sequence its last one has; so the servers take a group once, however long its outcome was unknown and whatever they
+// have forgotten of message ids. A try waits one second: what the leader had in its hands when it died is gone without a word. Then the
+// process asks the leader which group of his is the last, and tries again if it is not this one. While nobody leads, groups wait, appends
+// are given up by their deadline as ErrUnavailable, and those beyond 64 MiB are refused. Only what was surely not stored is
+// counted as refused; the rest has never come in, or is counted when it is indexed. A report of refusals is part of a group and so is
+// counted once; its random number tells the node that wrote it from the others.
+//
+// Reading. A node hears by a plain message that another has committed, looks each second anyway, and fetches what is behind its
+// last group: 256 groups or 4 MiB at a time, by direct get in batches, from whichever server. A server shows nothing that is not
+// committed, so it may be behind, never wrong. What a server does not have, the leader is asked for. A group of this process
+// waits for all that are before it; met on the way it is indexed at once, and its appends are answered before the acknowledgement comes.
+// A group of a later format ends Run: who passed it over would be another node.
+//
+// So a record that one node has acknowledged is found on the others some milliseconds later, not at once. Positions are the same
+// everywhere, and with them cursors and tails. Ledgers are the same to the byte but for what a node has yet to report.
+//
+// What the commit log drops (keep.go). A node that has written a segment, and every ten minutes, says in the bucket "logbridge_sink" how
+// far its segments reach, and may purge. It never purges what is not in its own segments, so a copy can always be had from it. What is
+// older than Config.CommitLogAge (24 h) goes when all nodes have it that have said anything within that time: a node that is
+// slow holds it up, one that is away for longer does not. Above 3/4 of Config.CommitLogBytes the oldest go before their time, and
+// then a node has no say that was silent for half an hour. At the bound itself appends are refused: what no segment holds is never dropped,
+// and nothing is by the servers themselves, which would drop what nobody has indexed after a weekend with all nodes down. Step 5 of a
+// flush is left out; windows and ledgers go as before.
+//
+// Catching up. A node that starts indexes what it lacks from the stream; within 5 s in New, else in Run. Until it has what
+// there was at its start it is behind: Ready says how many groups are left; Append, Query, Count and Tail answer ErrUnavailable
+// rather than with half of it; Ledger and metrics show what is there. A node that merely lags, by milliseconds or since it was cut
+// off for a while, answers with what it has: Stats.Lag.
+//
+// If the stream has dropped what it lacks, or its windows and ledger are missing, it copies (copy_take.go) from the node whose segments
+// reach farthest, over plain NATS messages:
+//
+//	1  offer           all nodes say how far they are                     the other links its files into copy-<id>/: a state as of one
+//	2  open, list      names and sizes                                    sequence, while it merges and expires as it likes (copy_give.go)
+//	3  read, read, …   256 KiB each with CRC-32C, into incoming/          a crash: the files that are whole are kept for the next try
+//	4  cut             one segment may begin with what is here already: its rest is written anew (copy_cut.go)
+//	5  incoming/plan   from here on it is decided                          a crash before: incoming/ is no part of the log
+//	6  move            files to their places, then incoming/ goes          a crash: a start moves the rest (finishCopy)
+//	7  in memory       set, windows, ledger; the memtable is dropped, it is in what was copied
+//
+// The segments of this node stay. It copies no more of the newest than Config.RetentionBytes, and retention, which is each node's own, does the
+// rest; what the other has expired is missing here. If no other node answers, it asks again; if none has said anything for
+// CommitLogAge, it goes on where the stream begins, and logs what is missing.
+//
+// A folder that is copied to become another node must not take the file "node" along: two of one name do not answer each other.
+//
+// What is lost with what: a server of three, nothing, but that nothing is stored while a leader is elected if it led (4 to 9 s by
+// NATS's own rules; Stats.CommitWaiting, CommitLongest). Two servers: appends are refused until one is back. A node: its clients go to
+// another; what it held in memory is in the stream. A node's disk: what it had is copied from another. A purge by one node is undone by
+// nothing, so two nodes at least should be there at most times: then what was purged is in the segments of both.
+// A stream that is lost with all servers: the node with the longest segments is to be started first, and makes it anew behind
+// them. A node whose segments are ahead of a stream that is not empty refuses to start: it belongs to another cluster, or
+// that has lost what it acknowledged.
+//
 // # A full disk
 //
 // JetStream keeps the first write error of a stream for ever, so it must never meet one (room.go). Appends are refused as
@@ -156,7 +228,8 @@
 // 104 MiB, and 8 MiB more to begin again. Reads go on; memtables still become segments, with that reserve; merges wait;
 // retention goes on; and appends are taken again by themselves. Values of registry and levels stop at natsd.Reserve. If
 // another process takes the reserve in one go, Run may end, as above. Where the system does not tell the room
-// (not Linux, not Darwin), JetStream's error ends Run.
+// (not Linux, not Darwin), JetStream's error ends Run. On a cluster the disk is that of the segments: a node whose disk is full
+// refuses appends, and lags behind the others when its memtables are full.
 //
 // # Queries
 //
@@ -200,13 +273,15 @@
 //	one query                          2 min of work, of all its goroutines together, 64 GiB read, then ErrTooLarge
 //	a page of a query                  256 KiB, 4096 records or 100 ms     count      100 000 groups
 //	cached of segments                 64 MiB of indexes, 256 open files
+//	of a cluster                       256 groups or 4 MiB a fetch; 1 s a try to publish; 4 nodes may copy from one, 256 KiB an answer
 //
 // # Which file has which subject
 //
 //	promise and life      sink.go (Config, Log, New, Run, Append, Stats)
-//	commit log            commit.go · group.go, codec.go (bytes)
+//	commit log            commit.go · commit_log.go · group.go, codec.go (bytes)
 //	indexing              index.go (live and at a start) · memtable.go · duplicates.go, window.go · ledger.go, ledger_answer.go
 //	state on disk         flush.go (order) · window_file.go · ledger_file.go · files.go · room.go
+//	cluster               cluster.go · writer.go, flight.go · fetch.go, follow.go · keep.go · copy_give.go, copy_take.go, copy_cut.go, copy_adopt.go
 //	segment, writing      schema.go · segment_write.go · segment_columns.go · segment_texts.go · segment_pack.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
 //	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go · scan_filter.go · segment_read.go (records)
 //	the set of segments   segments.go · cache.go · merge.go · retention.go
@@ -214,7 +289,8 @@
 //
 // # Proof
 //
-// The tests have the name of what they break; make crash does it to the whole program (kill -9 at system calls and at random,
+// All tests run on embedded servers and once more on a cluster of three, but for those that damage an embedded server's
+// files. The tests have the name of what they break; make crash does it to the whole program (kill -9 at system calls and at random,
 // a power cut that leaves only what was synced, a full disk, flipped bytes) and prints acknowledged, found and twice. make
 // bench prints the numbers.
 package sink

@@ -62,7 +62,9 @@ func (l *Log) follow(ctx context.Context) error {
 		return err
 	}
 	if err != nil {
-		l.sayUnreached(err)
+		if ctx.Err() == nil {
+			l.sayUnreached(err)
+		}
 		return nil
 	}
 	c.lag.Store(more)

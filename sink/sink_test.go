@@ -70,7 +70,7 @@ func (e *env) start() {
 // open opens the folder and runs nothing yet.
 func (e *env) open() *natsd.Node {
 	e.t.Helper()
-	quiet := slog.New(slog.NewTextHandler(testWriter{e.t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	quiet := slog.New(slog.NewTextHandler(testWriter{e.t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	at := natsOf(e.t, e.dir)
 	if e.url != "" {
 		at = natsd.Config{URL: e.url, SyncAlways: true}

@@ -87,6 +87,13 @@ func (w *writer) publish(js publisher, g *group, id string, data []byte, ending 
 	}
 }
 
+// forget is for a group that was refused; there is no writer with an embedded server.
+func (w *writer) forget(g *group) {
+	if w != nil {
+		w.own.remove(g)
+	}
+}
+
 func (w *writer) try(js publisher, msg *nats.Msg, id string) (seq uint64, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), clusterTry)
 	defer cancel()

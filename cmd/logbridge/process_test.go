@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	default:
 		crashes.head()
 		code := m.Run()
+		shared.close()
 		crashes.foot(code)
 		os.Exit(code)
 	}
@@ -254,6 +255,7 @@ func (s *process) follow(args ...string) (*exec.Cmd, io.Reader) {
 // found is a record as the operator API shows it.
 type found struct {
 	Seq        string            `json:"seq"`
+	Time       time.Time         `json:"time"`
 	Source     string            `json:"source"`
 	Stream     string            `json:"stream"`
 	Level      string            `json:"level"`
