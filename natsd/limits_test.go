@@ -14,20 +14,11 @@ import (
 // TestServerIsFull: what an outside server has no room for is refused at once as something that may work later, what is there can be
 // read, and once there is room again it is written.
 func TestServerIsFull(t *testing.T) {
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-		SyncAlways: true, JetStreamMaxStore: 1 << 20})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(startTimeout) {
-		t.Fatal("the server does not start")
-	}
+	srv := serve(t, &server.Options{JetStreamMaxStore: 1 << 20})
 	n := startWith(t, Config{URL: "nats://" + srv.Addr().String(), SyncAlways: true, Replicas: 1})
 	w := open(t, n)
 	large := strings.Repeat("x", 60_000)
-	put := 0
+	put, err := 0, error(nil)
 	for err == nil && put < 100 {
 		if err = w.Put(t.Context(), fmt.Sprint("k", put), large); err == nil {
 			put++
