@@ -114,7 +114,7 @@ func checkSealKey(ctx context.Context, store *natsd.Store, seal *sealer) error {
 		return fmt.Errorf("seal key check: %w", err)
 	}
 	if text, err := seal.open(checkKey, string(value)); err != nil || text != checkText {
-		return fmt.Errorf("%w: this seal key is not the one that the stored secrets were sealed with: start with that key (all nodes of a cluster have the same)", logbridge.ErrInvalid)
+		return fmt.Errorf("%w: this seal key is not the one that the secrets in the data folder were sealed with: start with that key; all nodes of a cluster have the same one", logbridge.ErrInvalid)
 	}
 	return nil
 }
