@@ -27,6 +27,9 @@ const (
 	// pollEvery is how often a node looks into the commit log when it has heard nothing.
 	pollEvery = time.Second
 
+	// readyWait is how long a publish may take until this node says that it is not ready: about what an election takes.
+	readyWait = 10 * time.Second
+
 	// nodesBucket says how far each node's segments reach.
 	nodesBucket = "logbridge_sink"
 

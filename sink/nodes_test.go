@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -336,4 +337,34 @@ func TestBehindSaysSo(t *testing.T) {
 	}
 	a.log.cluster.behind.Store(false)
 	alike(t, a, b)
+}
+
+// TestStoredOnceWithoutMessageID: a group is refused a second time also when the servers have forgotten its message id, and the
+// process then learns that it is stored.
+func TestStoredOnceWithoutMessageID(t *testing.T) {
+	e := newNodes(t, 1, Config{})[0]
+	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "first")}})
+	w := e.log.cluster.writer
+	uploads, err := encodeBatch(logbridge.Batch{Records: []logbridge.Record{line("dev", "second")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg := nats.NewMsg(w.subject)
+	msg.Data = s2.Encode(nil, joinGroup([]*waiting{{upload: uploads[0]}}))
+	seq, err := w.try(e.log.commit.js, msg, "an id")
+	if err != nil {
+		t.Fatal(err)
+	}
+	msg.Header = nil
+	if _, err := w.try(e.log.commit.js, msg, "as if that were forgotten"); !wrongSequence(err) {
+		t.Errorf("the second time: %v", err)
+	}
+	if found, ok := w.settled("an id"); !ok || found != seq {
+		t.Errorf("it is at %d, %v, want %d", found, ok, seq)
+	}
+	settled(t, e)
+	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "third")}})
+	if got := len(e.query(logbridge.Query{Device: "dev"})); got != 3 {
+		t.Errorf("%d records, want 3", got)
+	}
 }

@@ -287,10 +287,13 @@ func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt,
 }
 
 // Ready is nil when records can be stored and found. An error says why they cannot, or soon cannot: segments are not being
-// written, the disk is full, or this node of a cluster has not come to what the others have.
+// written, the disk is full, this node of a cluster has not come to what the others have, or the cluster does not answer.
 func (l *Log) Ready() error {
 	if err := l.current(); err != nil {
 		return err
+	}
+	if waiting := l.commit.flight.waiting(); l.cluster != nil && waiting > readyWait {
+		return fmt.Errorf("%w: the cluster has not taken anything for %s", logbridge.ErrUnavailable, waiting.Truncate(time.Second))
 	}
 	if err := l.stuck.Load(); err != nil {
 		return fmt.Errorf("%w: segments cannot be written: %w", logbridge.ErrUnavailable, *err)
