@@ -116,7 +116,9 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.registry.SetAdminToken(token)
-	s.registry.OnKeys(writeKeys)
+	if s.node.Embedded() { // other nodes have files of their own
+		s.registry.OnKeys(writeKeys)
+	}
 	if s.levels, err = levels.New(ctx, s.node, s.registry, s.sink, s.levelsConfig(), s.log); err != nil {
 		return err
 	}
@@ -218,6 +220,7 @@ func (s *server) bind(secure *tls.Config) (err error) {
 		return err
 	}
 	s.registry.OnRevoked(s.broker.EndSession)
+	s.levels.OnTaken(s.broker.TakeOver)
 	if s.http, err = httpapi.New(s.httpConfig(secure), s.httpDeps(), s.log); err != nil {
 		return errors.Join(err, s.endBroker())
 	}
@@ -289,6 +292,9 @@ var errNotReady = errors.New("still starting")
 func (s *server) isReady() error {
 	if !s.ready.Load() {
 		return errNotReady
+	}
+	if err := s.node.Ready(); err != nil {
+		return err
 	}
 	return s.sink.Ready()
 }
