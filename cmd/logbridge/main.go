@@ -43,6 +43,7 @@ type commands struct {
 	Sls     slsCmd     `cmd:"" help:"Alibaba SLS: projects, logstores and access keys."`
 	Cls     clsCmd     `cmd:"" help:"Tencent CLS: topics and access keys."`
 	Sts     stsCmd     `cmd:"" help:"Make an access key for one logstore that ends by itself, and print it."`
+	Doctor  doctorCmd  `cmd:"" help:"Check everything that serve needs, and say what to do."`
 	Seal    sealCmd    `cmd:"" help:"Change the key that seals secrets at rest."`
 	Sim     simCmd     `cmd:"" help:"Simulate a fleet of devices against a running server."`
 	Version versionCmd `cmd:"" help:"Print the version."`
