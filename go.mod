@@ -2,6 +2,9 @@ module github.com/logbridge/logbridge
 
 go 1.26.0
 
+// What npm puts there is no Go, and what of it is is not ours.
+ignore ./httpapi/console/node_modules
+
 require (
 	github.com/alecthomas/kong v1.17.0 // the command line: flags, environment and help from one tagged struct
 	github.com/chromedp/chromedp v0.23.0 // tests only: drives a real browser, for the SDKs of web pages and the console
