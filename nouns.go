@@ -103,28 +103,6 @@ type CLSTopic struct {
 // with one. The secret is sealed at rest.
 type TopicKey struct{ Topic, ID, Secret string }
 
-// Role is what a token may do.
-type Role string
-
-// The roles: viewer reads; operator also changes levels and stores; admin may do all; ingest may only write logs of
-// services.
-const (
-	RoleViewer   Role = "viewer"
-	RoleOperator Role = "operator"
-	RoleAdmin    Role = "admin"
-	RoleIngest   Role = "ingest"
-)
-
-// Token is an API token. The token itself is shown once and kept only as a hash.
-type Token struct {
-	ID      string
-	Name    string
-	Role    Role
-	Created time.Time
-	// Expires is zero for a token without an end.
-	Expires time.Time
-}
-
 // Actor says who made a change and from where, for the audit stream.
 type Actor struct {
 	// Name is a token's name, or one of "admin", "config", "expiry" and "quota".

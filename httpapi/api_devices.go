@@ -87,7 +87,7 @@ type deviceList struct {
 
 func (a *api) devices() {
 	const path = "/products/{product}/devices/{device}"
-	call(a, logbridge.RoleViewer, http.MethodGet, "/devices", "list-devices", "List devices", a.listDevices)
+	callFor(a, anywhere, logbridge.RoleViewer, http.MethodGet, "/devices", "list-devices", "List devices", a.listDevices)
 	call(a, logbridge.RoleViewer, http.MethodGet, path, "get-device", "Show a device", a.getDevice)
 	call(a, logbridge.RoleOperator, http.MethodPut, path, "put-device", "Create or change a device", a.putDevice)
 	call(a, logbridge.RoleOperator, http.MethodDelete, path, "delete-device", "Delete a device", a.deleteDevice)
@@ -136,7 +136,7 @@ func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {
 	return nil, a.deps.Levels.Forget(ctx, in.id(), actor(ctx))
 }
 
-func (a *api) listDevices(_ context.Context, in *listDevices) (*answer[deviceList], error) {
+func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceList], error) {
 	after, err := parseCursor(in.Cursor)
 	if err != nil {
 		return nil, err
@@ -147,7 +147,7 @@ func (a *api) listDevices(_ context.Context, in *listDevices) (*answer[deviceLis
 	}
 	list := deviceList{Devices: []deviceView{}}
 	for d := range a.deps.Devices.DevicesAfter(in.Product, after) {
-		if !match.device(d) {
+		if !sees(ctx, d.ID.Stream()) || !match.device(d) {
 			continue
 		}
 		view := a.viewDevice(d)

@@ -85,11 +85,3 @@ func (a *api) listTokens(context.Context, *none) (*answer[tokenList], error) {
 func (a *api) deleteToken(ctx context.Context, in *tokenPath) (*none, error) {
 	return nil, a.deps.Tokens.DeleteToken(ctx, in.ID)
 }
-
-// ledger is one call; it has no file of its own.
-func (a *api) ledger() {
-	call(a, logbridge.RoleViewer, http.MethodGet, "/ledger", "get-ledger", "What became of every line",
-		func(context.Context, *none) (*answer[logbridge.Ledger], error) {
-			return &answer[logbridge.Ledger]{a.deps.Counter.Ledger()}, nil
-		})
-}
