@@ -45,6 +45,7 @@ type commands struct {
 	Sts     stsCmd     `cmd:"" help:"Make an access key for one logstore that ends by itself, and print it."`
 	Doctor  doctorCmd  `cmd:"" help:"Check everything that serve needs, and say what to do."`
 	Seal    sealCmd    `cmd:"" help:"Change the key that seals secrets at rest."`
+	Token   tokenCmd   `cmd:"" help:"Make, list and revoke the tokens that this API and uploads of services need."`
 	Sim     simCmd     `cmd:"" help:"Simulate a fleet of devices against a running server."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
