@@ -106,7 +106,7 @@ func (a *api) putDeviceLevel(ctx context.Context, in *putLevel) (*answer[deviceV
 	if err != nil {
 		return nil, err
 	}
-	return &answer[deviceView]{viewDevice(device, state)}, nil
+	return &answer[deviceView]{a.viewState(device, state)}, nil
 }
 
 // clearDeviceLevel can be repeated.
@@ -153,13 +153,13 @@ func (a *api) setBase(ctx context.Context, product string, b baseLevelBody) (*an
 }
 
 func (a *api) listLevels(context.Context, *none) (*answer[overrideList], error) {
-	list := overrideList{Levels: []deviceView{}, Rules: views(a.deps.Rules.Rules(), viewRule)}
+	var own []foundDevice
 	for _, o := range a.deps.Overrides() {
 		d, err := a.deps.Devices.Device(o.Device)
 		if err != nil { // deleted a moment ago
 			continue
 		}
-		list.Levels = append(list.Levels, viewDevice(d, o.LevelState))
+		own = append(own, foundDevice{d, o.LevelState})
 	}
-	return &answer[overrideList]{list}, nil
+	return &answer[overrideList]{overrideList{Levels: a.viewDevices(own), Rules: views(a.deps.Rules.Rules(), viewRule)}}, nil
 }
