@@ -21,6 +21,8 @@ const (
 	apiPath = "/api/v1"
 	// maxAPIBody: a certificate and some tags fit well.
 	maxAPIBody = 256 << 10
+	// ndjson is the type of bodies and answers that are one JSON value a line.
+	ndjson = "application/x-ndjson"
 )
 
 // api registers the calls of the operator API. The rule of all PUTs: what is there keeps the members that the body does
@@ -30,6 +32,8 @@ type api struct {
 	huma huma.API
 	seed maphash.Seed
 	puts [64]sync.Mutex // by hash of the name that is put
+
+	importing chan struct{} // holds one for each import
 }
 
 func (s *Server) routeAPI(e *echo.Echo) {
@@ -42,7 +46,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	config.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	config.Servers = []*huma.Server{{URL: apiPath}}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
-	a := &api{Server: s, seed: maphash.MakeSeed(), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
+	a := &api{Server: s, seed: maphash.MakeSeed(), importing: make(chan struct{}, maxImports), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
 	a.products()
 	a.devices()
 	a.levels()
@@ -123,6 +127,10 @@ func register[I, O any](a *api, role logbridge.Role, method, path, id, summary s
 	}
 	if method == http.MethodPost {
 		op.DefaultStatus = http.StatusCreated
+	}
+	if _, lines := any(new(O)).(*huma.StreamResponse); lines {
+		op.DefaultStatus = http.StatusOK
+		op.Responses = map[string]*huma.Response{"200": {Description: "lines", Content: map[string]*huma.MediaType{ndjson: {}}}}
 	}
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := do(ctx, in)

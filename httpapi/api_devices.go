@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"maps"
 	"math"
 	"net/http"
 	"time"
@@ -94,12 +95,15 @@ func (p devicePath) id() logbridge.DeviceID {
 type putDevice struct {
 	Product string `path:"product"`
 	Device  string `path:"device"`
-	Body    *struct {
-		PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate nor certificate_subject"`
-		Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads, and shown over TLS it is a login"`
-		Subject     *string            `json:"certificate_subject,omitempty" doc:"a common name or a whole distinguished name: a certificate of a trusted authority with it is a login"`
-		Tags        *map[string]string `json:"tags,omitempty"`
-	}
+	Body    *deviceBody
+}
+
+// deviceBody is what a device is to be; what it does not name stays as it is.
+type deviceBody struct {
+	PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate nor certificate_subject"`
+	Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads, and shown over TLS it is a login"`
+	Subject     *string            `json:"certificate_subject,omitempty" doc:"a common name or a whole distinguished name: a certificate of a trusted authority with it is a login"`
+	Tags        *map[string]string `json:"tags,omitempty"`
 }
 
 func (a *api) devices() {
@@ -109,6 +113,7 @@ func (a *api) devices() {
 	call(a, logbridge.RoleOperator, http.MethodPut, path, "put-device", "Create or change a device", a.putDevice)
 	call(a, logbridge.RoleOperator, http.MethodDelete, path, "delete-device", "Delete a device", a.deleteDevice)
 	a.logins()
+	a.imports()
 }
 
 func (a *api) getDevice(_ context.Context, in *devicePath) (*answer[deviceView], error) {
@@ -120,30 +125,46 @@ func (a *api) getDevice(_ context.Context, in *devicePath) (*answer[deviceView],
 }
 
 func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView], error) {
-	id := logbridge.DeviceID{Product: in.Product, Device: in.Device}
-	defer a.lock(id.String())()
-	d, err := a.deps.Devices.Device(id)
-	if found(err) != nil {
+	body := deviceBody{}
+	set(&body, in.Body)
+	d, err := a.applyDevice(ctx, logbridge.DeviceID{Product: in.Product, Device: in.Device}, body)
+	if err != nil {
 		return nil, err
 	}
-	d.ID = id
-	if b := in.Body; b != nil {
-		set(&d.PSK, b.PSK)
-		set(&d.Certificate, b.Certificate)
-		set(&d.CertificateSubject, b.Subject)
-		set(&d.Tags, b.Tags)
-	}
-	made := ""
-	if d.PSK == "" && d.Certificate == "" && d.CertificateSubject == "" {
-		made = a.deps.MakePSK()
-		d.PSK = made
-	}
-	if err := a.deps.Devices.PutDevice(ctx, d); err != nil {
-		return nil, err
-	}
-	view := a.viewDevice(d)
-	view.PSK = made
+	view := a.viewDevice(d.Device)
+	view.PSK = d.made
 	return &answer[deviceView]{view}, nil
+}
+
+// appliedDevice is a device that was registered or changed, or was so before.
+type appliedDevice struct {
+	logbridge.Device
+	created, changed bool
+	made             string // the secret, if it was made
+}
+
+// applyDevice makes a device what body says. One that is so already is not written again.
+func (a *api) applyDevice(ctx context.Context, id logbridge.DeviceID, body deviceBody) (appliedDevice, error) {
+	defer a.lock(id.String())()
+	before, err := a.deps.Devices.Device(id)
+	if found(err) != nil {
+		return appliedDevice{}, err
+	}
+	d := appliedDevice{Device: before, created: err != nil}
+	d.ID = id
+	set(&d.PSK, body.PSK)
+	set(&d.Certificate, body.Certificate)
+	set(&d.CertificateSubject, body.Subject)
+	set(&d.Tags, body.Tags)
+	if d.PSK == "" && d.Certificate == "" && d.CertificateSubject == "" {
+		d.made = a.deps.MakePSK()
+		d.PSK = d.made
+	}
+	if !d.created && d.PSK == before.PSK && d.Certificate == before.Certificate && d.CertificateSubject == before.CertificateSubject && maps.Equal(d.Tags, before.Tags) {
+		return d, nil
+	}
+	d.changed = !d.created
+	return d, a.deps.Devices.PutDevice(ctx, d.Device)
 }
 
 func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {
