@@ -45,8 +45,11 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	config.Transformers = []huma.Transformer{problems}
 	config.Formats = map[string]huma.Format{"application/json": format, "json": format}
 	config.Servers = []*huma.Server{{URL: apiPath}}
-	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{"bearer": {Type: "http", Scheme: "bearer"}}
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer"}, "session": {Type: "apiKey", In: "cookie", Name: sessionCookie},
+	}
 	a := &api{Server: s, seed: maphash.MakeSeed(), importing: make(chan struct{}, maxImports), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
+	a.session()
 	a.products()
 	a.devices()
 	a.levels()
@@ -100,29 +103,36 @@ func (a *api) describe(e *echo.Echo) {
 // answer is what a call answers with status 200.
 type answer[T any] struct{ Body T }
 
-// call registers one operation for tokens of role or above.
+// call registers one operation for tokens of role or above, whose path names what it is about: a limited token must have
+// all of that in scope.
 func call[I, O any](a *api, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
-	register(a, role, method, path, id, summary, nil, do)
+	callFor(a, asNamed, role, method, path, id, summary, do)
 }
 
-// levelCall is call for a change of levels: one that is refused for its token's role is recorded.
-func levelCall[I, O any](a *api, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
-	register(a, role, method, path, id, summary, func(ctx huma.Context, by logbridge.Actor, p *problem) {
+// callFor is call for one that keeps to the scope of a limited token in another way.
+func callFor[I, O any](a *api, need reach, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
+	register(a, need, role, method, path, id, summary, nil, do)
+}
+
+// levelCall is callFor for a change of levels, which are recorded where they are made: here those that are refused for the
+// token's role or scope.
+func levelCall[I, O any](a *api, need reach, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
+	register(a, need, role, method, path, id, summary, func(ctx huma.Context, by logbridge.Actor, p *problem) {
 		of := logbridge.DeviceID{Product: ctx.Param("product"), Device: ctx.Param("device")}
 		_ = a.refuse(ctx.Context(), of, ctx.Operation().OperationID, by, p) // it is answered already
 	}, do)
 }
 
-// register registers an operation; forbidden, if not nil, is told of calls by tokens of too low a role.
-func register[I, O any](a *api, role logbridge.Role, method, path, id, summary string, forbidden func(huma.Context, logbridge.Actor, *problem), do func(context.Context, *I) (*O, error)) {
+// register registers an operation; forbidden, if not nil, is told of calls by tokens that are good for something else.
+func register[I, O any](a *api, need reach, role logbridge.Role, method, path, id, summary string, forbidden func(huma.Context, logbridge.Actor, *problem), do func(context.Context, *I) (*O, error)) {
 	op := huma.Operation{
 		OperationID:  id,
 		Method:       method,
 		Path:         path,
 		Summary:      summary,
 		MaxBodyBytes: maxAPIBody,
-		Security:     []map[string][]string{{"bearer": {}}},
-		Middlewares:  huma.Middlewares{a.guard(role, a.huma, forbidden)},
+		Security:     signedIn(),
+		Middlewares:  huma.Middlewares{a.guard(role, need, a.huma, forbidden)},
 		Metadata:     map[string]any{"role": role},
 	}
 	if method == http.MethodPost {
@@ -132,13 +142,23 @@ func register[I, O any](a *api, role logbridge.Role, method, path, id, summary s
 		op.DefaultStatus = http.StatusOK
 		op.Responses = map[string]*huma.Response{"200": {Description: "lines", Content: map[string]*huma.MediaType{ndjson: {}}}}
 	}
-	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+	huma.Register(a.huma, op, handled(a, do))
+}
+
+// signedIn are the ways to say who is asking.
+func signedIn() []map[string][]string {
+	return []map[string][]string{{"bearer": {}}, {"session": {}}}
+}
+
+// handled makes problems of errors.
+func handled[I, O any](a *api, do func(context.Context, *I) (*O, error)) func(context.Context, *I) (*O, error) {
+	return func(ctx context.Context, in *I) (*O, error) {
 		out, err := do(ctx, in)
 		if err != nil {
 			return nil, a.problem(err)
 		}
 		return out, nil
-	})
+	}
 }
 
 // none is the input of a call without parameters and the output of one without an answer (204).

@@ -67,7 +67,7 @@ func (a *api) matching(ctx context.Context, match deviceMatch, after logbridge.D
 			if looked++; looked%rankBatch == 0 && ctx.Err() != nil {
 				return
 			}
-			if !match.device(d) {
+			if !sees(ctx, d.ID.Stream()) || !match.device(d) {
 				continue
 			}
 			if found := (foundDevice{d, a.deps.Levels.State(d.ID)}); match.state(&found.state) && !yield(found) {

@@ -82,7 +82,7 @@ type (
 
 func (a *api) imports() {
 	const path = "/devices/import"
-	call(a, logbridge.RoleOperator, http.MethodPost, path, "import-devices", "Register or change many devices", a.importDevices)
+	callFor(a, anywhere, logbridge.RoleOperator, http.MethodPost, path, "import-devices", "Register or change many devices", a.importDevices)
 	op := a.huma.OpenAPI().Paths[path].Post
 	op.Description = "One device a line, as a PUT of it with its product and device. The answer comes while the body is read: a line " +
 		`{"line","product","device","psk"} for each device whose secret was made, {"line","product","device","error"} for each line that is bad (the first 10000), ` +
@@ -106,7 +106,7 @@ func (a *api) importDevices(ctx context.Context, _ *none) (*huma.StreamResponse,
 
 // runImport reads and answers at the same time: an import takes longer than a client or a proxy may wait in silence.
 func (a *api) runImport(ctx context.Context, c echo.Context) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := a.whileGood(ctx, callerOf(ctx))
 	defer cancel()
 	control := http.NewResponseController(c.Response())
 	_ = control.EnableFullDuplex() // fails where there is nothing to enable
@@ -118,7 +118,7 @@ func (a *api) runImport(ctx context.Context, c echo.Context) {
 	})()
 	var working sync.WaitGroup
 	working.Go(func() { i.run(ctx) })
-	a.pump(c, i.out)
+	a.pump(ctx, c, i.out)
 	cancel()
 	i.out.stop()
 	if !i.ended.Load() { // the client is gone, and a read may wait for more of it
@@ -257,9 +257,17 @@ func (i *deviceImport) read(ctx context.Context, queues *[importWorkers]chan imp
 		select {
 		case queues[maphash.String(i.api.seed, job.line.Product+"/"+job.line.Device)%importWorkers] <- job:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: interrupted", logbridge.ErrUnavailable)
+			return interrupted(ctx)
 		}
 	}
+}
+
+// interrupted is why an import that could go on does not.
+func interrupted(ctx context.Context) error {
+	if cause := context.Cause(ctx); errors.Is(cause, errTokenEnded) {
+		return cause
+	}
+	return fmt.Errorf("%w: interrupted", logbridge.ErrUnavailable)
 }
 
 // readLine gives the next line without spaces around it, good until the next call; io.EOF after the last.
@@ -298,9 +306,15 @@ func (j *importJob) parse(text []byte) error {
 // begun is finished, whatever happens, so that a secret which was made is told.
 func (i *deviceImport) apply(ctx context.Context, job importJob) {
 	if ctx.Err() != nil {
+		i.fail(interrupted(ctx))
 		return
 	}
-	d, err := i.api.applyDevice(context.WithoutCancel(ctx), logbridge.DeviceID{Product: job.line.Product, Device: job.line.Device}, job.line.deviceBody)
+	id := logbridge.DeviceID{Product: job.line.Product, Device: job.line.Device}
+	if !sees(ctx, id.Stream()) {
+		i.bad(job, errOutside)
+		return
+	}
+	d, err := i.api.applyDevice(context.WithoutCancel(ctx), id, job.line.deviceBody)
 	switch {
 	case errors.Is(err, logbridge.ErrInvalid), errors.Is(err, logbridge.ErrNotFound), errors.Is(err, logbridge.ErrTooLarge):
 		i.bad(job, err)

@@ -52,13 +52,13 @@ type overrideList struct {
 func (a *api) levels() {
 	const device = "/products/{product}/devices/{device}/level"
 	const product = "/products/{product}/level"
-	levelCall(a, logbridge.RoleOperator, http.MethodPut, device, "put-device-level", "Set a device's level for a time", a.putDeviceLevel)
-	levelCall(a, logbridge.RoleOperator, http.MethodDelete, device, "delete-device-level", "Return a device to its base level", a.clearDeviceLevel)
-	call(a, logbridge.RoleViewer, http.MethodGet, product, "get-product-level", "Show a product's base level", a.getProductLevel)
-	levelCall(a, logbridge.RoleOperator, http.MethodPut, product, "put-product-level", "Set a product's base level", a.putProductLevel)
+	levelCall(a, asNamed, logbridge.RoleOperator, http.MethodPut, device, "put-device-level", "Set a device's level for a time", a.putDeviceLevel)
+	levelCall(a, asNamed, logbridge.RoleOperator, http.MethodDelete, device, "delete-device-level", "Return a device to its base level", a.clearDeviceLevel)
+	callFor(a, partly, logbridge.RoleViewer, http.MethodGet, product, "get-product-level", "Show a product's base level", a.getProductLevel)
+	levelCall(a, asNamed, logbridge.RoleOperator, http.MethodPut, product, "put-product-level", "Set a product's base level", a.putProductLevel)
 	call(a, logbridge.RoleViewer, http.MethodGet, "/level", "get-level", "Show the base level of all", a.getLevel)
-	levelCall(a, logbridge.RoleOperator, http.MethodPut, "/level", "put-level", "Set the base level of all", a.putLevel)
-	call(a, logbridge.RoleViewer, http.MethodGet, "/levels", "list-levels", "List live device levels and rules", a.listLevels)
+	levelCall(a, asNamed, logbridge.RoleAdmin, http.MethodPut, "/level", "put-level", "Set the base level of all", a.putLevel)
+	callFor(a, anywhere, logbridge.RoleViewer, http.MethodGet, "/levels", "list-levels", "List live device levels and rules", a.listLevels)
 	a.rules()
 }
 
@@ -152,14 +152,20 @@ func (a *api) setBase(ctx context.Context, product string, b baseLevelBody) (*an
 	return a.base(product), nil
 }
 
-func (a *api) listLevels(context.Context, *none) (*answer[overrideList], error) {
+func (a *api) listLevels(ctx context.Context, _ *none) (*answer[overrideList], error) {
 	var own []foundDevice
+	rules := []ruleView{}
+	for _, r := range a.deps.Rules.Rules() {
+		if sees(ctx, ruleStreams(r)) {
+			rules = append(rules, viewRule(r))
+		}
+	}
 	for _, o := range a.deps.Overrides() {
 		d, err := a.deps.Devices.Device(o.Device)
-		if err != nil { // deleted a moment ago
+		if err != nil || !sees(ctx, o.Device.Stream()) { // deleted a moment ago, or not this token's
 			continue
 		}
 		own = append(own, foundDevice{d, o.LevelState})
 	}
-	return &answer[overrideList]{overrideList{Levels: a.viewDevices(own), Rules: views(a.deps.Rules.Rules(), viewRule)}}, nil
+	return &answer[overrideList]{overrideList{Levels: a.viewDevices(own), Rules: rules}}, nil
 }

@@ -37,8 +37,8 @@ type putProduct struct {
 }
 
 func (a *api) products() {
-	call(a, logbridge.RoleViewer, http.MethodGet, "/products", "list-products", "List products", a.listProducts)
-	call(a, logbridge.RoleViewer, http.MethodGet, "/products/{product}", "get-product", "Show a product", a.getProduct)
+	callFor(a, anywhere, logbridge.RoleViewer, http.MethodGet, "/products", "list-products", "List products", a.listProducts)
+	callFor(a, partly, logbridge.RoleViewer, http.MethodGet, "/products/{product}", "get-product", "Show a product", a.getProduct)
 	call(a, logbridge.RoleAdmin, http.MethodPut, "/products/{product}", "put-product", "Create or change a product", a.putProduct)
 	call(a, logbridge.RoleAdmin, http.MethodDelete, "/products/{product}", "delete-product", "Delete a product", a.deleteProduct)
 }
@@ -54,9 +54,9 @@ type productList struct {
 	Products []productView `json:"products"`
 }
 
-func (a *api) listProducts(context.Context, *none) (*answer[productList], error) {
+func (a *api) listProducts(ctx context.Context, _ *none) (*answer[productList], error) {
 	list := productList{Products: []productView{}}
-	for _, p := range a.deps.Products.Products() {
+	for _, p := range within(ctx, a.deps.Products.Products(), func(p logbridge.Product) logbridge.Stream { return productStreams(p.ID) }) {
 		list.Products = append(list.Products, a.viewProduct(p))
 	}
 	return &answer[productList]{list}, nil

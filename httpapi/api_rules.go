@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -82,10 +83,10 @@ type ruleAnswer struct {
 
 func (a *api) rules() {
 	const one = "/levels/{id}"
-	levelCall(a, logbridge.RoleOperator, http.MethodPost, "/levels", "post-level-rule", "Set the level of all devices that a selector means", a.postRule)
-	call(a, logbridge.RoleViewer, http.MethodGet, one, "get-level-rule", "Show a rule and what it is about", a.getRule)
-	levelCall(a, logbridge.RoleOperator, http.MethodPatch, one, "patch-level-rule", "Give a rule another end or percentage", a.patchRule)
-	levelCall(a, logbridge.RoleOperator, http.MethodDelete, one, "delete-level-rule", "End a rule", a.deleteRule)
+	levelCall(a, anywhere, logbridge.RoleOperator, http.MethodPost, "/levels", "post-level-rule", "Set the level of all devices that a selector means", a.postRule)
+	callFor(a, anywhere, logbridge.RoleViewer, http.MethodGet, one, "get-level-rule", "Show a rule and what it is about", a.getRule)
+	levelCall(a, anywhere, logbridge.RoleOperator, http.MethodPatch, one, "patch-level-rule", "Give a rule another end or percentage", a.patchRule)
+	levelCall(a, anywhere, logbridge.RoleOperator, http.MethodDelete, one, "delete-level-rule", "End a rule", a.deleteRule)
 }
 
 func viewRule(r logbridge.LevelRule) ruleView {
@@ -123,7 +124,13 @@ func (a *api) postRule(ctx context.Context, in *postRule) (*ruleAnswer, error) {
 	wish := logbridge.RuleWish{Selector: b.Selector.selector(), Priority: b.Priority, Level: logbridge.Level(b.Level), Reason: b.Reason,
 		By: actor(ctx), DryRun: b.DryRun}
 	var err error
-	if wish.For, wish.Permanent, err = parseFor(b.For); err == nil && wish.Selector.Product != "" {
+	wish.For, wish.Permanent, err = parseFor(b.For)
+	switch {
+	case !sees(ctx, productStreams(wish.Selector.Product)):
+		err = errRuleScope
+	case err == nil && wish.Permanent:
+		err = mayLast(ctx)
+	case err == nil && wish.Selector.Product != "":
 		_, err = a.deps.Products.Product(wish.Selector.Product)
 	}
 	if err != nil {
@@ -140,8 +147,32 @@ func (a *api) postRule(ctx context.Context, in *postRule) (*ruleAnswer, error) {
 	return out, nil
 }
 
-func (a *api) getRule(_ context.Context, in *rulePath) (*answer[ruleReach], error) {
-	r, reach, err := a.deps.Rules.Rule(in.ID)
+// errRuleScope is the answer to a limited token that asks for a rule of more than one product, or of one that is not in its scope.
+var errRuleScope = newProblem(http.StatusForbidden, "a limited token may set levels for products in its scope only; the selector must name one")
+
+// ruleStreams is what the streams of the devices begin with that a rule may be about.
+func ruleStreams(r logbridge.LevelRule) logbridge.Stream { return productStreams(r.Selector.Product) }
+
+// mayLast says whether the caller may set a level of many devices without an end: who does that gives the fleet another base
+// level, which is an administrator's to say. For one device an operator may.
+func mayLast(ctx context.Context) error {
+	if c := callerOf(ctx); c.permit(logbridge.RoleAdmin) != nil {
+		return newProblem(http.StatusForbidden, "a level of many devices without an end needs a token of role admin; give it a time")
+	}
+	return nil
+}
+
+// rule finds a rule that the caller's scope has all devices of.
+func (a *api) rule(ctx context.Context, id string) (logbridge.LevelRule, logbridge.RuleReach, error) {
+	r, reach, err := a.deps.Rules.Rule(id)
+	if c := callerOf(ctx); c.Limited() && (err != nil || !c.Sees(ruleStreams(r))) {
+		return logbridge.LevelRule{}, logbridge.RuleReach{}, errOutside
+	}
+	return r, reach, err
+}
+
+func (a *api) getRule(ctx context.Context, in *rulePath) (*answer[ruleReach], error) {
+	r, reach, err := a.rule(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -151,8 +182,15 @@ func (a *api) getRule(_ context.Context, in *rulePath) (*answer[ruleReach], erro
 func (a *api) patchRule(ctx context.Context, in *patchRule) (*answer[ruleReach], error) {
 	change := logbridge.RuleChange{Reason: in.Body.Reason, By: actor(ctx)}
 	set(&change.Percent, in.Body.Percent)
-	var err error
-	if change.For, change.Permanent, err = parseFor(in.Body.For); err != nil {
+	_, _, err := a.rule(ctx, in.ID)
+	if errors.Is(err, errOutside) {
+		return nil, a.refuse(ctx, logbridge.DeviceID{}, "change of level rule", change.By, err)
+	}
+	change.For, change.Permanent, err = parseFor(in.Body.For)
+	if err == nil && change.Permanent {
+		err = mayLast(ctx)
+	}
+	if err != nil {
 		return nil, a.refuse(ctx, logbridge.DeviceID{}, "change of level rule", change.By, err)
 	}
 	r, reach, err := a.deps.Rules.ChangeRule(ctx, in.ID, change)
@@ -163,5 +201,8 @@ func (a *api) patchRule(ctx context.Context, in *patchRule) (*answer[ruleReach],
 }
 
 func (a *api) deleteRule(ctx context.Context, in *deleteRule) (*none, error) {
+	if _, _, err := a.rule(ctx, in.ID); errors.Is(err, errOutside) {
+		return nil, a.refuse(ctx, logbridge.DeviceID{}, "end of level rule", actor(ctx), err)
+	}
 	return nil, a.deps.Rules.ClearRule(ctx, in.ID, actor(ctx), in.Reason)
 }

@@ -97,11 +97,11 @@ type putTopic struct {
 func (a *api) slsStores() {
 	const viewer, operator = logbridge.RoleViewer, logbridge.RoleOperator
 	const project, store, key = "/sls/{project}", "/sls/{project}/logstores/{logstore}", "/sls/{project}/access-keys/{id}"
-	call(a, viewer, http.MethodGet, "/sls", "list-sls-projects", "List SLS projects", a.listProjects)
-	call(a, viewer, http.MethodGet, project, "get-sls-project", "Show an SLS project", a.getProject)
+	callFor(a, anywhere, viewer, http.MethodGet, "/sls", "list-sls-projects", "List SLS projects", a.listProjects)
+	callFor(a, partly, viewer, http.MethodGet, project, "get-sls-project", "Show an SLS project", a.getProject)
 	call(a, operator, http.MethodPut, project, "put-sls-project", "Create or change an SLS project", a.putProject)
 	call(a, operator, http.MethodDelete, project, "delete-sls-project", "Delete an SLS project", a.deleteProject)
-	call(a, viewer, http.MethodGet, "/sls/{project}/logstores", "list-logstores", "List logstores", a.listLogstores)
+	callFor(a, partly, viewer, http.MethodGet, "/sls/{project}/logstores", "list-logstores", "List logstores", a.listLogstores)
 	call(a, viewer, http.MethodGet, store, "get-logstore", "Show a logstore", a.getLogstore)
 	call(a, operator, http.MethodPut, store, "put-logstore", "Create or change a logstore", a.putLogstore)
 	call(a, operator, http.MethodDelete, store, "delete-logstore", "Delete a logstore", a.deleteLogstore)
@@ -113,7 +113,7 @@ func (a *api) slsStores() {
 
 func (a *api) clsStores() {
 	const viewer, operator = logbridge.RoleViewer, logbridge.RoleOperator
-	call(a, viewer, http.MethodGet, "/cls", "list-cls-topics", "List CLS topics", a.listTopics)
+	callFor(a, anywhere, viewer, http.MethodGet, "/cls", "list-cls-topics", "List CLS topics", a.listTopics)
 	call(a, viewer, http.MethodGet, "/cls/{topic}", "get-cls-topic", "Show a CLS topic", a.getTopic)
 	call(a, operator, http.MethodPut, "/cls/{topic}", "put-cls-topic", "Create or change a CLS topic", a.putTopic)
 	call(a, operator, http.MethodDelete, "/cls/{topic}", "delete-cls-topic", "Delete a CLS topic", a.deleteTopic)
@@ -167,8 +167,9 @@ type projectList struct {
 	Projects []projectView `json:"projects"`
 }
 
-func (a *api) listProjects(context.Context, *none) (*answer[projectList], error) {
-	return &answer[projectList]{projectList{views(a.deps.Projects.SLSProjects(), viewProject)}}, nil
+func (a *api) listProjects(ctx context.Context, _ *none) (*answer[projectList], error) {
+	all := within(ctx, a.deps.Projects.SLSProjects(), func(p logbridge.SLSProject) logbridge.Stream { return projectStreams(p.Name) })
+	return &answer[projectList]{projectList{views(all, viewProject)}}, nil
 }
 
 func (a *api) getProject(_ context.Context, in *projectPath) (*answer[projectView], error) {
@@ -189,10 +190,24 @@ func (a *api) putProject(ctx context.Context, in *putProject) (*answer[projectVi
 	if in.Body != nil {
 		set(&p.Hosts, in.Body.Hosts)
 	}
+	if err := a.mayClaim(ctx, p); err != nil {
+		return nil, err
+	}
 	if err := a.deps.Projects.PutSLSProject(ctx, p); err != nil {
 		return nil, err
 	}
 	return &answer[projectView]{viewProject(p)}, nil
+}
+
+// mayClaim keeps a limited token from taking the hosts of projects that are not in its scope, those that mean one by its name
+// among them.
+func (a *api) mayClaim(ctx context.Context, p logbridge.SLSProject) error {
+	for _, host := range p.Hosts {
+		if of, ok := a.deps.Projects.ProjectByHost(host); ok && of.Name != p.Name && !sees(ctx, projectStreams(of.Name)) {
+			return fmt.Errorf("%w: host %q means another project already", logbridge.ErrInvalid, clip(host))
+		}
+	}
+	return nil
 }
 
 func (a *api) deleteProject(ctx context.Context, in *projectPath) (*none, error) {
@@ -203,11 +218,12 @@ type logstoreList struct {
 	Logstores []logstoreView `json:"logstores"`
 }
 
-func (a *api) listLogstores(_ context.Context, in *projectPath) (*answer[logstoreList], error) {
+func (a *api) listLogstores(ctx context.Context, in *projectPath) (*answer[logstoreList], error) {
 	if _, err := a.deps.Projects.SLSProject(in.Project); err != nil {
 		return nil, err
 	}
-	return &answer[logstoreList]{logstoreList{views(a.deps.Logstores.Logstores(in.Project), viewLogstore)}}, nil
+	all := within(ctx, a.deps.Logstores.Logstores(in.Project), func(l logbridge.Logstore) logbridge.Stream { return logbridge.SLSStream(l.Project, l.Name) })
+	return &answer[logstoreList]{logstoreList{views(all, viewLogstore)}}, nil
 }
 
 func (a *api) getLogstore(_ context.Context, in *logstorePath) (*answer[logstoreView], error) {
@@ -273,6 +289,9 @@ func (a *api) putAccessKey(ctx context.Context, in *putAccessKey) (*answer[acces
 	if found(err) != nil {
 		return nil, err
 	}
+	if err == nil && !sees(ctx, projectStreams(k.Project)) {
+		return nil, fmt.Errorf("%w: access key %q is taken", logbridge.ErrInvalid, clip(in.ID))
+	}
 	k.Project, k.ID = in.Project, in.ID
 	view := viewAccessKey(k)
 	in.Body.apply(&view, &k.Secret, a.deps.MakePSK)
@@ -293,8 +312,9 @@ type topicList struct {
 	Topics []topicView `json:"topics"`
 }
 
-func (a *api) listTopics(context.Context, *none) (*answer[topicList], error) {
-	return &answer[topicList]{topicList{views(a.deps.Topics.CLSTopics(), viewTopic)}}, nil
+func (a *api) listTopics(ctx context.Context, _ *none) (*answer[topicList], error) {
+	all := within(ctx, a.deps.Topics.CLSTopics(), func(t logbridge.CLSTopic) logbridge.Stream { return logbridge.CLSStream(t.ID) })
+	return &answer[topicList]{topicList{views(all, viewTopic)}}, nil
 }
 
 func (a *api) getTopic(_ context.Context, in *topicPath) (*answer[topicView], error) {

@@ -25,10 +25,13 @@ type postTemporaryKey struct {
 }
 
 func (a *api) temporaryKeys() {
-	call(a, logbridge.RoleOperator, http.MethodPost, "/sts", "create-temporary-key", "Make an access key for one logstore that ends by itself", a.createTemporaryKey)
+	callFor(a, anywhere, logbridge.RoleOperator, http.MethodPost, "/sts", "create-temporary-key", "Make an access key for one logstore that ends by itself", a.createTemporaryKey)
 }
 
 func (a *api) createTemporaryKey(ctx context.Context, in *postTemporaryKey) (*answer[temporaryKeyView], error) {
+	if !sees(ctx, logbridge.SLSStream(in.Body.Project, in.Body.Logstore)) {
+		return nil, errOutside
+	}
 	life, err := lifeOf(in.Body.For)
 	if err != nil {
 		return nil, err

@@ -120,10 +120,11 @@ type TopicKeys interface {
 	DeleteTopicKey(ctx context.Context, topic, id string) error
 }
 
-// Tokens knows who may call the operator API. Authenticate returns ErrUnauthorized for a token that is not good.
+// Tokens knows who may call the operator API. Authenticate returns ErrUnauthorized for a token that is not good; it is a look-up
+// in memory that knows at once what any node has revoked. No scope is everything.
 type Tokens interface {
 	Authenticate(token string) (logbridge.Token, error)
-	CreateToken(ctx context.Context, name string, role logbridge.Role, expires time.Time) (logbridge.Token, string, error)
+	CreateToken(ctx context.Context, name string, role logbridge.Role, expires time.Time, scope ...string) (logbridge.Token, string, error)
 	Tokens() []logbridge.Token
 	DeleteToken(ctx context.Context, id string) error
 }

@@ -161,7 +161,8 @@ func usualStep(all time.Duration) time.Duration {
 
 func (a *api) queryHistogram(c echo.Context) error {
 	r := c.Request()
-	if _, p := a.authorize(r.Header.Get("Authorization"), logbridge.RoleViewer); p != nil {
+	who, p := a.authorizeAPI(r, logbridge.RoleViewer)
+	if p != nil {
 		writeProblem(c, p)
 		return nil
 	}
@@ -170,7 +171,7 @@ func (a *api) queryHistogram(c echo.Context) error {
 		writeProblem(c, a.problem(err))
 		return nil
 	}
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancel(withCaller(r.Context(), who))
 	defer cancel()
 	defer context.AfterFunc(a.draining, cancel)()
 	counts, err := a.deps.Log.Count(ctx, h.Query, h.CountBy)

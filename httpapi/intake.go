@@ -45,6 +45,7 @@ var intakeStatus = map[reason]int{
 	tooLarge:    http.StatusRequestEntityTooLarge,
 	badToken:    http.StatusUnauthorized,
 	badRole:     http.StatusForbidden,
+	notInScope:  http.StatusForbidden,
 	unsupported: http.StatusUnsupportedMediaType,
 	badMethod:   http.StatusMethodNotAllowed,
 	unknownName: http.StatusNotFound,
@@ -121,6 +122,9 @@ func (s *Server) takeUpload(c echo.Context, in *intake, most int64, unpack func(
 	if err != nil {
 		return loose.Upload{}, refuse(kindOf(err), "", 0, err)
 	}
+	if err := inScope(token, upload); err != nil {
+		return loose.Upload{}, err
+	}
 	key := ""
 	if !upload.Untimed {
 		key = replayKey(in.source, token, text)
@@ -130,6 +134,28 @@ func (s *Server) takeUpload(c echo.Context, in *intake, most int64, unpack func(
 		return loose.Upload{}, refuse(kindOf(err), "", len(upload.Records), err)
 	}
 	return upload, s.appendUpload(c.Request().Context(), in, upload, key)
+}
+
+// inScope refuses an upload as a whole if a part of it is for a stream that a limited token may not write to.
+func inScope(token logbridge.Token, u loose.Upload) error {
+	n := len(u.Records)
+	foreign := logbridge.Stream("")
+	look := func(s logbridge.Stream) {
+		if !token.Sees(s) {
+			foreign = s
+		}
+	}
+	for i := range u.Records {
+		look(u.Records[i].Stream)
+	}
+	for _, r := range u.Rejected {
+		n += r.Records
+		look(r.Stream)
+	}
+	if foreign == "" {
+		return nil
+	}
+	return refuse(notInScope, "", n, fmt.Errorf("stream %q is not in the scope of the token; nothing of the upload is stored", foreign))
 }
 
 // replayKey names an upload of which each record has its own time: clients send the same bytes again after an answer that

@@ -45,7 +45,7 @@ func logsOperation() *huma.Operation {
 			"that answer the query up to that position. With after: from that position on, in the order of positions. 503 (unavailable) when too many queries are being answered, 422 (too_large) when " +
 			"one works for too long or reads too much. An error in mid-stream ends the answer with a line {\"error\":\"…\"}. " +
 			"A key that occurs twice among the attributes is called key#2 the second time.",
-		Security: []map[string][]string{{"bearer": {}}},
+		Security: signedIn(),
 		Responses: map[string]*huma.Response{
 			"200":     {Description: "records", Content: map[string]*huma.MediaType{ndjson: {}}},
 			"default": {Description: "Error", Content: map[string]*huma.MediaType{"application/problem+json": {}}},
@@ -73,7 +73,8 @@ func logsOperation() *huma.Operation {
 
 func (a *api) queryLogs(c echo.Context) error {
 	r := c.Request()
-	if _, p := a.authorize(r.Header.Get("Authorization"), logbridge.RoleViewer); p != nil {
+	who, p := a.authorizeAPI(r, logbridge.RoleViewer)
+	if p != nil {
 		writeProblem(c, p)
 		return nil
 	}
@@ -82,20 +83,20 @@ func (a *api) queryLogs(c echo.Context) error {
 		writeProblem(c, a.problem(err))
 		return nil
 	}
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := a.whileGood(withCaller(r.Context(), who), who)
 	defer cancel()
 	defer context.AfterFunc(a.draining, cancel)()
 	if q.follow {
-		a.stream(c, a.deps.Log.Tail(ctx, q.After, q.Query), q, cancel)
+		a.stream(ctx, c, a.deps.Log.Tail(ctx, q.After, q.Query), q, cancel)
 	} else {
-		a.stream(c, a.deps.Log.Query(ctx, q.Query), q, cancel)
+		a.stream(ctx, c, a.deps.Log.Query(ctx, q.Query), q, cancel)
 	}
 	return nil
 }
 
 // stream writes records as they come. A second goroutine reads the log, so that what is ready is flushed while the next
 // record is waited for; it has ended when stream returns.
-func (a *api) stream(c echo.Context, records iter.Seq2[logbridge.Record, error], q logsQuery, cancel context.CancelFunc) {
+func (a *api) stream(ctx context.Context, c echo.Context, records iter.Seq2[logbridge.Record, error], q logsQuery, cancel context.CancelFunc) {
 	feed := newFeed(maxPending)
 	if q.follow {
 		feed.breakSilence(longestSilence)
@@ -110,18 +111,21 @@ func (a *api) stream(c echo.Context, records iter.Seq2[logbridge.Record, error],
 		startStream(c.Response())
 		_ = http.NewResponseController(c.Response()).Flush()
 	}
-	a.pump(c, feed)
+	a.pump(ctx, c, feed)
 }
 
 // pump writes what comes into a feed until it ends or the client is gone.
-func (a *api) pump(c echo.Context, feed *feed) {
+func (a *api) pump(ctx context.Context, c echo.Context, feed *feed) {
 	w := c.Response()
 	control := http.NewResponseController(w)
 	for spare := []byte(nil); ; {
 		lines, err := feed.take(spare)
 		if err != nil && !errors.Is(err, errEnd) {
 			if errors.Is(err, context.Canceled) {
-				return // the reader is gone, or this server stops
+				if !errors.Is(context.Cause(ctx), errTokenEnded) {
+					return // the reader is gone, or this server stops
+				}
+				err = errTokenEnded
 			}
 			p := a.queryProblem(err)
 			if !w.Committed && len(lines) == 0 {

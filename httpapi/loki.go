@@ -96,13 +96,19 @@ func gzipped() echo.MiddlewareFunc {
 // lokiViewer lets through who may read.
 func (s *Server) lokiViewer(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		bearer := bearerOf(c.Request().Header.Get("Authorization"))
+		r := c.Request()
+		bearer := bearerOf(r.Header.Get("Authorization"))
 		if bearer == "" {
 			return writeLokiProblem(c, newProblem(http.StatusUnauthorized, "a token is needed, as bearer or as the password of basic authentication"))
 		}
-		if _, p := s.authorize(bearer, logbridge.RoleViewer); p != nil {
+		who, p := s.authenticate(r, bearer)
+		if p == nil {
+			p = who.permit(logbridge.RoleViewer)
+		}
+		if p != nil {
 			return writeLokiProblem(c, p)
 		}
+		c.SetRequest(r.WithContext(withCaller(r.Context(), who)))
 		return next(c)
 	}
 }

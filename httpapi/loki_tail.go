@@ -38,7 +38,8 @@ const (
 // A page of another site cannot open it: a browser might add the password that its user once gave, so an Origin must be this
 // host. Grafana takes the header away, and logcli sends none.
 func (s *Server) lokiTail(c echo.Context) error {
-	ctx, cancel := context.WithCancel(c.Request().Context())
+	ctx, cancel := c.Request().Context(), context.CancelFunc(nil)
+	ctx, cancel = s.whileGood(ctx, callerOf(ctx))
 	defer cancel()
 	defer context.AfterFunc(s.draining, cancel)()
 	t, err := s.newLokiTail(c)

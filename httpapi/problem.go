@@ -48,6 +48,7 @@ var problemCodes = map[int]string{
 	http.StatusRequestEntityTooLarge: "too_large",
 	http.StatusUnsupportedMediaType:  "unsupported_media_type",
 	http.StatusUnprocessableEntity:   "invalid",
+	http.StatusTooManyRequests:       "too_many",
 	http.StatusServiceUnavailable:    "unavailable",
 }
 

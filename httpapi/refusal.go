@@ -28,6 +28,7 @@ const (
 	notThere    reason = "unregistered"  // the device that wants its key is not registered
 	inUse       reason = "connected"     // the device that wants its key has been here before
 	badToken    reason = "token"         // no token, or one that is not good
+	notInScope  reason = "scope"         // a token that may not write to this stream
 	badRole     reason = "role"          // a token that may not write, or a temporary key of another logstore
 	expired     reason = "expired"       // the clock of the request is off by more than is allowed, or its temporary key has ended
 	unknownName reason = "unknown"       // no such device, store or topic

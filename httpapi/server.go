@@ -90,6 +90,8 @@ type Server struct {
 	sockets   sync.WaitGroup  // handlers that have taken over their connection, of which net/http knows no more
 	draining  context.Context // done when streams have to end
 	drain     context.CancelFunc
+	// tokenCheck is how often answers that go on look at their token again.
+	tokenCheck time.Duration
 }
 
 // The names of the fronts.
@@ -123,7 +125,8 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if len(cfg.DeviceHosts) == 0 {
 		cfg.DeviceHosts = tencentGateways()
 	}
-	s := &Server{cfg: cfg, deps: deps, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
+	deps.Log = scopedLog{deps.Log}
+	s := &Server{cfg: cfg, deps: deps, tokenCheck: tokenCheck, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
 	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr

@@ -63,11 +63,15 @@ type (
 	topicKeyJSON struct {
 		Secret string `json:"sealed_secret"`
 	}
+	// A limited token has its role in another field: a version that knows of no scopes, a neighbour or an older one that comes
+	// back, would take it for everything. To that it has no role.
 	tokenJSON struct {
 		Name    string         `json:"name"`
-		Role    logbridge.Role `json:"role"`
+		Role    logbridge.Role `json:"role,omitempty"`
+		Limited logbridge.Role `json:"limited_role,omitempty"`
 		Created time.Time      `json:"created"`
 		Expires time.Time      `json:"expires,omitzero"`
+		Scope   []string       `json:"scope,omitempty"`
 		Hash    []byte         `json:"sha256"`
 	}
 )
@@ -241,10 +245,17 @@ func (r *Registry) topicKeyForm() form[storeKey, logbridge.TopicKey, topicKeyJSO
 func tokenForm() form[string, storedToken, tokenJSON] {
 	return named(
 		func(_ string, t storedToken) tokenJSON {
-			return tokenJSON{t.Name, t.Role, t.Created, t.Expires, t.hash[:]}
+			j := tokenJSON{Name: t.Name, Role: t.Role, Created: t.Created, Expires: t.Expires, Scope: t.Scope, Hash: t.hash[:]}
+			if t.Limited() {
+				j.Role, j.Limited = "", t.Role
+			}
+			return j
 		},
 		func(id string, j tokenJSON) (storedToken, error) {
-			t := storedToken{Token: logbridge.Token{ID: id, Name: j.Name, Role: j.Role, Created: j.Created, Expires: j.Expires}}
+			t := storedToken{Token: logbridge.Token{ID: id, Name: j.Name, Role: j.Role, Created: j.Created, Expires: j.Expires, Scope: j.Scope}}
+			if t.Limited() {
+				t.Role = j.Limited
+			}
 			if copy(t.hash[:], j.Hash); len(j.Hash) != sha256.Size || tokenID(t.hash) != id {
 				return t, fmt.Errorf("%w: stored token %s has not its own hash", logbridge.ErrInvalid, id)
 			}

@@ -63,8 +63,9 @@ type Registry struct {
 	// sealing is read-locked by whoever stores something sealed, and locked while the seal key changes. It guards rotation.
 	sealing  sync.RWMutex
 	rotation rotation
-	// claims is held by who adds a host or an access key: each has one owner.
-	claims sync.Mutex
+	// claims is held by who adds a host or an access key, each of which has one owner, or a token, which are counted.
+	claims     sync.Mutex
+	mostTokens int
 }
 
 // New opens the registry and reads all of it. A key that is not the one its secrets were sealed with is an error. older are keys that
@@ -82,7 +83,7 @@ func New(ctx context.Context, node *natsd.Node, key SealKey, log *slog.Logger, o
 	if err := checkSealKey(ctx, store.KV(), seal); err != nil {
 		return nil, err
 	}
-	r := &Registry{node: node, log: log, seal: seal, store: store, connected: newConnectedSet()}
+	r := &Registry{node: node, log: log, seal: seal, store: store, connected: newConnectedSet(), mostTokens: maxTokens}
 	r.rotation.keys, r.rotation.begins = keys, make(chan struct{}, 1)
 	if len(older) > 0 {
 		r.rotation.begins <- struct{}{}

@@ -21,6 +21,9 @@ const tokenPrefix = "lb_"
 // tokenLen is the length of a token in random bytes: nothing to guess, so a plain hash is enough at rest.
 const tokenLen = 32
 
+// maxTokens bounds the tokens, which every node holds in memory; a fleet of collectors with a token each has some hundreds.
+const maxTokens = 10_000
+
 // tokenIDLen is how many bytes of a token's hash are its id, by which it is found.
 const tokenIDLen = 8
 
@@ -38,18 +41,24 @@ type storedToken struct {
 
 func tokenID(hash [sha256.Size]byte) string { return hex.EncodeToString(hash[:tokenIDLen]) }
 
-// CreateToken makes a token; a zero expires means without end. plain is the token's text, shown this once: only its
-// hash is kept.
-func (r *Registry) CreateToken(ctx context.Context, name string, role logbridge.Role, expires time.Time) (t logbridge.Token, plain string, err error) {
+// CreateToken makes a token; a zero expires means without end, no scope everything. plain is the token's text, shown this
+// once: only its hash is kept. ErrTooLarge when there are too many.
+func (r *Registry) CreateToken(ctx context.Context, name string, role logbridge.Role, expires time.Time, scope ...string) (t logbridge.Token, plain string, err error) {
 	now := time.Now().UTC().Truncate(time.Second)
-	if err := tokenFaults(name, role, expires, now).err(""); err != nil {
+	scope = slices.Compact(slices.Sorted(slices.Values(scope)))
+	if err := tokenFaults(name, role, scope, expires, now).err(""); err != nil {
 		return t, "", err
+	}
+	r.claims.Lock()
+	defer r.claims.Unlock()
+	if len(r.Tokens()) >= r.mostTokens {
+		return t, "", fmt.Errorf("%w: there are %d tokens, the most; delete those that have expired", logbridge.ErrTooLarge, r.mostTokens)
 	}
 	secret := make([]byte, tokenLen)
 	rand.Read(secret)
 	plain = tokenPrefix + base64.RawURLEncoding.EncodeToString(secret)
 	hash := sha256.Sum256([]byte(plain))
-	t = logbridge.Token{ID: tokenID(hash), Name: name, Role: role, Created: now, Expires: expires}
+	t = logbridge.Token{ID: tokenID(hash), Name: name, Role: role, Created: now, Expires: expires, Scope: scope}
 	if err := r.tokens.Put(ctx, t.ID, storedToken{t, hash}); err != nil {
 		return logbridge.Token{}, "", err
 	}

@@ -1,6 +1,10 @@
 package registry
 
 import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
 	"reflect"
 	"strings"
 	"testing"
@@ -83,4 +87,79 @@ func TestAdminToken(t *testing.T) {
 	r.SetAdminToken("")
 	_, err = r.Authenticate("")
 	wantKind(t, "taken away", err, logbridge.ErrUnauthorized)
+}
+
+// TestStoredTokens: what older versions stored is good as it was, and what is limited is nothing to a version that reads no
+// scope.
+func TestStoredTokens(t *testing.T) {
+	node := start(t, t.TempDir())
+	r := open(t, node)
+	ctx := t.Context()
+	form := tokenForm()
+	hash := sha256.Sum256([]byte("lb_old"))
+	id := tokenID(hash)
+	var stored tokenJSON
+	must(t, json.Unmarshal([]byte(`{"name":"old","role":"operator","created":"2026-01-02T03:04:05Z","sha256":"`+base64.StdEncoding.EncodeToString(hash[:])+`"}`), &stored))
+	old, err := form.ofJSON(id, stored)
+	must(t, err)
+	must(t, r.tokens.Put(ctx, id, old))
+	if who, err := r.Authenticate("lb_old"); err != nil || who.Name != "old" || who.Role != logbridge.RoleOperator || who.Limited() {
+		t.Errorf("%+v, %v", who, err)
+	}
+
+	limited, plain, err := r.CreateToken(ctx, "limited", logbridge.RoleAdmin, noEnd, "sls/shop", "device/ABCDE12345", "sls/shop")
+	must(t, err)
+	text, err := form.codec().Encode(limited.ID, storedToken{limited, sha256.Sum256([]byte(plain))})
+	must(t, err)
+	var before struct{ Role logbridge.Role }
+	must(t, json.Unmarshal(text, &before))
+	if before.Role != "" || strings.Contains(string(text), plain) {
+		t.Errorf("stored as %s", text)
+	}
+	r = open(t, node) // as another node reads it
+	who, err := r.Authenticate(plain)
+	if err != nil || !reflect.DeepEqual(who, limited) || who.Role != logbridge.RoleAdmin || strings.Join(who.Scope, " ") != "device/ABCDE12345 sls/shop" {
+		t.Errorf("%+v, %v; want %+v", who, err, limited)
+	}
+	if lost, err := form.ofJSON(id, tokenJSON{Name: "x", Limited: logbridge.RoleAdmin, Hash: hash[:]}); err != nil || lost.Role != "" {
+		t.Errorf("a limited token that lost its scope: %+v, %v", lost, err)
+	}
+	_, _, err = r.CreateToken(ctx, "x", logbridge.RoleViewer, noEnd, "device/short")
+	wantKind(t, "scope", err, logbridge.ErrInvalid)
+}
+
+// TestTokensAreBounded stores as many tokens as there may be, and one more.
+func TestTokensAreBounded(t *testing.T) {
+	r := open(t, start(t, t.TempDir()))
+	r.mostTokens = 3
+	for range r.mostTokens {
+		_, _, err := r.CreateToken(t.Context(), "x", logbridge.RoleViewer, noEnd)
+		must(t, err)
+	}
+	_, _, err := r.CreateToken(t.Context(), "x", logbridge.RoleViewer, noEnd)
+	wantKind(t, "one more", err, logbridge.ErrTooLarge)
+	must(t, r.DeleteToken(t.Context(), r.Tokens()[0].ID))
+	_, _, err = r.CreateToken(t.Context(), "x", logbridge.RoleViewer, noEnd)
+	must(t, err)
+}
+
+// TestRevokedOnEveryNode: what one node revokes, another does not take any more.
+func TestRevokedOnEveryNode(t *testing.T) {
+	node := start(t, t.TempDir())
+	a, b := open(t, node), open(t, node)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 2)
+	for _, r := range []*Registry{a, b} {
+		go func() { ended <- r.Run(ctx) }()
+	}
+	defer func() {
+		cancel()
+		<-ended
+		<-ended
+	}()
+	token, plain, err := a.CreateToken(t.Context(), "x", logbridge.RoleViewer, noEnd)
+	must(t, err)
+	eventually(t, func() bool { _, err := b.Authenticate(plain); return err == nil })
+	must(t, b.DeleteToken(t.Context(), token.ID))
+	eventually(t, func() bool { _, err := a.Authenticate(plain); return err != nil })
 }

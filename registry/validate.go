@@ -180,7 +180,7 @@ func (f *faults) accessKey(id, secret, without string) {
 		"an access key secret is 1 to %d printable characters", maxSecret)
 }
 
-func tokenFaults(name string, role logbridge.Role, expires, now time.Time) (f faults) {
+func tokenFaults(name string, role logbridge.Role, scope []string, expires, now time.Time) (f faults) {
 	f.invalid(name == "" || len(name) > maxTokenName || !readable(name) || slices.Contains(reservedNames, name), "name",
 		"a token name is 1 to %d bytes without control characters and none of %s", maxTokenName, strings.Join(reservedNames, ", "))
 	switch role {
@@ -189,6 +189,7 @@ func tokenFaults(name string, role logbridge.Role, expires, now time.Time) (f fa
 		f.invalid(true, "role", "%q is none of viewer, operator, admin, ingest", clip(string(role)))
 	}
 	f.invalid(!expires.IsZero() && !expires.After(now), "expires", "it is in the past")
+	f.check("scope", logbridge.ValidateScope(scope))
 	return f
 }
 
