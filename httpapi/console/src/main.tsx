@@ -8,10 +8,12 @@ import { current, may, SessionContext, useSession, type Session } from './sessio
 import { SignIn } from './signin'
 import './style.css'
 import { Button } from './ui/button'
+import { Logs } from './views/logs'
 import { Overview } from './views/overview'
 
 const routes: readonly Route[] = [
   { path: '/', title: 'Overview', key: 'o', view: Overview },
+  { path: '/logs', title: 'Logs', key: 'l', view: Logs },
 ]
 
 function App(): JSX.Element | null {
