@@ -2,8 +2,12 @@ module github.com/logbridge/logbridge
 
 go 1.26.0
 
+// What npm puts there is no Go, and what of it is is not ours.
+ignore ./httpapi/console/node_modules
+
 require (
 	github.com/alecthomas/kong v1.17.0 // the command line: flags, environment and help from one tagged struct
+	github.com/chromedp/chromedp v0.23.0 // tests only: drives a real browser, for the SDKs of web pages and the console
 	github.com/coder/websocket v1.8.15 // WebSocket, for MQTT and the live tail of Loki's API: no goroutine of its own
 	github.com/danielgtaylor/huma/v2 v2.37.2 // OpenAPI 3.1 from the Go types of the operator API
 	github.com/eclipse/paho.mqtt.golang v1.5.1 // MQTT client: simulated devices, later the link to an outside broker
@@ -30,6 +34,7 @@ require (
 	github.com/antithesishq/antithesis-sdk-go v0.8.0-default-no-op // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
+	github.com/chromedp/cdproto v0.159.0 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect

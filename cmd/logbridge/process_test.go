@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 	default:
 		crashes.head()
 		code := m.Run()
+		shared.close()
 		crashes.foot(code)
 		os.Exit(code)
 	}
@@ -264,7 +265,7 @@ type found struct {
 // operator is the administrator's connection to the operator API.
 func (s *process) operator() *api {
 	s.place.t.Helper()
-	server, err := Client{URL: s.url(), TokenFile: s.place.tokenFile()}.open()
+	server, err := Client{URL: s.adminURL(), TokenFile: s.place.tokenFile()}.open()
 	if err != nil {
 		s.place.t.Fatal(err)
 	}

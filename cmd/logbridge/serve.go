@@ -22,6 +22,7 @@ import (
 	"github.com/logbridge/logbridge/bridge"
 	"github.com/logbridge/logbridge/broker"
 	"github.com/logbridge/logbridge/httpapi"
+	"github.com/logbridge/logbridge/httpapi/console"
 	"github.com/logbridge/logbridge/levels"
 	"github.com/logbridge/logbridge/natsd"
 	"github.com/logbridge/logbridge/quota"
@@ -193,7 +194,7 @@ func (s *server) endBroker() error {
 }
 
 func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
-	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Version: version()}
+	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Console: console.Files(), Version: version()}
 	if addr, ok := s.broker.Addr().(*net.TCPAddr); ok {
 		cfg.MQTTPort = addr.Port
 	}
