@@ -114,6 +114,7 @@ func (a *api) devices() {
 	call(a, logbridge.RoleOperator, http.MethodDelete, path, "delete-device", "Delete a device", a.deleteDevice)
 	a.logins()
 	a.imports()
+	a.exports()
 }
 
 func (a *api) getDevice(_ context.Context, in *devicePath) (*answer[deviceView], error) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/logbridge/logbridge"
 )
@@ -177,4 +178,48 @@ func (f *fullDevices) PutDevice(ctx context.Context, d logbridge.Device) error {
 		return fmt.Errorf("%w: disk full", logbridge.ErrUnavailable)
 	}
 	return f.Devices.PutDevice(ctx, d)
+}
+
+// TestExport: what comes out goes in again, secrets only for an administrator, and of what the token sees.
+func TestExport(t *testing.T) {
+	w := start(t)
+	w.importDevices(strings.NewReader(`{"product":"ABCDE12345","device":"new-1","tags":{"site":"x"}}` + "\n" + `{"product":"ABCDE12345","device":"new-2","certificate_subject":"CN=two"}`))
+	export := func(query, token string, want int) string {
+		t.Helper()
+		a := w.send("GET", apiPath+"/devices/export?"+query, "", "Authorization", "Bearer "+token)
+		if a.StatusCode != want {
+			t.Fatalf("%s: %d %s", query, a.StatusCode, a.body)
+		}
+		return a.body
+	}
+	plain, secret := export("", adminToken, 200), export("secrets=true", adminToken, 200)
+	psk := func(name string) string {
+		d, err := w.reg.Device(logbridge.DeviceID{Product: "ABCDE12345", Device: name})
+		check(t, err)
+		return d.PSK
+	}
+	if n := strings.Count(plain, "\n"); n != 3 || strings.Contains(plain, psk("new-1")) || strings.Contains(plain, "psk") || !strings.Contains(plain, "BEGIN CERTIFICATE") {
+		t.Errorf("%d devices: %s", n, plain)
+	}
+	if !strings.Contains(secret, psk("new-1")) || !strings.Contains(secret, psk("dev_01")) {
+		t.Errorf("without secrets: %s", secret)
+	}
+	if got := export("tag=site:x", adminToken, 200); got != `{"product":"ABCDE12345","device":"new-1","tags":{"site":"x"}}`+"\n" {
+		t.Errorf("filtered: %s", got)
+	}
+	for _, text := range []string{plain, secret} {
+		if again := w.importDevices(strings.NewReader(text)); again.counts() != "3 0 0 3 0 true" {
+			t.Errorf("imported where it comes from: %s %v", again.counts(), again.bad)
+		}
+	}
+	_, operator, err := w.reg.CreateToken(t.Context(), "op", logbridge.RoleOperator, time.Time{}, "device/OTHER12345", "device/ABCDE12345/new-2")
+	check(t, err)
+	export("secrets=true", operator, 403)
+	if got := export("", operator, 200); strings.Count(got, "\n") != 1 || !strings.Contains(got, "new-2") {
+		t.Errorf("to a token that sees one: %s", got)
+	}
+	r := w.send("POST", apiPath+"/devices/import", secret, "Authorization", "Bearer "+operator)
+	if strings.Count(r.body, "scope of this token") != 2 || !strings.Contains(r.body, `"unchanged":1,"bad":2`) {
+		t.Errorf("imported by a token that sees one: %s", r.body)
+	}
 }
