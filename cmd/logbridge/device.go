@@ -23,6 +23,7 @@ type deviceCmd struct {
 	Add   deviceAddCmd   `cmd:"" help:"Register a device, or change its tags or its key."`
 	Ls    deviceLsCmd    `cmd:"" help:"List devices."`
 	Show  deviceShowCmd  `cmd:"" help:"Show one device: what is wanted of it, and what was seen."`
+	Rm    deviceRmCmd    `cmd:"" help:"Delete a device; its records stay."`
 	Login deviceLoginCmd `cmd:"" help:"Print MQTT user name and password of a device, and how mosquitto_sub, mosquitto_rr and mosquitto_pub use them."`
 }
 
@@ -139,33 +140,29 @@ func (a *api) devices(ctx context.Context, query url.Values) iter.Seq2[deviceSta
 
 type deviceShowCmd struct {
 	Client
+	Output
 	Device deviceArg `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
 }
 
 func (c deviceShowCmd) Run(p program) error {
-	server, err := c.open()
-	if err != nil {
-		return err
-	}
-	var s deviceState
-	if err := server.call(p.ctx, http.MethodGet, devicePath(c.Device.DeviceID), nil, &s); err != nil {
-		return err
-	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	row := func(name, value string) { _, _ = fmt.Fprintf(table, "%s\t%s\n", name, value) } // Flush reports a failed write
-	row("device", c.Device.String())
-	row("online", yes(s.Online))
-	row("level", s.Desired+s.until(time.Now()))
-	row("base", s.Base)
-	if s.Rule != "" {
-		row("rule", s.Rule)
-	}
-	row("state", s.State+", "+seen(s.StateTime))
-	row("set by", s.SetBy)
-	row("reason", s.Reason)
-	row("last seen", seen(s.LastSeen))
-	row("tags", tags(s.Tags))
-	return table.Flush()
+	return fetch(p, c.Client, c.Output, devicePath(c.Device.DeviceID), func(s deviceState) error {
+		fields := []field{{"device", c.Device.String()}, {"online", yes(s.Online)}, {"level", s.Desired + s.until(time.Now())}, {"base", s.Base}}
+		if s.Rule != "" {
+			fields = append(fields, field{"rule", s.Rule})
+		}
+		fields = append(fields, field{"state", s.State + ", " + seen(s.StateTime)}, field{"set by", s.SetBy}, field{"reason", s.Reason},
+			field{"last seen", seen(s.LastSeen)}, field{"tags", tags(s.Tags)})
+		return writeFields(p.stdout, c.Output, fields...)
+	})
+}
+
+type deviceRmCmd struct {
+	Client
+	Device deviceArg `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+}
+
+func (c deviceRmCmd) Run(p program) error {
+	return remove(p, c.Client, devicePath(c.Device.DeviceID), "device "+c.Device.String())
 }
 
 type deviceLoginCmd struct {

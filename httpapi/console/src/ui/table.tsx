@@ -12,6 +12,14 @@ export interface Column<T> {
   kind?: 'num' | 'narrow' | 'wide'
   /** Left out on a phone. */
   spare?: boolean
+  /** The name by which rows can be sorted by it. */
+  sort?: string
+}
+
+/** By which column rows are sorted. */
+export interface Sorting {
+  by: string
+  down: boolean
 }
 
 interface TableProps<T> {
@@ -25,17 +33,24 @@ interface TableProps<T> {
   error?: string
   loading?: boolean
   rowClass?: (row: T) => string | undefined
+  /** How rows are sorted now, and what to do when another column is asked for. */
+  sorting?: Sorting
+  onSort?: (to: Sorting) => void
 }
 
 /** Rows and columns. The first column of each row is its heading. */
-export function Table<T>({ caption, columns, rows, rowKey, empty, error, loading, rowClass }: TableProps<T>): JSX.Element {
+export function Table<T>({ caption, columns, rows, rowKey, empty, error, loading, rowClass, sorting, onSort }: TableProps<T>): JSX.Element {
   const name = (c: Column<T>): string => [c.kind, c.spare && 'spare'].filter(Boolean).join(' ')
   return (
     <div class="table-box" aria-busy={Boolean(loading)} tabIndex={0} role="region" aria-label={caption}>
       <table>
         <caption class="unseen">{caption}</caption>
         <thead>
-          <tr>{columns.map((c) => <th key={c.title} scope="col" class={name(c)}>{c.title}</th>)}</tr>
+          <tr>
+            {columns.map((c) => c.sort && onSort
+              ? <SortHead key={c.title} title={c.title} name={name(c)} by={c.sort} sorting={sorting} onSort={onSort} />
+              : <th key={c.title} scope="col" class={name(c)}>{c.title}</th>)}
+          </tr>
         </thead>
         <tbody>
           {rows?.map((row) => (
@@ -55,6 +70,26 @@ export function Table<T>({ caption, columns, rows, rowKey, empty, error, loading
         </tbody>
       </table>
     </div>
+  )
+}
+
+interface SortHeadProps {
+  title: string
+  name: string
+  by: string
+  sorting: Sorting | undefined
+  onSort: (to: Sorting) => void
+}
+
+/** A heading that sorts; pressed again, the other way round. The arrow keeps its room, so that nothing moves. */
+function SortHead({ title, name, by, sorting, onSort }: SortHeadProps): JSX.Element {
+  const on = sorting?.by === by
+  return (
+    <th scope="col" class={name} aria-sort={on ? (sorting.down ? 'descending' : 'ascending') : 'none'}>
+      <button type="button" class="sort" onClick={() => onSort({ by, down: on ? !sorting.down : true })}>
+        {title}<span aria-hidden="true">{on ? (sorting.down ? '▾' : '▴') : ''}</span>
+      </button>
+    </th>
   )
 }
 
