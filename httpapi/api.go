@@ -21,6 +21,8 @@ const (
 	apiPath = "/api/v1"
 	// maxAPIBody: a certificate and some tags fit well.
 	maxAPIBody = 256 << 10
+	// ndjson is the type of bodies and answers that are one JSON value a line.
+	ndjson = "application/x-ndjson"
 )
 
 // api registers the calls of the operator API. The rule of all PUTs: what is there keeps the members that the body does
@@ -30,6 +32,8 @@ type api struct {
 	huma huma.API
 	seed maphash.Seed
 	puts [64]sync.Mutex // by hash of the name that is put
+
+	importing chan struct{} // holds one for each import
 }
 
 func (s *Server) routeAPI(e *echo.Echo) {
@@ -44,7 +48,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer"}, "session": {Type: "apiKey", In: "cookie", Name: sessionCookie},
 	}
-	a := &api{Server: s, seed: maphash.MakeSeed(), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
+	a := &api{Server: s, seed: maphash.MakeSeed(), importing: make(chan struct{}, maxImports), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
 	a.session()
 	a.products()
 	a.devices()
@@ -133,6 +137,10 @@ func register[I, O any](a *api, need reach, role logbridge.Role, method, path, i
 	}
 	if method == http.MethodPost {
 		op.DefaultStatus = http.StatusCreated
+	}
+	if _, lines := any(new(O)).(*huma.StreamResponse); lines {
+		op.DefaultStatus = http.StatusOK
+		op.Responses = map[string]*huma.Response{"200": {Description: "lines", Content: map[string]*huma.MediaType{ndjson: {}}}}
 	}
 	huma.Register(a.huma, op, handled(a, do))
 }

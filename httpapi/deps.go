@@ -195,10 +195,11 @@ type Share interface {
 	Pause() bool
 }
 
-// Counter counts what became of every record. Refuse takes what is not stored: stream is "" when what was asked for does not
-// exist; lines is at least 1.
+// Counter counts what became of every record. LedgerOf gives the sums of some streams, in their order. Refuse takes what is not
+// stored: stream is "" when what was asked for does not exist; lines is at least 1.
 type Counter interface {
 	Ledger() logbridge.Ledger
+	LedgerOf(streams []logbridge.Stream) []logbridge.Sums
 	Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
 	// Drop takes what is not stored although its sender was told that it is.
 	Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int)

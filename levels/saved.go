@@ -28,8 +28,9 @@ const (
 	// maxShard bounds a value in bytes, below what one message may have: 6000 devices of a shard, 400 000 in all. Those
 	// beyond it are not saved, and the log says so.
 	maxShard = 512 << 10
-	// savedVersion begins each value. One with another is passed over: what was seen is seen again.
-	savedVersion = 1
+	// savedVersion begins each value. The one before it has no last line and clock. One with another is passed over: what was
+	// seen is seen again.
+	savedVersion = 2
 )
 
 // saved is the bucket.
@@ -180,7 +181,11 @@ func appendSighting(b []byte, id logbridge.DeviceID, s *sighting) []byte {
 	for _, at := range s.lines {
 		b = binary.AppendUvarint(b, uint64(max(0, at)))
 	}
-	return b
+	b = binary.AppendUvarint(b, uint64(max(0, s.lastLine)))
+	if !s.skewKnown {
+		return append(b, 0)
+	}
+	return binary.AppendVarint(append(b, 1), s.skew.Milliseconds())
 }
 
 func (s *sighting) marks() [6]*mark {
@@ -193,7 +198,7 @@ func appendMark(b []byte, m mark) []byte {
 
 // decodeShard gives every device of a value. Those before a fault are given all the same.
 func decodeShard(b []byte, give func(logbridge.DeviceID, *sighting)) error {
-	if len(b) == 0 || b[0] != savedVersion {
+	if len(b) == 0 || b[0] != savedVersion && b[0] != savedVersion-1 {
 		return fmt.Errorf("%w: saved devices of another version", logbridge.ErrInvalid)
 	}
 	d := shardDecoder{rest: b[1:]}
@@ -208,6 +213,9 @@ func decodeShard(b []byte, give func(logbridge.DeviceID, *sighting)) error {
 		}
 		for i := range s.lines {
 			s.lines[i] = d.time()
+		}
+		if b[0] == savedVersion {
+			d.activity(&s.activity)
 		}
 		if d.bad || id.Validate() != nil {
 			return fmt.Errorf("%w: saved device at %d bytes from the end", logbridge.ErrInvalid, len(d.rest))
@@ -231,6 +239,24 @@ func (d *shardDecoder) number() uint64 {
 	d.rest = d.rest[size:]
 	return n
 }
+
+func (d *shardDecoder) activity(a *activity) {
+	a.lastLine = d.time()
+	known := d.bytes(1)
+	if a.skewKnown = len(known) > 0 && known[0] == 1; !a.skewKnown {
+		return
+	}
+	n, size := binary.Varint(d.rest)
+	if size <= 0 || n > maxSkew || n < -maxSkew {
+		d.bad, d.rest = true, nil
+		return
+	}
+	d.rest = d.rest[size:]
+	a.skew = time.Duration(n) * time.Millisecond
+}
+
+// maxSkew is the longest time.Duration, in milliseconds.
+const maxSkew = int64(1<<63-1) / int64(time.Millisecond)
 
 func (d *shardDecoder) bytes(n uint64) []byte {
 	if n > uint64(len(d.rest)) {

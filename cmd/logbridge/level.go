@@ -176,6 +176,12 @@ type deviceState struct {
 	StateTime *time.Time        `json:"state_time"`
 	Online    bool              `json:"online"`
 	LastSeen  *time.Time        `json:"last_seen"`
+	LastLine  *time.Time        `json:"last_line"`
+	PerMinute float64           `json:"lines_per_minute"`
+	SkewMS    *int64            `json:"clock_skew_ms"`
+	Stored    uint64            `json:"stored"`
+	Dropped   uint64            `json:"dropped"`
+	Refused   uint64            `json:"refused"`
 }
 
 // until tells the end of a level for a sentence.

@@ -20,11 +20,13 @@ var commandOf = map[string]string{
 	"put-product":    "product set ABCDE12345 --level warn --time-zone Asia/Shanghai --no-allow-register --secret-file FILE",
 	"delete-product": "product rm ABCDE12345",
 
-	"list-devices":  "device ls",
-	"get-device":    "device show ABCDE12345/dev_01",
-	"delete-device": "device rm ABCDE12345/dev_01",
-	"put-device":    "device add ABCDE12345/dev_01 --tag site=lab",
-	"login-device":  "device login ABCDE12345/dev_01 --mqtt 127.0.0.1:1883",
+	"list-devices":   "device ls",
+	"get-device":     "device show ABCDE12345/dev_01",
+	"delete-device":  "device rm ABCDE12345/dev_01",
+	"put-device":     "device add ABCDE12345/dev_01 --tag site=lab",
+	"import-devices": "device import FILE",
+	"export-devices": "device export --product ABCDE12345",
+	"login-device":   "device login ABCDE12345/dev_01 --mqtt 127.0.0.1:1883",
 
 	"put-device-level":    "level set ABCDE12345/dev_01 debug --for 5m --reason test",
 	"delete-device-level": "level clear ABCDE12345/dev_01",

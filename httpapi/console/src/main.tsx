@@ -10,12 +10,14 @@ import './style.css'
 import { Button } from './ui/button'
 import { Audit } from './views/audit'
 import { Ledger } from './views/ledger'
+import { Logs } from './views/logs'
 import { Overview } from './views/overview'
 import { Stores } from './views/stores'
 import { Tokens } from './views/tokens'
 
 const routes: readonly Route[] = [
   { path: '/', title: 'Overview', key: 'o', view: Overview },
+  { path: '/logs', title: 'Logs', key: 'l', view: Logs },
   { path: '/stores', title: 'Stores', key: 's', view: Stores },
   { path: '/ledger', title: 'Ledger', key: 'e', view: Ledger },
   { path: '/audit', title: 'Audit', key: 'a', view: Audit },

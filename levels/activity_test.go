@@ -1,0 +1,69 @@
+package levels
+
+import (
+	"testing"
+	"time"
+
+	"github.com/logbridge/logbridge"
+)
+
+func TestActivity(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	n := start(t, dir)
+	r := open(t, n, c, Config{})
+	if s := r.State(id); !s.LastLine.IsZero() || s.LinesPerMinute != 0 || s.SkewKnown {
+		t.Errorf("before the first line: %+v", s)
+	}
+	c.advance(15*time.Second + 876543211) // 10:56:00
+	lines := func(n int, skew time.Duration, known bool) {
+		r.Observe(logbridge.Observation{Device: id, Event: logbridge.LineSeen, Level: logbridge.LevelInfo, Time: c.now(), Lines: n, Skew: skew, SkewKnown: known})
+	}
+	want := func(perMinute float64, skew time.Duration) {
+		t.Helper()
+		if s := r.State(id); s.LinesPerMinute != perMinute || s.Skew != skew || !s.SkewKnown {
+			t.Errorf("%v lines a minute with a skew of %v (%v), want %v and %v", s.LinesPerMinute, s.Skew, s.SkewKnown, perMinute, skew)
+		}
+	}
+	lines(30, time.Hour, true)
+	c.advance(30 * time.Second)
+	lines(30, 0, false)
+	want(60, time.Hour)
+	c.advance(45 * time.Second) // a quarter of the next minute
+	want(45, time.Hour)
+	lines(5, -2*time.Second, true)
+	want(50, -2*time.Second)
+	last := c.now()
+	c.advance(2 * time.Minute)
+	want(0, -2*time.Second)
+	lines(7, -3*time.Second, true)
+	want(7, -3*time.Second) // those of two minutes ago do not count
+	c.advance(-time.Hour)
+	lines(1, -4*time.Second, true) // a clock that was set back
+	want(1, -4*time.Second)
+	if s := r.State(id); !s.LastLine.Equal(last.Add(2 * time.Minute)) {
+		t.Errorf("last line at %v", s.LastLine)
+	}
+	if n := testing.AllocsPerRun(100, func() { lines(1, time.Hour, true) }); n > 0 {
+		t.Errorf("%v allocations for a line", n)
+	}
+	r.save(t.Context())
+	r = openWith(t, n, c, Config{}, r.devices)
+	if s := r.State(id); !s.LastLine.Equal(last.Add(2*time.Minute)) || s.Skew != time.Hour || !s.SkewKnown {
+		t.Errorf("saved: %+v", s)
+	}
+}
+
+// TestSavedBefore: what a version saved that did not know of the last line is read.
+func TestSavedBefore(t *testing.T) {
+	s := sighting{level: 1, since: 1, lastSeen: 2}
+	value := appendSighting([]byte{savedVersion - 1}, id, &s)
+	value = value[:len(value)-2] // the two bytes of no last line and no clock
+	n := 0
+	if err := decodeShard(value, func(got logbridge.DeviceID, s *sighting) {
+		if n++; got != id || s.lastSeen != 2 || s.lastLine != 0 {
+			t.Errorf("%v %+v", got, s)
+		}
+	}); err != nil || n != 1 {
+		t.Errorf("%d devices, %v", n, err)
+	}
+}
