@@ -43,6 +43,9 @@ func TestConsoleStores(t *testing.T) {
 	c.fill("Origins", "")
 	c.unfold("Limits")
 	c.fill("Events a second of each address", "50")
+	c.press("Make one")
+	c.until(`document.querySelector('dialog .field textarea[spellcheck]').closest('form').innerText.includes('These replace the former ones')`)
+	token := eval[string](c, `[...document.querySelectorAll('dialog label')].find((l) => l.textContent === 'Write tokens').control.value`)
 	c.unfold("Privacy")
 	c.fill("Of an address is kept", "masked")
 	c.shot("change")
@@ -59,8 +62,11 @@ func TestConsoleStores(t *testing.T) {
 	if len(store.Origins) != 0 || store.Limits["address_events"] != 50 || store.Privacy["address"] != "masked" {
 		t.Errorf("after the change: %+v", store)
 	}
+	c.has("anonymous with a write token")
+	c.fill("Write token", token)
 	c.press("Image")
 	c.until(`document.querySelector('.copy code').textContent.startsWith('<img')`)
+	c.has("/w/" + token)
 	s.getImage(c)
 	s.waitFor("stream=sls/shop/web&field.page=home", 1)
 
