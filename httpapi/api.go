@@ -36,10 +36,9 @@ type api struct {
 	importing chan struct{} // holds one for each import
 }
 
-func (s *Server) routeAPI(e *echo.Echo) {
+func (s *Server) routeAPI(e *echo.Echo) error {
 	format := huma.Format{Marshal: marshalJSON, Unmarshal: json.Unmarshal} // also for application/problem+json
 	config := huma.DefaultConfig("logbridge", s.version())
-	config.Info.Description = "The operator API. Errors are application/problem+json with a stable code."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema members in answers
 	config.Transformers = []huma.Transformer{problems}
@@ -61,7 +60,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	a.ledger()
 	a.logs(e)
 	a.histogram(e)
-	a.describe(e)
+	return a.describe(e)
 }
 
 func (s *Server) version() string {
@@ -80,22 +79,6 @@ func marshalJSON(w io.Writer, v any) error {
 	}
 	_, err := w.Write(b.Bytes())
 	return err
-}
-
-// describe serves the OpenAPI document, to which it adds what the transformer adds to errors. huma would serve it too, but
-// makes it at the first request without a lock.
-func (a *api) describe(e *echo.Echo) {
-	doc := a.huma.OpenAPI()
-	if m := doc.Components.Schemas.Map()["ErrorModel"]; m != nil {
-		m.Properties["code"] = &huma.Schema{Type: huma.TypeString, Description: "stable name of the kind of error"}
-	}
-	text, err := json.Marshal(doc)
-	e.GET(apiPath+"/openapi.json", func(c echo.Context) error {
-		if err != nil {
-			return err
-		}
-		return c.Blob(http.StatusOK, "application/openapi+json", text)
-	})
 }
 
 // Inputs and answers are flat structs: huma does not look into embedded ones that are not exported.

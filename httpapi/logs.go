@@ -54,8 +54,8 @@ func logsOperation() *huma.Operation {
 	for _, p := range [][2]string{
 		{"source", "mqtt, reportlog, sls, cls, otlp, loki or audit"},
 		{"stream", "a whole stream name, such as audit"},
-		{"product", ""}, {"device", "a name or a glob"},
-		{"project", ""}, {"logstore", ""}, {"topic", ""},
+		{"product", "id of a product"}, {"device", "a name or a glob"},
+		{"project", "name of an SLS project"}, {"logstore", "name of a logstore"}, {"topic", "id of a CLS topic"},
 		{"level", "at least so severe"},
 		{"q", "substring of the body or of an attribute's value"},
 		{"field.KEY", "attribute KEY has exactly this value; may be repeated"},

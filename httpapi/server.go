@@ -311,9 +311,11 @@ func (s *Server) routeAdmin(e *echo.Echo) error {
 	if s.deps.Metrics != nil {
 		e.GET("/metrics", echo.WrapHandler(s.deps.Metrics))
 	}
-	s.routeAPI(e)
 	s.routeLoki(e)
 	s.routeHealth(e)
+	if err := s.routeAPI(e); err != nil {
+		return err
+	}
 	return s.routeConsole(e)
 }
 
