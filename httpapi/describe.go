@@ -38,9 +38,9 @@ var apiParts = []apiPart{
 	{"logs", "Logs", "Read what was logged, count it, follow it."},
 	{"status", "Status", "How the server is."},
 	{"devices", "Devices", "The devices of all products: lists, import and export."},
-	{"products", "Products", "Products, their devices, and the levels of both."},
-	{"level", "Levels", "The base level of all, and rules for many devices."},
-	{"levels", "Levels", "The base level of all, and rules for many devices."},
+	{"products", "Products", "Products, and the devices of each."},
+	{"level", "Levels", "The levels of devices, of products and of all, and rules for many devices."},
+	{"levels", "Levels", "The levels of devices, of products and of all, and rules for many devices."},
 	{"sls", "SLS", "Alibaba SLS: projects, logstores, access keys."},
 	{"cls", "CLS", "Tencent CLS: topics, access keys."},
 	{"sts", "SLS", ""},
@@ -51,6 +51,9 @@ var apiParts = []apiPart{
 }
 
 func partOf(path string) string {
+	if strings.HasSuffix(path, "/level") {
+		return "Levels"
+	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	for _, p := range apiParts {
 		if p.path == first {
@@ -93,7 +96,9 @@ func problemKinds() []problemKind {
 		slices.Sort(all)
 		kinds = append(kinds, problemKind{code, all, means[code]})
 	}
-	slices.SortFunc(kinds, func(a, b problemKind) int { return cmp.Compare(a.Status[0]*1000+len(a.Code), b.Status[0]*1000+len(b.Code)) })
+	slices.SortFunc(kinds, func(a, b problemKind) int {
+		return cmp.Compare(a.Status[0]*1000+len(a.Code), b.Status[0]*1000+len(b.Code))
+	})
 	return kinds
 }
 

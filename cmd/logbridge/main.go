@@ -33,21 +33,22 @@ const (
 
 // commands is the whole command line.
 type commands struct {
-	Serve   serveCmd   `cmd:"" help:"Run the server."`
-	Level   levelCmd   `cmd:"" help:"Say how much a device or a product logs."`
-	Logs    logsCmd    `cmd:"" help:"Read what was logged, or follow it."`
-	Audit   auditCmd   `cmd:"" help:"Read who changed what, and why."`
-	Ledger  ledgerCmd  `cmd:"" help:"Say what became of everything that came in."`
-	Product productCmd `cmd:"" help:"Products: their base level, time zone and quota."`
-	Device  deviceCmd  `cmd:"" help:"Register and look at devices."`
-	Sls     slsCmd     `cmd:"" help:"Alibaba SLS: projects, logstores and access keys."`
-	Cls     clsCmd     `cmd:"" help:"Tencent CLS: topics and access keys."`
-	Sts     stsCmd     `cmd:"" help:"Make an access key for one logstore that ends by itself, and print it."`
-	Doctor  doctorCmd  `cmd:"" help:"Check everything that serve needs, and say what to do."`
-	Seal    sealCmd    `cmd:"" help:"Change the key that seals secrets at rest."`
-	Token   tokenCmd   `cmd:"" help:"Make, list and revoke the tokens that this API and uploads of services need."`
-	Sim     simCmd     `cmd:"" help:"Simulate a fleet of devices against a running server."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve      serveCmd      `cmd:"" help:"Run the server."`
+	Level      levelCmd      `cmd:"" help:"Say how much a device or a product logs."`
+	Logs       logsCmd       `cmd:"" help:"Read what was logged, or follow it."`
+	Audit      auditCmd      `cmd:"" help:"Read who changed what, and why."`
+	Ledger     ledgerCmd     `cmd:"" help:"Say what became of everything that came in."`
+	Product    productCmd    `cmd:"" help:"Products: their base level, time zone and quota."`
+	Device     deviceCmd     `cmd:"" help:"Register and look at devices."`
+	Sls        slsCmd        `cmd:"" help:"Alibaba SLS: projects, logstores and access keys."`
+	Cls        clsCmd        `cmd:"" help:"Tencent CLS: topics and access keys."`
+	Sts        stsCmd        `cmd:"" help:"Make an access key for one logstore that ends by itself, and print it."`
+	Doctor     doctorCmd     `cmd:"" help:"Check everything that serve needs, and say what to do."`
+	Seal       sealCmd       `cmd:"" help:"Change the key that seals secrets at rest."`
+	Token      tokenCmd      `cmd:"" help:"Make, list and revoke the tokens that this API and uploads of services need."`
+	Sim        simCmd        `cmd:"" help:"Simulate a fleet of devices against a running server."`
+	Completion completionCmd `cmd:"" help:"Print what makes a shell complete command lines of this program."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // program is what commands get: where to write, and when to stop.
@@ -84,6 +85,9 @@ func execute(p program, args []string) int {
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
+	}
+	if args[0] == completeWord {
+		return p.fail(complete(p, parser.Model, args[1:]))
 	}
 	ctx, err := parser.Parse(args)
 	if exit >= 0 { // --help has printed all there is to say
