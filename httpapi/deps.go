@@ -131,9 +131,10 @@ type Tokens interface {
 
 // Levels is the wanted and the seen level of every device. A write that returns nil is durable and visible. Clear returns
 // ErrNotFound for a device without a level of its own, ClearBase for a product without one; Forget drops all about a device that was deleted.
-// Levels and Rules record what they do and what they refuse; Refused records what is refused before they are asked.
+// Briefs puts into out what State would say, in short. Levels and Rules record what they do and what they refuse; Refused records what is refused before they are asked.
 type Levels interface {
 	State(id logbridge.DeviceID) logbridge.LevelState
+	Briefs(ids []logbridge.DeviceID, out []logbridge.LevelBrief)
 	Base(product string) logbridge.Level
 	Clear(ctx context.Context, id logbridge.DeviceID, by logbridge.Actor, reason string) error
 	SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error
@@ -192,10 +193,12 @@ type Share interface {
 	Pause() bool
 }
 
-// Counter counts what became of every record. LedgerOf gives the sums of some streams, in their order. Refuse takes what is not
+// Counter counts what became of every record. LedgerOf gives the sums of some streams, in their order,
+// LedgerLosses those of the streams of which lines were refused or dropped. Refuse takes what is not
 // stored: stream is "" when what was asked for does not exist; lines is at least 1.
 type Counter interface {
 	Ledger() logbridge.Ledger
 	LedgerOf(streams []logbridge.Stream) []logbridge.Sums
+	LedgerLosses() map[logbridge.Stream]logbridge.Sums
 	Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
 }
