@@ -55,6 +55,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	a.tokens()
 	a.seal()
 	a.ledger()
+	a.status()
 	a.logs(e)
 	a.histogram(e)
 	a.describe(e)

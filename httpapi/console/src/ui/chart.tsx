@@ -119,7 +119,7 @@ function options(box: HTMLElement, width: number, height: number, step: number, 
       y: { range: (_, __, max) => [0, Math.max(max, 1) * 1.05] },
     },
     axes: [
-      { ...axis, size: 22, gap: 3, grid: { show: false }, space: 70 },
+      { ...axis, size: 22, gap: 3, grid: { show: false }, space: 70, values: (_, splits, __, ___, apart) => splits.map((t, i) => tick(t, splits[i - 1], apart)) },
       { ...axis, size: 38, gap: 2, space: 26, values: (_, splits) => splits.map((v) => (Number.isInteger(v) ? compact(v) : '')) },
     ],
     series: [
@@ -151,6 +151,14 @@ function options(box: HTMLElement, width: number, height: number, step: number, 
   }
   probe.remove()
   return made
+}
+
+/** What stands at the time axis: the time of day, and the day where it begins. */
+function tick(time: number, before: number | undefined, apart: number): string {
+  const t = new Date(time * 1000)
+  const day = before === undefined ? t.getHours() + t.getMinutes() === 0 : new Date(before * 1000).getDate() !== t.getDate()
+  if (apart >= 86_400 || day) return t.toLocaleDateString('en', { month: 'short', day: 'numeric' })
+  return t.toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(apart < 60 ? { second: '2-digit' } : {}) })
 }
 
 /** The bar over which a time is. */
