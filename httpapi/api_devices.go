@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/http"
@@ -47,6 +48,22 @@ func viewDevice(d logbridge.Device, s logbridge.LevelState) deviceView {
 
 func (a *api) viewDevice(d logbridge.Device) deviceView {
 	return viewDevice(d, a.deps.Levels.State(d.ID))
+}
+
+// deviceRecord is what the audit stream says of a device: what is registered, not its levels.
+type deviceRecord struct {
+	Tags        map[string]string `json:"tags,omitempty"`
+	HasPSK      bool              `json:"has_psk"`
+	Certificate string            `json:"certificate_sha256,omitempty"`
+	Subject     string            `json:"certificate_subject,omitempty"`
+}
+
+func auditDevice(d logbridge.Device) deviceRecord {
+	r := deviceRecord{Tags: d.Tags, HasPSK: d.PSK != "", Subject: d.CertificateSubject}
+	if d.Certificate != "" {
+		r.Certificate = fmt.Sprintf("%x", sha256.Sum256([]byte(d.Certificate)))
+	}
+	return r
 }
 
 type devicePath struct {
@@ -109,6 +126,7 @@ func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView]
 	if found(err) != nil {
 		return nil, err
 	}
+	before, psk := shown(d, err, auditDevice), d.PSK
 	d.ID = id
 	if b := in.Body; b != nil {
 		set(&d.PSK, b.PSK)
@@ -124,15 +142,19 @@ func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView]
 	if err := a.deps.Devices.PutDevice(ctx, d); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, auditDevice(d), renewed("psk", psk, d.PSK)...)
 	view := a.viewDevice(d)
 	view.PSK = made
 	return &answer[deviceView]{view}, nil
 }
 
 func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {
+	d, err := a.deps.Devices.Device(in.id())
+	before := shown(d, err, auditDevice)
 	if err := a.deps.Devices.DeleteDevice(ctx, in.id()); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, nil)
 	return nil, a.deps.Levels.Forget(ctx, in.id(), actor(ctx))
 }
 

@@ -35,6 +35,7 @@ type commands struct {
 	Ledger  ledgerCmd  `cmd:"" help:"Say what became of everything that came in."`
 	Device  deviceCmd  `cmd:"" help:"Register and look at devices."`
 	Seal    sealCmd    `cmd:"" help:"Change the key that seals secrets at rest."`
+	Token   tokenCmd   `cmd:"" help:"Make, list and revoke the tokens that this API and uploads of services need."`
 	Sim     simCmd     `cmd:"" help:"Simulate a fleet of devices against a running server."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+type tokenCmd struct {
+	Add    tokenAddCmd    `cmd:"" help:"Make a token and print it, this once."`
+	Ls     tokenLsCmd     `cmd:"" help:"List tokens, not what they are."`
+	Revoke tokenRevokeCmd `cmd:"" help:"Take a token away, at once and on every node."`
+}
+
+// tokenState is a token as the API shows it.
+type tokenState struct {
+	ID      string    `json:"id"`
+	Name    string    `json:"name"`
+	Role    string    `json:"role"`
+	Scope   []string  `json:"scope"`
+	Created time.Time `json:"created_at,omitzero"`
+	Expires time.Time `json:"expires_at,omitzero"`
+	Token   string    `json:"token,omitempty"`
+}
+
+type tokenAddCmd struct {
+	Client
+	Name   string   `arg:"" help:"Whose it is: the name stands in the audit stream beside what it does."`
+	Role   string   `required:"" enum:"viewer,operator,admin,ingest" placeholder:"ROLE" help:"viewer reads, operator changes levels and stores too, admin everything; ingest writes logs of services and nothing else."`
+	Scope  []string `placeholder:"STREAM" help:"What it is limited to: device/PRODUCT, sls/PROJECT, sls/PROJECT/LOGSTORE, cls/TOPIC, otlp/NAMESPACE or otlp/NAMESPACE/SERVICE; may be given again (everything)."`
+	For    string   `placeholder:"AGE" help:"How long it is good, such as 90d or 12h (without end)."`
+	Output string   `short:"o" enum:"text,json" default:"text" placeholder:"FORM" help:"text, the token alone, or json (${default})."`
+}
+
+func (c tokenAddCmd) Run(p program) error {
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	in := struct {
+		Name  string   `json:"name"`
+		Role  string   `json:"role"`
+		Scope []string `json:"scope,omitempty"`
+		For   string   `json:"for,omitempty"`
+	}{c.Name, c.Role, c.Scope, c.For}
+	var made tokenState
+	if err := server.call(p.ctx, http.MethodPost, "/tokens", in, &made); err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return json.NewEncoder(p.stdout).Encode(made)
+	}
+	// The id is for people, the token may go into a file.
+	_, _ = fmt.Fprintf(p.stderr, "token %s (%s) is made; it is not shown again\n", made.ID, made.Name)
+	_, err = fmt.Fprintln(p.stdout, made.Token)
+	return err
+}
+
+type tokenLsCmd struct {
+	Client
+	Output string `short:"o" enum:"text,json" default:"text" placeholder:"FORM" help:"text or json (${default})."`
+}
+
+func (c tokenLsCmd) Run(p program) error {
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	var all struct {
+		Tokens []tokenState `json:"tokens"`
+	}
+	if err := server.call(p.ctx, http.MethodGet, "/tokens", nil, &all); err != nil {
+		return err
+	}
+	if c.Output == "json" {
+		return json.NewEncoder(p.stdout).Encode(all)
+	}
+	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "ID\tNAME\tROLE\tSCOPE\tCREATED\tEXPIRES") // Flush reports a failed write
+	for _, t := range all.Tokens {
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, t.Role, scopeText(t.Scope), t.Created.Format(time.DateTime), endText(t.Expires))
+	}
+	return table.Flush()
+}
+
+func scopeText(scope []string) string {
+	if len(scope) == 0 {
+		return "everything"
+	}
+	return strings.Join(scope, " ")
+}
+
+func endText(end time.Time) string {
+	switch {
+	case end.IsZero():
+		return "never"
+	case end.Before(time.Now()):
+		return "ended " + end.Format(time.DateTime)
+	}
+	return end.Format(time.DateTime)
+}
+
+type tokenRevokeCmd struct {
+	Client
+	ID string `arg:"" help:"As token ls shows it."`
+}
+
+func (c tokenRevokeCmd) Run(p program) error {
+	server, err := c.open()
+	if err != nil {
+		return err
+	}
+	if err := server.call(p.ctx, http.MethodDelete, "/tokens"+escape(c.ID), nil, nil); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(p.stdout, "token %s is revoked\n", c.ID)
+	return err
+}
