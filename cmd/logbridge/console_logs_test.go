@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -106,4 +110,143 @@ func TestConsoleLogs(t *testing.T) {
 	c.looks("event")
 	c.press("Lines around it")
 	c.until(`document.querySelectorAll('.line[role="option"]').length === 2 && document.querySelector('.line.chosen')`)
+}
+
+// hostile are texts that some reader of logs somewhere would obey.
+var hostile = []string{
+	`<img src=x onerror="window.owned=1">`,
+	`</script><script>window.owned=2</script>`,
+	`javascript:window.owned=3//`,
+	`"><svg onload=window.owned=4>`,
+	`{{constructor.constructor('window.owned=5')()}} ${window.owned=6}`,
+	"\x1b]0;owned\x07\x1b[31mred\x1b[2J\u202egnp.exe\u2066",
+	`<a href="javascript:window.owned=7">click</a><iframe srcdoc="<script>parent.owned=8</script>">`,
+	`<style>@import url(//evil.example/x.css)</style>`,
+}
+
+// TestConsoleObeysNoLine puts hostile texts into lines, names and values of fields, and into the address, and looks at everything
+// that shows them: they are there as text, and nothing else is.
+func TestConsoleObeysNoLine(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	var lines []said
+	for _, text := range hostile {
+		lines = append(lines, said{"error", text})
+		event, err := json.Marshal(map[string]any{"__logs__": []map[string]string{{"event": text, text: "name"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req, err := http.NewRequest(http.MethodPost, s.url()+"/logstores/mystore/track?APIVersion=0.6.0", bytes.NewReader(event))
+		if err == nil {
+			_, err = call(http.DefaultClient, req)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.say("<b>bold</b>", lines...)
+	c := openConsole(t, s, "/logs?q="+url.QueryEscape(`<img src=x onerror="window.owned=9">`)+"&field.a="+url.QueryEscape(hostile[0]))
+	c.until(`document.querySelector('.chip').textContent.includes('<img')`)
+	c.open("/logs?source=" + url.QueryEscape(hostile[0])) // refused by the server, in whose words it is
+	c.until(`document.querySelector('.instead [class=wrong], .instead .wrong')?.textContent.includes('<img')`)
+	c.open("/logs?live=0")
+	c.until(`document.querySelectorAll('.line[role="option"]').length >= ` + strconv.Itoa(2*len(hostile)))
+	for _, text := range hostile[:5] {
+		c.has(text)
+	}
+	c.has("⟨1B⟩]0;owned⟨07⟩⟨1B⟩[31mred⟨1B⟩[2J⟨202E⟩gnp.exe⟨2066⟩")
+	for i := range 2 * len(hostile) {
+		eval[bool](c, `(document.querySelectorAll('.line[role="option"]')[`+strconv.Itoa(i)+`].click(), true)`)
+		c.until(`document.querySelector('.line.chosen') === document.querySelectorAll('.line[role="option"]')[` + strconv.Itoa(i) + `] && document.querySelector('.details')`)
+		if n := eval[int](c, `document.querySelectorAll('main :is(img, script, svg:not(.mark), iframe, style, b b, a[href^="javascript"])').length`); n > 0 {
+			t.Errorf("line %d: the page has %d elements that a log line made", i, n)
+		}
+	}
+	c.shot("hostile")
+	c.open("/")
+	c.has("Errors by product")
+	c.open("/logs?live=0") // after everything had its time
+	c.until(`document.querySelector('.line.error')`)
+	if owned := eval[string](c, `String(window.owned)`); owned != "undefined" {
+		t.Errorf("text %s of a log line was executed", owned)
+	}
+	if title := eval[string](c, `document.title`); title != "Logs · logbridge" {
+		t.Errorf("the title is %q", title)
+	}
+}
+
+// TestConsoleLogsOut takes lines out of the page: copied, downloaded as the API wrote them, shared by a link that shows the same
+// later; and zooms in and out of time.
+func TestConsoleLogsOut(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	s.say("shop", said{"error", "no stock"}, said{"info", "stock again"}, said{"warn", `tab	and "quotes" and ünïcode`})
+	c := openConsole(t, s, "/logs?source=loki&live=0")
+	c.has("stock again")
+	eval[bool](c, `(() => {
+		navigator.clipboard.writeText = async (text) => { window.copied = text }
+		const make = URL.createObjectURL
+		URL.createObjectURL = (blob) => { window.blob = blob; return make(blob) }
+		return true
+	})()`)
+	c.press("Copy")
+	c.has("The lines copied.")
+	if got := eval[string](c, `window.copied`); strings.Count(got, "\n") != 2 || !strings.Contains(got, " ERROR otlp/-/shop no stock\n") {
+		t.Errorf("copied %q", got)
+	}
+	c.press("Download")
+	res, err := s.operator().send(t.Context(), http.MethodGet, "/logs?source=loki&direction=forward", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	if got := eval[string](c, `window.blob.text()`); err != nil || got != string(want) {
+		t.Errorf("downloaded\n%s, want\n%s", got, want)
+	}
+	c.press("Copy link")
+	c.until(`window.copied.startsWith(location.origin + '/logs?source=loki&since=2')`)
+	link := eval[string](c, `window.copied`)
+
+	// A click on a bar zooms into it; the lines of that time are still there, and out again.
+	c.until(`document.querySelector('.rates .u-over') && /error 1/.test(document.querySelector('.chart-box').ariaLabel)`)
+	box := eval[[]float64](c, `(() => { const r = document.querySelector('.rates .u-over').getBoundingClientRect(); return [r.left, r.top, r.width, r.height] })()`)
+	c.do(chromedp.MouseClickXY(box[0]+box[2]-12, box[1]+box[3]/2))
+	c.until(`/since=2.*until=2/.test(location.search)`)
+	c.has("stock again")
+	c.press("Zoom out")
+	c.until(`document.querySelector('.status .state').textContent === 'not live' || document.querySelector('.status .state').textContent === 'live'`)
+
+	s.say("shop", said{"error", "later"})
+	c.do(chromedp.Navigate(link))
+	c.has("stock again")
+	if eval[bool](c, `document.body.innerText.includes('later')`) {
+		t.Error("a link shows more than what was shared")
+	}
+}
+
+// TestConsoleLogsHistory goes back in time by scrolling, until the first line, with no gap and no repeat.
+func TestConsoleLogsHistory(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	const all = 1800
+	s.say("burst", burst(0, all)...)
+	c := openConsole(t, s, "/logs?source=loki")
+	c.has("burst line " + strconv.Itoa(all-1))
+	c.until(`document.querySelector('.status .state').textContent === 'live'`)
+	c.do(chromedp.Focus(".lines"))
+	c.key("k")
+	c.until(`document.querySelector('.line.chosen .body').textContent === 'burst line ` + strconv.Itoa(all-1) + `'`)
+	c.until(`document.querySelector('.status .state').textContent === 'paused'`)
+	c.until(`(() => { const l = document.querySelector('.lines'); l.scrollTop = 0; return document.querySelector('.line .body').textContent === 'burst line 0' })()`)
+	c.until(`document.querySelector('.status').textContent.includes('1,800 lines')`)
+	c.key("End")
+	c.has("burst line " + strconv.Itoa(all-1))
+	c.until(`document.querySelector('.status .state').textContent === 'live'`)
+	c.key(" ")
+	c.until(`document.querySelector('.status .state').textContent === 'paused'`)
+	c.key("?")
+	c.until(`document.querySelector('dialog[open]')`)
+	c.accessible("keys")
+	c.press("Close")
+	c.key("g")
+	c.key("o")
+	c.until(`location.pathname === '/'`)
 }
