@@ -45,6 +45,8 @@ type Deps struct {
 	Counter Counter
 	// Share gives a reader's part of the processors for work on what it has read, which ends with the context.
 	Share func(context.Context) Share
+	// Status counts what GET /status shows; nil leaves the call out.
+	Status func(ctx context.Context) (Status, error)
 	// Ready is nil when uploads can be stored; its error is the reason otherwise. It must not block.
 	Ready func() error
 	// Metrics serves /metrics; nil leaves the path out.
