@@ -41,8 +41,11 @@ type Deps struct {
 	SealRotation func() SealRotation
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
-	Log     Log
-	Counter Counter
+	// AddressKey is the key under which addresses of clients are hashed; nil keeps none. It is called for each request and reads from
+	// a cache.
+	AddressKey func() (string, error)
+	Log        Log
+	Counter    Counter
 	// Share gives a reader's part of the processors for work on what it has read, which ends with the context.
 	Share func(context.Context) Share
 	// Status counts what GET /status shows; nil leaves the call out.
@@ -203,4 +206,6 @@ type Counter interface {
 	LedgerOf(streams []logbridge.Stream) []logbridge.Sums
 	LedgerLosses() map[logbridge.Stream]logbridge.Sums
 	Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
+	// Drop takes what is not stored although its sender was told that it is.
+	Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
 }

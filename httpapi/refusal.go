@@ -34,11 +34,16 @@ const (
 	unknownName reason = "unknown"       // no such device, store or topic
 	closed      reason = "anonymous_off" // the store takes no anonymous writes
 	badOrigin   reason = "origin"        // the store takes no writes from this page
+	writeToken  reason = "write_token"   // the store wants a write token, and this is none of its
+	overRate    reason = "rate"          // the address, or all writers of the store, are over their rate
 	unsupported reason = "unsupported"   // a way to write that this server does not know
 	badMethod   reason = "method"        // a method that the path does not have
 	unanswered  reason = "unavailable"   // not stored in time; Append counts it, when the outcome is known
 	internal    reason = "internal"      // a fault of this server
 )
+
+// optedOut is why events are dropped, as the ledger counts it: their sender is told that all is well.
+const optedOut reason = "opt_out" // the client does not want to be tracked, and the store heeds that
 
 // refusal is an upload that will not be stored: why, and for whom it is counted. stream is "" as long as the target is not
 // known to exist.
@@ -105,7 +110,7 @@ func (s *Server) append(ctx context.Context, b logbridge.Batch, stream logbridge
 	return refuse(why, stream, len(b.Records), err)
 }
 
-// clientIP is the address of the connection. Forwarding headers say nothing as long as no proxy is configured as trusted.
+// clientIP is the address of the client: of the connection, or as trusted proxies say (forwarding.apply).
 func clientIP(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {

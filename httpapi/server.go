@@ -17,6 +17,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -25,6 +26,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"golang.org/x/net/netutil"
+
+	"github.com/logbridge/logbridge"
 )
 
 // The bounds of one listener.
@@ -72,6 +75,13 @@ type Config struct {
 	BodyTimeout time.Duration
 	// Console has the files of the console (console.Files); nil is a page that says how to get it.
 	Console fs.FS
+	// TrustedProxies are the networks of the proxies before this server, and ProxyHeader the one header in which they say who their
+	// client is: HeaderXForwardedFor, which is the default, or HeaderForwarded. Without proxies the peer is the client.
+	TrustedProxies []netip.Prefix
+	ProxyHeader    string
+	// Limits and Privacy hold for stores that say nothing.
+	Limits  logbridge.WebLimits
+	Privacy logbridge.WebPrivacy
 	// Demo is served under /demo when set.
 	Demo http.Handler
 	// Version is shown in the OpenAPI document.
@@ -80,15 +90,19 @@ type Config struct {
 
 // Server answers HTTP on one or two listeners.
 type Server struct {
-	cfg      Config
-	deps     Deps
-	log      *slog.Logger
-	bodies   *bodies
-	sls, cls *dialect
-	otlp     *intake
-	loki     *intake // of its push
-	decoy    string  // stands in for the key of a device that does not exist
-	fronts   []*front
+	cfg        Config
+	deps       Deps
+	log        *slog.Logger
+	bodies     *bodies
+	sls, cls   *dialect
+	otlp       *intake
+	loki       *intake // of its push
+	decoy      string  // stands in for the key of a device that does not exist
+	fronts     []*front
+	forwarding *forwarding
+	rates      *rates
+	redactors  redactors
+	bots       botCache
 	// lokiReads has an element for each request of Loki's clients that is being answered.
 	lokiReads chan struct{}
 	sockets   sync.WaitGroup  // handlers that have taken over their connection, of which net/http knows no more
@@ -131,13 +145,17 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 		cfg.DeviceHosts = tencentGateways()
 	}
 	deps.Log = scopedLog{deps.Log}
-	s := &Server{cfg: cfg, deps: deps, tokenCheck: tokenCheck, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
+	cfg.Limits, cfg.Privacy = cfg.Limits.Or(defaultLimits()), defaultPrivacy(cfg.Privacy)
+	behind, err := newForwarding(cfg.TrustedProxies, cfg.ProxyHeader)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{cfg: cfg, deps: deps, tokenCheck: tokenCheck, log: log, bodies: newBodies(), forwarding: behind, rates: newRates(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
 	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
 	public := s.newEcho()
 	s.routePublic(public)
-	var err error
 	if !split {
 		err = s.routeAdmin(public)
 	}
@@ -262,6 +280,8 @@ func (s *Server) entry(next http.Handler) http.Handler {
 		if strings.HasPrefix(r.URL.Path, "//") {
 			r.URL.Path = "/" + strings.TrimLeft(r.URL.Path, "/")
 		}
+		s.forwarding.apply(r)
+		takeWriteToken(r)
 		next.ServeHTTP(w, r)
 	})
 }

@@ -44,8 +44,9 @@ const (
 	temporaryID     = "STS."
 	// maxTemporaryToken bounds a token that is looked at: the longest names make less than half of it.
 	maxTemporaryToken = 1 << 10
-	// temporaryRoot is the name of the one root there is.
+	// temporaryRoot is the name of the one root of temporary keys, addressRoot that of the key for addresses beside it.
 	temporaryRoot = "1"
+	addressRoot   = "address"
 )
 
 // claims is what a security token says.
@@ -68,7 +69,7 @@ func (r *Registry) IssueTemporaryKey(ctx context.Context, project, logstore stri
 	if _, err := r.Logstore(project, logstore); err != nil {
 		return logbridge.TemporaryKey{}, err
 	}
-	root, err := r.makeTemporaryRoot(ctx)
+	root, err := r.makeRoot(ctx, temporaryRoot)
 	if err != nil {
 		return logbridge.TemporaryKey{}, err
 	}
@@ -141,25 +142,31 @@ func temporaryMAC(root, what string, data []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// makeTemporaryRoot gives the root, and makes it if there is none. Of two nodes that do so at once, both get the same one.
-func (r *Registry) makeTemporaryRoot(ctx context.Context) (string, error) {
-	if root, _ := r.temporary.Get(temporaryRoot); root != nil {
+// AddressKey is the key under which addresses of clients are hashed: 32 random bytes as base64, made once, sealed at rest like every
+// other secret and the same on every node.
+func (r *Registry) AddressKey(ctx context.Context) (string, error) {
+	return r.makeRoot(ctx, addressRoot)
+}
+
+// makeRoot gives a root, and makes it if there is none. Of two nodes that do so at once, both get the same one.
+func (r *Registry) makeRoot(ctx context.Context, name string) (string, error) {
+	if root, _ := r.temporary.Get(name); root != nil {
 		return *root, nil
 	}
 	key := newSealKey()
 	root := base64.RawStdEncoding.EncodeToString(key[:])
 	r.sealing.RLock()
 	defer r.sealing.RUnlock()
-	made, err := r.temporary.PutIf(ctx, temporaryRoot, root, 0)
+	made, err := r.temporary.PutIf(ctx, name, root, 0)
 	if err != nil {
 		return "", err
 	}
 	if made {
 		return root, nil
 	}
-	e, err := r.store.KV().Get(ctx, natsd.Key(kindTemporary, temporaryRoot)) // another's, which the watch has yet to bring
+	e, err := r.store.KV().Get(ctx, natsd.Key(kindTemporary, name)) // another's, which the watch has yet to bring
 	if err != nil {
-		return "", fmt.Errorf("read root of temporary keys: %w: %w", logbridge.ErrUnavailable, err)
+		return "", fmt.Errorf("read a root key: %w: %w", logbridge.ErrUnavailable, err)
 	}
-	return r.temporaryForm().codec().Decode(temporaryRoot, e.Value())
+	return r.temporaryForm().codec().Decode(name, e.Value())
 }

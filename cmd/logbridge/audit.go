@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/logbridge/logbridge"
 )
 
 type auditCmd struct {
@@ -21,8 +23,8 @@ type auditCmd struct {
 	Output
 }
 
-// auditSource is the source of audit records, and their stream.
-const auditSource = "audit"
+// auditStream has the audit records; the source audit also has the marker lines in the streams of devices.
+const auditStream = string(logbridge.AuditStream)
 
 // auditRecord is what an audit record tells.
 type auditRecord struct {
@@ -84,7 +86,7 @@ func auditColumns() []column[auditRecord] {
 
 func (c auditCmd) Run(p program) error {
 	// What the flags of logs mean, these mean too.
-	as := logsCmd{Source: auditSource, Grep: c.Grep, Since: c.Since, Until: c.Until, Follow: c.Follow}
+	as := logsCmd{Stream: auditStream, Grep: c.Grep, Since: c.Since, Until: c.Until, Follow: c.Follow}
 	if !c.Follow {
 		as.Limit = &c.Limit
 	}

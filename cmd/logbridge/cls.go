@@ -13,6 +13,7 @@ type topicState struct {
 	Topic          string   `json:"topic"`
 	AnonymousWrite bool     `json:"anonymous_write"`
 	Origins        []string `json:"origins"`
+	webRules
 }
 
 type topicLsCmd struct {
@@ -46,7 +47,7 @@ type topicShowCmd struct {
 
 func (c topicShowCmd) Run(p program) error {
 	return fetch(p, c.Client, c.Output, c.path(), func(a topicState) error {
-		return writeFields(p.stdout, c.Output, field{"topic", a.Topic}, field{"writes", writes(a.AnonymousWrite)}, field{"origins", origins(a.Origins)})
+		return writeFields(p.stdout, c.Output, append([]field{{"topic", a.Topic}, {"writes", writes(a.AnonymousWrite)}, {"origins", origins(a.Origins)}}, a.fields()...)...)
 	})
 }
 
@@ -55,6 +56,7 @@ type topicSetCmd struct {
 	topicArg
 	AnonymousWrite *bool    `negatable:"" help:"Take writes without a signature."`
 	Origin         []string `sep:"none" placeholder:"ORIGIN" help:"An origin that pages may write from, as https://shop.example, or * for any; may be given again, and replaces those that there were."`
+	webRulesArgs
 }
 
 func (c topicSetCmd) Run(p program) error {
@@ -64,7 +66,7 @@ func (c topicSetCmd) Run(p program) error {
 		wish["origins"] = given(c.Origin)
 	}
 	var after topicState
-	return put(p, c.Client, c.path(), wish, &after, func() error {
+	return c.put(p, c.Client, c.path(), wish, &after, func() error {
 		return said(p, "topic %s: %s writes, origins %s", after.Topic, writes(after.AnonymousWrite), origins(after.Origins))
 	})
 }

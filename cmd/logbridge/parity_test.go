@@ -62,6 +62,11 @@ var commandOf = map[string]string{
 	"put-topic-key":    "cls key set topic-1/AKIDtestkey",
 	"delete-topic-key": "cls key rm topic-1/AKIDtestkey",
 
+	"list-tokens":  "token ls",
+	"create-token": "token add grafana --role viewer",
+	"delete-token": "token revoke abcdefgh",
+	"get-session":  "token whoami",
+
 	"create-temporary-key": "sts myproj/mystore --for 15m",
 	"get-seal-key":         "seal show",
 	"rotate-seal-key":      "seal rotate",
@@ -71,7 +76,10 @@ var commandOf = map[string]string{
 }
 
 // notCommands are operations that the command line has no use for, and why.
-var notCommands = map[string]string{}
+var notCommands = map[string]string{
+	"create-session": "it puts the token into a browser's cookie; commands send it with each call",
+	"delete-session": "it takes that cookie away",
+}
 
 // operation is one call of the OpenAPI document.
 type operation struct{ id, method, path string }

@@ -196,7 +196,8 @@ func (s *server) endBroker() error {
 }
 
 func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
-	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Console: console.Files(), Version: version()}
+	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Console: console.Files(), Version: version(),
+		TrustedProxies: s.cfg.TrustedProxies, ProxyHeader: s.cfg.ProxyHeader, Limits: s.cfg.webLimits(), Privacy: s.cfg.webPrivacy()}
 	if addr, ok := s.broker.Addr().(*net.TCPAddr); ok {
 		cfg.MQTTPort = addr.Port
 	}
@@ -210,7 +211,8 @@ func (s *server) httpDeps() httpapi.Deps {
 	return httpapi.Deps{
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, TemporaryKeys: s.registry, Topics: s.registry, TopicKeys: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
-		Levels: s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
+		AddressKey: func() (string, error) { return s.registry.AddressKey(context.Background()) },
+		Levels:     s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
 		Log: gatedLog{s.sink, s.quota}, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
 		Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,

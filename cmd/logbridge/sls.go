@@ -125,6 +125,7 @@ type logstoreState struct {
 	Logstore    string   `json:"logstore"`
 	WebTracking bool     `json:"web_tracking"`
 	Origins     []string `json:"origins"`
+	webRules
 }
 
 type logstoreList struct {
@@ -196,7 +197,7 @@ type logstoreShowCmd struct {
 
 func (c logstoreShowCmd) Run(p program) error {
 	return fetch(p, c.Client, c.Output, c.path(), func(a logstoreState) error {
-		return writeFields(p.stdout, c.Output, field{"logstore", c.Logstore.String()}, field{"writes", writes(a.WebTracking)}, field{"origins", origins(a.Origins)})
+		return writeFields(p.stdout, c.Output, append([]field{{"logstore", c.Logstore.String()}, {"writes", writes(a.WebTracking)}, {"origins", origins(a.Origins)}}, a.fields()...)...)
 	})
 }
 
@@ -205,6 +206,7 @@ type logstoreSetCmd struct {
 	logstoreArg
 	WebTracking *bool    `negatable:"" help:"Take anonymous writes of pages."`
 	Origin      []string `sep:"none" placeholder:"ORIGIN" help:"An origin that pages may write from, as https://shop.example, or * for any; may be given again, and replaces those that there were."`
+	webRulesArgs
 }
 
 func (c logstoreSetCmd) Run(p program) error {
@@ -214,7 +216,7 @@ func (c logstoreSetCmd) Run(p program) error {
 		wish["origins"] = given(c.Origin)
 	}
 	var after logstoreState
-	return put(p, c.Client, c.path(), wish, &after, func() error {
+	return c.put(p, c.Client, c.path(), wish, &after, func() error {
 		return said(p, "logstore %s: %s writes, origins %s", c.Logstore, writes(after.WebTracking), origins(after.Origins))
 	})
 }

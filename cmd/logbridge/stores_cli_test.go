@@ -21,6 +21,9 @@ func TestStoresFromTheCommandLine(t *testing.T) {
 		{"sls set shop --host=", "project shop: hosts -\n"},
 		{"sls store set shop/web --web-tracking --origin https://a.example", "logstore shop/web: anonymous or signed writes, origins https://a.example\n"},
 		{"sls store set shop/web --no-web-tracking", "logstore shop/web: signed writes, origins https://a.example\n"},
+		{"sls store set shop/web --limit address_events=50 --limit store_bytes=-1 --address hashed --redact email --redact phone", "logstore shop/web: signed writes, origins https://a.example\n"},
+		{"sls store set shop/web --limit address_events=0 --write-token 0123456789abcdef --opt-out event", "logstore shop/web: signed writes, origins https://a.example\n"},
+		{"sls store show shop/web", "logstore      shop/web\nwrites        signed\norigins       https://a.example\nwrite tokens  1\nlimits        store_bytes=-1\naddress       hashed\nopt out       event\nredact        email phone\n"},
 		{"sls key set shop/LTAIshop", "secret "},
 		{"sls key set shop/LTAIshop", "access key shop/LTAIshop: registered before, and keeps its secret\n"},
 		{"sls show shop", "project  shop\nhosts    -\n\nLOGSTORE  WRITES  ORIGINS\nweb       signed  https://a.example\n\nACCESS KEY\nLTAIshop\n"},
@@ -96,6 +99,10 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 	}
 	if code, _, stderr := cli(t, "sls", "store", "show", "no-slash"); code != exitUsage || !strings.Contains(stderr, "OWNER/NAME") {
 		t.Errorf("no pair: exit code %d, %q", code, stderr)
+	}
+	stub := newStubAPI(t, 200, "{}")
+	if code, _, stderr := cli(t, "cls", "set", "topic-1", "--limit", "nosuch=1", "--url", stub.url, "--token", "t"); code != exitUsage || !strings.Contains(stderr, "address_events") {
+		t.Errorf("no such limit: exit code %d, %q", code, stderr)
 	}
 	if code, out, _ := cli(t, "--help"); code != exitOK || !strings.Contains(out, "Exit codes: 0 done") {
 		t.Errorf("--help: exit code %d, %s", code, out)

@@ -38,7 +38,7 @@ export function Audit(): JSX.Element {
   const [params, change] = useParams()
   const since = params.get('since') ?? '24h', limit = Math.min(Number(params.get('limit')) || step, 10_000)
   const wanted = params.get('outcome') ?? ''
-  const filter: Params = { source: 'audit', since, q: params.get('q') ?? '', 'field.actor': params.get('actor') ?? '', 'field.action': params.get('action') ?? '' }
+  const filter: Params = { stream: 'audit', since, q: params.get('q') ?? '', 'field.actor': params.get('actor') ?? '', 'field.action': params.get('action') ?? '' }
   const [open, setOpen] = useState<Entry | undefined>()
   const list = useLoad((signal) => read({ ...filter, limit: wanted ? 10_000 : limit + 1 }, signal), JSON.stringify([filter, limit, wanted !== '']), 10_000)
   const found = list.data?.filter((e) => wanted === '' || outcome(e) === wanted)

@@ -74,7 +74,7 @@ function Sums({ counts }: { counts: Counts | undefined }): JSX.Element {
       {tiles.map(([name, n, kind], i) => (
         <div key={name} class="panel tile">
           <h2>{i === 1 && <span aria-hidden="true">= </span>}{i > 1 && <span aria-hidden="true">+ </span>}{name}</h2>
-          <p class={n ? `figure ${kind}` : 'figure'}>{figure(n)}</p>
+          <div class={n ? `figure ${kind}` : 'figure'}>{figure(n)}</div>
           <p>{counts && i > 0 && n !== undefined ? share(n, counts.received) : ''}</p>
         </div>
       ))}

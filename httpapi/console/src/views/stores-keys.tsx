@@ -42,7 +42,7 @@ export function Keys({ kind, owner, operator }: KeysProps): JSX.Element {
         {operator && <Button onClick={() => setMaking(true)}>New key</Button>}
       </div>
       <p class="quiet">{kind === 'sls' ? 'Backends sign with them. Pages get temporary credentials instead.' : 'SDKs that sign use them. They never belong into a page.'}</p>
-      <Table
+      {keys.data?.length === 0 ? <p>There is none.</p> : <Table
         caption="Access keys"
         columns={[
           { title: 'Id', cell: (k) => <code>{k.id}</code> },
@@ -50,10 +50,10 @@ export function Keys({ kind, owner, operator }: KeysProps): JSX.Element {
         ]}
         rows={keys.data}
         rowKey={(k) => k.id}
-        empty="none"
+        empty=""
         error={keys.error}
         loading={keys.loading && !keys.data}
-      />
+      />}
       {making && <NewKey path={path} prefix={kind === 'sls' ? 'LTAI' : 'AKID'} onClose={() => setMaking(false)} onMade={keys.again} />}
     </section>
   )

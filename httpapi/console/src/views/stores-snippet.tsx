@@ -12,6 +12,8 @@ type Form = 'sdk' | 'img' | 'curl'
 export function Snippets({ store }: { store: Store }): JSX.Element {
   const [params, change] = useParams()
   const [host, setHost] = useState(params.get('host') ?? location.origin)
+  const [token, setToken] = useState('')
+  const asks = store.anonymous && (store.write_token_count ?? 0) > 0
   const forms: [Form, string][] = [['sdk', store.kind === 'sls' ? 'SLS SDK' : 'CLS SDK'], ...(store.anonymous ? [['img', 'Image'], ['curl', 'curl']] as [Form, string][] : [])]
   const wanted = params.get('snippet') as Form | null
   const form = forms.find(([f]) => f === wanted)?.[0] ?? 'sdk'
@@ -19,10 +21,11 @@ export function Snippets({ store }: { store: Store }): JSX.Element {
     <section class="panel">
       <h2>For a page</h2>
       <Field label="Address that pages reach" type="url" value={host} onInput={(e) => { setHost(e.currentTarget.value); change({ host: e.currentTarget.value === location.origin ? undefined : e.currentTarget.value }) }} />
+      {asks && <Field label="Write token" value={token} autocomplete="off" spellcheck={false} onInput={(e) => setToken(e.currentTarget.value)} hint="One of the store's, which are not shown again. It goes into the page." />}
       <div class="bar tabs" role="group" aria-label="Form of the snippet">
         {forms.map(([f, name]) => <button key={f} type="button" class="button" aria-pressed={f === form} onClick={() => change({ snippet: f === 'sdk' ? undefined : f })}>{name}</button>)}
       </div>
-      <CopyBox what="snippet" text={snippet(store, form, host.replace(/\/+$/, ''))} block />
+      <CopyBox what="snippet" text={snippet(store, form, host.replace(/\/+$/, '') + (asks ? `/w/${token || 'WRITE_TOKEN'}` : ''))} block />
       {!store.anonymous && <p class="quiet">Anonymous writes are off, so the page signs, with credentials that its own backend gets for it.</p>}
     </section>
   )
@@ -117,7 +120,7 @@ await client.PutLogs(new PutLogsRequest(${js(s.name)}, group))`
 function clsSigned(s: Store, host: string): string {
   return `// npm install tencentcloud-cls-sdk-js
 // In a backend: a key that stands in a page belongs to everyone.
-const { AsyncClient, Log, LogGroup, PutLogsRequest } = require('tencentcloud-cls-sdk-js')
+const { AsyncClient, Content, LogGroup, LogItem, PutLogsRequest } = require('tencentcloud-cls-sdk-js')
 
 const client = new AsyncClient({
   endpoint: ${js(new URL(host, location.origin).host)},
@@ -127,9 +130,10 @@ const client = new AsyncClient({
   retry_times: 3,
 })
 
+const item = new LogItem()
+item.pushBack(new Content('event', 'view'))
+item.setTime(Math.floor(Date.now() / 1000))
 const group = new LogGroup()
-const log = new Log(Date.now())
-log.addContent('event', 'view')
-group.addLog(log)
+group.addLogs(item)
 await client.PutLogs(new PutLogsRequest(${js(s.name)}, group))`
 }

@@ -108,8 +108,10 @@ export function Stores(): JSX.Element {
 }
 
 function Writes({ store }: { store: Store }): JSX.Element {
+  if (!store.anonymous) return <span class="state good">signed</span>
   const token = (store.write_token_count ?? 0) > 0
-  return <span class={`state ${store.anonymous ? (token ? 'good' : 'warn') : 'good'}`}>{store.anonymous ? (token ? 'anonymous with a write token' : 'anonymous') : 'signed'}</span>
+  const anyone = !token && (store.origins.length === 0 || store.origins.includes('*'))
+  return <span class={anyone ? 'state warn' : 'state'}>{token ? 'anonymous with a write token' : 'anonymous'}</span>
 }
 
 interface DetailProps {

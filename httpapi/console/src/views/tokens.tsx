@@ -47,7 +47,7 @@ export function Tokens(): JSX.Element {
           { title: 'Name', cell: (t) => t.name },
           { title: 'Role', cell: (t) => t.role },
           { title: 'Good for', kind: 'wide', cell: (t) => t.scope && t.scope.length > 0 ? t.scope.map((s) => <code key={s} class="chip">{s}</code>) : <span class="quiet">everything</span> },
-          { title: 'Created', spare: true, cell: (t) => <span title={stamp(t.created_at)}>{relative(t.created_at, now)}</span> },
+          { title: 'Created', spare: true, cell: (t) => <span title={stamp(t.created_at)}>{relative(t.created_at, Math.max(now, Date.parse(t.created_at ?? '')))}</span> },
           { title: 'Ends', cell: (t) => <Ends token={t} now={now} /> },
           { title: 'Action', kind: 'narrow', cell: (t) => <Button kind="danger" aria-label={`Revoke ${t.name}`} onClick={() => setRevoking(t)}>Revoke</Button> },
         ]}
