@@ -63,3 +63,12 @@ type LevelState struct {
 	Skew      time.Duration
 	SkewKnown bool
 }
+
+// LevelBrief is the part of a LevelState that lists of devices are filtered and sorted by.
+type LevelBrief struct {
+	Desired        Level
+	State          string
+	Connected      bool
+	LinesPerMinute float64
+	Skew           time.Duration
+}

@@ -58,6 +58,7 @@ func (s *Server) routeAPI(e *echo.Echo) error {
 	a.tokens()
 	a.seal()
 	a.ledger()
+	a.status()
 	a.logs(e)
 	a.histogram(e)
 	return a.describe(e)
@@ -72,12 +73,19 @@ func (s *Server) version() string {
 
 func marshalJSON(w io.Writer, v any) error {
 	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
+	if err := marshalInto(&b, v); err != nil {
 		return err
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(append(b.Bytes(), '\n'))
+	return err
+}
+
+// marshalInto writes JSON in which text stays as it is.
+func marshalInto(b *bytes.Buffer, v any) error {
+	enc := json.NewEncoder(b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	b.Truncate(max(0, b.Len()-1)) // the end of the line
 	return err
 }
 
@@ -92,22 +100,30 @@ func call[I, O any](a *api, role logbridge.Role, method, path, id, summary strin
 	callFor(a, asNamed, role, method, path, id, summary, do)
 }
 
-// callFor is call for one that keeps to the scope of a limited token in another way.
+// callFor is call for one that keeps to the scope of a limited token in another way. What changes something is recorded.
 func callFor[I, O any](a *api, need reach, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
-	register(a, need, role, method, path, id, summary, nil, do)
+	op := a.operation(need, role, method, path, id, summary, a.auditRefusal)
+	if method != http.MethodGet {
+		op.Parameters = reasonParameters()
+		do = audited(a, &op, do)
+	} else {
+		op.Middlewares = huma.Middlewares{a.guard(role, need, a.huma, nil)}
+	}
+	huma.Register(a.huma, op, handled(a, do))
 }
 
 // levelCall is callFor for a change of levels, which are recorded where they are made: here those that are refused for the
 // token's role or scope.
 func levelCall[I, O any](a *api, need reach, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*O, error)) {
-	register(a, need, role, method, path, id, summary, func(ctx huma.Context, by logbridge.Actor, p *problem) {
-		of := logbridge.DeviceID{Product: ctx.Param("product"), Device: ctx.Param("device")}
-		_ = a.refuse(ctx.Context(), of, ctx.Operation().OperationID, by, p) // it is answered already
-	}, do)
+	op := a.operation(need, role, method, path, id, summary, func(ctx huma.Context, by *caller, p *problem) {
+		of := logbridge.DeviceID{Product: by.product, Device: by.device}
+		_ = a.refuse(ctx.Context(), of, ctx.Operation().OperationID, by.actor(), p) // it is answered already
+	})
+	huma.Register(a.huma, op, handled(a, do))
 }
 
-// register registers an operation; forbidden, if not nil, is told of calls by tokens that are good for something else.
-func register[I, O any](a *api, need reach, role logbridge.Role, method, path, id, summary string, forbidden func(huma.Context, logbridge.Actor, *problem), do func(context.Context, *I) (*O, error)) {
+// operation describes a call; forbidden is told of requests with tokens that are good for something else.
+func (a *api) operation(need reach, role logbridge.Role, method, path, id, summary string, forbidden func(huma.Context, *caller, *problem)) huma.Operation {
 	op := huma.Operation{
 		OperationID:  id,
 		Method:       method,
@@ -121,11 +137,7 @@ func register[I, O any](a *api, need reach, role logbridge.Role, method, path, i
 	if method == http.MethodPost {
 		op.DefaultStatus = http.StatusCreated
 	}
-	if _, lines := any(new(O)).(*huma.StreamResponse); lines {
-		op.DefaultStatus = http.StatusOK
-		op.Responses = map[string]*huma.Response{"200": {Description: "lines", Content: map[string]*huma.MediaType{ndjson: {}}}}
-	}
-	huma.Register(a.huma, op, handled(a, do))
+	return op
 }
 
 // signedIn are the ways to say who is asking.

@@ -29,11 +29,11 @@ type deviceList struct {
 	NextCursor string       `json:"next_cursor,omitempty" doc:"absent on the last page"`
 }
 
-// rankBatch is how many devices the ledger is asked about at a time: its lock is held for so many look-ups.
-const rankBatch = 256
+// lookBatch is how many devices are looked at together: what was seen of them is then asked for with one lock.
+const lookBatch = 256
 
-// listDevices gives a page. It costs a look at each device from the cursor to the end of the page, and a look at what is
-// wanted and seen of those whose name and tags are asked for; the rest is made for the page alone.
+// listDevices gives a page. It costs a look at each device from the cursor to the end of the page; the rest is made for the page
+// alone.
 func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceList], error) {
 	after, err := parseCursor(in.Cursor)
 	if err != nil {
@@ -53,28 +53,68 @@ func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceL
 			list.NextCursor = cursor(page[in.Limit-1].ID)
 			break
 		}
-		page = append(page, d)
+		page = append(page, foundDevice{d.Device, a.deps.Levels.State(d.ID)})
 	}
 	list.Devices = a.viewDevices(page)
 	return &answer[deviceList]{list}, ctx.Err()
 }
 
-// matching goes through the devices behind one that a filter asks for, until the caller hangs up.
-func (a *api) matching(ctx context.Context, match deviceMatch, after logbridge.DeviceID) iter.Seq[foundDevice] {
-	return func(yield func(foundDevice) bool) {
+// briefDevice is a device and what it is filtered and sorted by.
+type briefDevice struct {
+	logbridge.Device
+	logbridge.LevelBrief // empty unless the filter or the order is about it
+}
+
+// matching goes through the devices behind one that a filter asks for and the caller may see, until the caller hangs up. This is
+// the one place where it is judged which devices a list has.
+func (a *api) matching(ctx context.Context, match deviceMatch, after logbridge.DeviceID) iter.Seq[briefDevice] {
+	return func(yield func(briefDevice) bool) {
+		c := callerOf(ctx)
+		limited := c == nil || c.Limited()
+		var batch lookedAt
 		looked := 0
 		for d := range a.deps.Devices.DevicesAfter(match.in.Product, after) {
-			if looked++; looked%rankBatch == 0 && ctx.Err() != nil {
+			if looked++; looked%lookBatch == 0 && ctx.Err() != nil {
 				return
 			}
-			if !sees(ctx, d.ID.Stream()) || !match.device(d) {
+			if !match.device(&d) || limited && !sees(ctx, d.ID.Stream()) {
 				continue
 			}
-			if found := (foundDevice{d, a.deps.Levels.State(d.ID)}); match.state(&found.state) && !yield(found) {
+			if !match.brief() {
+				if !yield(briefDevice{Device: d}) {
+					return
+				}
+				continue
+			}
+			if batch.add(d); len(batch.ids) == lookBatch && !batch.give(a.deps.Levels, match, yield) {
 				return
 			}
 		}
+		batch.give(a.deps.Levels, match, yield)
 	}
+}
+
+// lookedAt are devices whose states are asked for together.
+type lookedAt struct {
+	devices []logbridge.Device
+	ids     []logbridge.DeviceID
+	briefs  [lookBatch]logbridge.LevelBrief
+}
+
+func (b *lookedAt) add(d logbridge.Device) {
+	b.devices, b.ids = append(b.devices, d), append(b.ids, d.ID)
+}
+
+// give yields those that match, and begins again.
+func (b *lookedAt) give(levels Levels, match deviceMatch, yield func(briefDevice) bool) bool {
+	levels.Briefs(b.ids, b.briefs[:])
+	for i, d := range b.devices {
+		if match.state(&b.briefs[i]) && !yield(briefDevice{d, b.briefs[i]}) {
+			return false
+		}
+	}
+	b.devices, b.ids = b.devices[:0], b.ids[:0]
+	return true
 }
 
 // The orders of a list.
@@ -94,27 +134,22 @@ type ranked struct {
 // rankDevices gives those with the most of something.
 func (a *api) rankDevices(ctx context.Context, match deviceMatch) (*answer[deviceList], error) {
 	top := topDevices{most: match.in.Limit}
-	var batch []ranked
-	add := func() {
-		if match.in.Sort == sortDropped {
-			a.rankDropped(batch)
-		}
-		top.add(batch)
-		batch = batch[:0]
+	losses := map[logbridge.Stream]logbridge.Sums{}
+	if match.in.Sort == sortDropped {
+		losses = a.deps.Counter.LedgerLosses()
 	}
 	for d := range a.matching(ctx, match, logbridge.DeviceID{}) {
-		r := ranked{id: d.ID}
 		switch match.in.Sort {
 		case sortLines:
-			r.much = d.state.LinesPerMinute
+			top.add(ranked{d.ID, d.LinesPerMinute})
 		case sortSkew:
-			r.much = d.state.Skew.Abs().Seconds()
-		}
-		if batch = append(batch, r); len(batch) == rankBatch {
-			add()
+			top.add(ranked{d.ID, d.Skew.Abs().Seconds()})
+		case sortDropped:
+			if s := losses[d.ID.Stream()]; len(losses) > 0 {
+				top.add(ranked{d.ID, float64(s.Dropped + s.Refused)})
+			}
 		}
 	}
-	add()
 	var page []foundDevice
 	for _, r := range top.cut() {
 		if d, err := a.deps.Devices.Device(r.id); err == nil { // else deleted a moment ago
@@ -124,29 +159,17 @@ func (a *api) rankDevices(ctx context.Context, match deviceMatch) (*answer[devic
 	return &answer[deviceList]{deviceList{Devices: a.viewDevices(page)}}, ctx.Err()
 }
 
-func (a *api) rankDropped(batch []ranked) {
-	streams := make([]logbridge.Stream, len(batch))
-	for i := range batch {
-		streams[i] = batch[i].id.Stream()
-	}
-	for i, s := range a.deps.Counter.LedgerOf(streams) {
-		batch[i].much = float64(s.Dropped + s.Refused)
-	}
-}
-
-// topDevices keeps those that have the most, and no more than twice as many as are wanted and a batch.
+// topDevices keeps those that have the most, and no more than twice as many as are wanted.
 type topDevices struct {
 	most int
 	kept []ranked
 }
 
-func (t *topDevices) add(batch []ranked) {
-	for _, r := range batch {
-		if r.much > 0 {
-			t.kept = append(t.kept, r)
-		}
+func (t *topDevices) add(r ranked) {
+	if r.much == 0 {
+		return
 	}
-	if len(t.kept) > 2*t.most {
+	if t.kept = append(t.kept, r); len(t.kept) == 2*t.most {
 		t.cut()
 	}
 }
@@ -205,16 +228,24 @@ func deviceFilter(in *listDevices) (deviceMatch, error) {
 	return m, nil
 }
 
-func (m deviceMatch) device(d logbridge.Device) bool {
+func (m deviceMatch) device(d *logbridge.Device) bool {
+	if !strings.Contains(d.ID.Device, m.in.Q) {
+		return false
+	}
 	for _, t := range m.tags {
 		if v, ok := d.Tags[t[0]]; !ok || v != t[1] {
 			return false
 		}
 	}
-	return strings.Contains(d.ID.Device, m.in.Q)
+	return true
 }
 
-func (m deviceMatch) state(s *logbridge.LevelState) bool {
+// brief reports whether the filter or the order is about what was seen.
+func (m deviceMatch) brief() bool {
+	return m.wants != nil || m.in.Online != "" || m.in.State != "" || m.in.Sort == sortLines || m.in.Sort == sortSkew
+}
+
+func (m deviceMatch) state(s *logbridge.LevelBrief) bool {
 	return (m.wants == nil || s.Desired == *m.wants) &&
 		(m.in.Online == "" || s.Connected == (m.in.Online == "true")) &&
 		(m.in.State == "" || s.State == m.in.State)

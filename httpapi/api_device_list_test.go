@@ -68,7 +68,7 @@ func TestTopDevices(t *testing.T) {
 	top := topDevices{most: 3}
 	for i := range 1000 {
 		id := logbridge.DeviceID{Product: "AAAAA12345", Device: fmt.Sprintf("d%03d", i)}
-		top.add([]ranked{{id, float64(i * 7919 % 1000 / 2)}})
+		top.add(ranked{id, float64(i * 7919 % 1000 / 2)})
 		if len(top.kept) > 2*3 {
 			t.Fatalf("%d kept", len(top.kept))
 		}

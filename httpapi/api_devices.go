@@ -2,6 +2,8 @@ package httpapi
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"maps"
 	"math"
 	"net/http"
@@ -83,6 +85,22 @@ func (a *api) viewState(d logbridge.Device, s logbridge.LevelState) deviceView {
 	return a.viewDevices([]foundDevice{{d, s}})[0]
 }
 
+// deviceRecord is what the audit stream says of a device: what is registered, not its levels.
+type deviceRecord struct {
+	Tags        map[string]string `json:"tags,omitempty"`
+	HasPSK      bool              `json:"has_psk"`
+	Certificate string            `json:"certificate_sha256,omitempty"`
+	Subject     string            `json:"certificate_subject,omitempty"`
+}
+
+func auditDevice(d logbridge.Device) deviceRecord {
+	r := deviceRecord{Tags: d.Tags, HasPSK: d.PSK != "", Subject: d.CertificateSubject}
+	if d.Certificate != "" {
+		r.Certificate = fmt.Sprintf("%x", sha256.Sum256([]byte(d.Certificate)))
+	}
+	return r
+}
+
 type devicePath struct {
 	Product string `path:"product" doc:"10 letters and digits"`
 	Device  string `path:"device" doc:"1 to 48 letters, digits and : _ -"`
@@ -132,6 +150,7 @@ func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView]
 	if err != nil {
 		return nil, err
 	}
+	changed(ctx, d.before, auditDevice(d.Device), d.secrets...)
 	view := a.viewDevice(d.Device)
 	view.PSK = d.made
 	return &answer[deviceView]{view}, nil
@@ -142,6 +161,9 @@ type appliedDevice struct {
 	logbridge.Device
 	created, changed bool
 	made             string // the secret, if it was made
+	// before is as the audit stream shows it, and secrets those that are others now.
+	before  any
+	secrets []string
 }
 
 // applyDevice makes a device what body says. One that is so already is not written again.
@@ -151,7 +173,7 @@ func (a *api) applyDevice(ctx context.Context, id logbridge.DeviceID, body devic
 	if found(err) != nil {
 		return appliedDevice{}, err
 	}
-	d := appliedDevice{Device: before, created: err != nil}
+	d := appliedDevice{Device: before, created: err != nil, before: shown(before, err, auditDevice)}
 	d.ID = id
 	set(&d.PSK, body.PSK)
 	set(&d.Certificate, body.Certificate)
@@ -164,13 +186,16 @@ func (a *api) applyDevice(ctx context.Context, id logbridge.DeviceID, body devic
 	if !d.created && d.PSK == before.PSK && d.Certificate == before.Certificate && d.CertificateSubject == before.CertificateSubject && maps.Equal(d.Tags, before.Tags) {
 		return d, nil
 	}
-	d.changed = !d.created
+	d.changed, d.secrets = !d.created, renewed("psk", before.PSK, d.PSK)
 	return d, a.deps.Devices.PutDevice(ctx, d.Device)
 }
 
 func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {
+	d, err := a.deps.Devices.Device(in.id())
+	before := shown(d, err, auditDevice)
 	if err := a.deps.Devices.DeleteDevice(ctx, in.id()); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, nil)
 	return nil, a.deps.Levels.Forget(ctx, in.id(), actor(ctx))
 }

@@ -82,7 +82,7 @@ type (
 
 func (a *api) imports() {
 	const path = "/devices/import"
-	callFor(a, anywhere, logbridge.RoleOperator, http.MethodPost, path, "import-devices", "Register or change many devices", a.importDevices)
+	linesCall(a, logbridge.RoleOperator, http.MethodPost, path, "import-devices", "Register or change many devices", a.importDevices)
 	op := a.huma.OpenAPI().Paths[path].Post
 	op.Description = "One device a line, as a PUT of it with its product and device. The answer comes while the body is read: a line " +
 		`{"line","product","device","psk"} for each device whose secret was made, {"line","product","device","error"} for each line that is bad (the first 10000), ` +
@@ -91,13 +91,21 @@ func (a *api) imports() {
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{ndjson: {}}}
 }
 
+// linesCall registers a call that looks itself what is in scope, answers with lines, and records what it changes when it is done.
+func linesCall[I any](a *api, role logbridge.Role, method, path, id, summary string, do func(context.Context, *I) (*huma.StreamResponse, error)) {
+	op := a.operation(anywhere, role, method, path, id, summary, a.auditRefusal)
+	op.DefaultStatus = http.StatusOK
+	op.Responses = map[string]*huma.Response{"200": {Description: "lines", Content: map[string]*huma.MediaType{ndjson: {}}}}
+	huma.Register(a.huma, op, handled(a, do))
+}
+
 func (a *api) importDevices(ctx context.Context, _ *none) (*huma.StreamResponse, error) {
 	return &huma.StreamResponse{Body: func(h huma.Context) {
 		c := humaecho.Unwrap(h)
 		select {
 		case a.importing <- struct{}{}:
 			defer func() { <-a.importing }()
-			a.runImport(ctx, c)
+			a.recordImport(ctx, h.Operation(), a.runImport(ctx, c))
 		default:
 			writeProblem(c, newProblem(http.StatusServiceUnavailable, fmt.Sprintf("%d imports are running already: try again later", maxImports)))
 		}
@@ -105,7 +113,7 @@ func (a *api) importDevices(ctx context.Context, _ *none) (*huma.StreamResponse,
 }
 
 // runImport reads and answers at the same time: an import takes longer than a client or a proxy may wait in silence.
-func (a *api) runImport(ctx context.Context, c echo.Context) {
+func (a *api) runImport(ctx context.Context, c echo.Context) *deviceImport {
 	ctx, cancel := a.whileGood(ctx, callerOf(ctx))
 	defer cancel()
 	control := http.NewResponseController(c.Response())
@@ -125,6 +133,18 @@ func (a *api) runImport(ctx context.Context, c echo.Context) {
 		_ = control.SetReadDeadline(time.Now())
 	}
 	working.Wait()
+	return i
+}
+
+// recordImport tells the audit stream of an import that changed something.
+func (a *api) recordImport(ctx context.Context, op *huma.Operation, i *deviceImport) {
+	c, outcome, why := deed{stored: true, after: i.counts}, outcomeDone, ""
+	if i.failed != nil {
+		outcome, why = outcomeFailed, a.problem(i.failed).Detail
+	}
+	if i.counts.Created+i.counts.Changed > 0 {
+		a.record(context.WithoutCancel(ctx), op, &c, outcome, why)
+	}
 }
 
 // patientReader reads a body whose sender may take his time, and counts its bytes.

@@ -115,6 +115,10 @@ func TestImport(t *testing.T) {
 	if again.counts() != "12 0 0 5 7 true" || len(again.made) != 0 || device("new-1").PSK != got.made["ABCDE12345/new-1"] {
 		t.Errorf("repeated: %s, made %v", again.counts(), again.made)
 	}
+	audit := w.records(logbridge.Query{Stream: logbridge.AuditStream})
+	if n := len(audit); n != 1 || attr(audit[0], "action") != "import-devices" || !strings.Contains(attr(audit[0], "after"), `"created":3`) {
+		t.Errorf("%d audit records: %+v", n, audit)
+	}
 	if empty := w.importDevices(strings.NewReader("")); empty.counts() != "0 0 0 0 0 true" {
 		t.Errorf("of nothing: %s", empty.counts())
 	}

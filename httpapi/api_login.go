@@ -38,7 +38,7 @@ func (a *api) logins() {
 
 // loginDevice makes user name and password as the device would (tencent-iot.md 2.2). It is for administrators: who has
 // the answer is the device.
-func (a *api) loginDevice(_ context.Context, in *loginDevice) (*answer[deviceLogin], error) {
+func (a *api) loginDevice(ctx context.Context, in *loginDevice) (*answer[deviceLogin], error) {
 	d, err := a.deps.Devices.Device(logbridge.DeviceID{Product: in.Product, Device: in.Device})
 	if err != nil {
 		return nil, err
@@ -58,6 +58,7 @@ func (a *api) loginDevice(_ context.Context, in *loginDevice) (*answer[deviceLog
 	if err != nil {
 		return nil, err
 	}
+	changed(ctx, nil, map[string]any{"user_name": user, "expires_at": expires.UTC()})
 	return &answer[deviceLogin]{deviceLogin{tencent.ClientID(d.ID), user, password, a.cfg.MQTTPort, expires.UTC()}}, nil
 }
 

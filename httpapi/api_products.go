@@ -76,6 +76,7 @@ func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productVi
 	if found(err) != nil {
 		return nil, err
 	}
+	before, secret := shown(p, err, a.viewProduct), p.Secret
 	p.ID = in.Product
 	set(&p.Secret, in.Body.Secret)
 	set(&p.AllowRegister, in.Body.AllowRegister)
@@ -84,6 +85,7 @@ func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productVi
 	if err := a.deps.Products.PutProduct(ctx, p); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, a.viewProduct(p), renewed("secret", secret, p.Secret)...)
 	if l := in.Body.Level; l != nil {
 		if err := a.deps.Levels.SetBase(ctx, p.ID, logbridge.Level(*l), actor(ctx), ""); err != nil {
 			return nil, err
@@ -93,11 +95,14 @@ func (a *api) putProduct(ctx context.Context, in *putProduct) (*answer[productVi
 }
 
 func (a *api) deleteProduct(ctx context.Context, in *productPath) (*none, error) {
+	p, err := a.deps.Products.Product(in.Product)
+	before := shown(p, err, a.viewProduct)
 	if err := a.deps.Products.DeleteProduct(ctx, in.Product); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, nil)
 	// A later product of that name shall not begin with this one's level.
-	err := a.deps.Levels.ClearBase(ctx, in.Product, actor(ctx), "the product was deleted")
+	err = a.deps.Levels.ClearBase(ctx, in.Product, actor(ctx), "the product was deleted")
 	if errors.Is(err, logbridge.ErrNotFound) {
 		err = nil
 	}

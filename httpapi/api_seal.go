@@ -24,7 +24,7 @@ func (a *api) sealRotation(context.Context, *none) (*answer[SealRotation], error
 }
 
 // rotateSeal answers when the new key is durable; sealing everything with it goes on afterwards.
-func (a *api) rotateSeal(context.Context, *none) (*answer[SealRotation], error) {
+func (a *api) rotateSeal(ctx context.Context, _ *none) (*answer[SealRotation], error) {
 	if err := a.deps.RotateSeal(); err != nil {
 		return nil, err
 	}

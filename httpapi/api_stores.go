@@ -190,6 +190,7 @@ func (a *api) putProject(ctx context.Context, in *putProject) (*answer[projectVi
 	if found(err) != nil {
 		return nil, err
 	}
+	before := shown(p, err, viewProject)
 	p.Name = in.Project
 	if in.Body != nil {
 		set(&p.Hosts, in.Body.Hosts)
@@ -200,6 +201,7 @@ func (a *api) putProject(ctx context.Context, in *putProject) (*answer[projectVi
 	if err := a.deps.Projects.PutSLSProject(ctx, p); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, viewProject(p))
 	return &answer[projectView]{viewProject(p)}, nil
 }
 
@@ -215,7 +217,8 @@ func (a *api) mayClaim(ctx context.Context, p logbridge.SLSProject) error {
 }
 
 func (a *api) deleteProject(ctx context.Context, in *projectPath) (*none, error) {
-	return nil, a.deps.Projects.DeleteSLSProject(ctx, in.Project)
+	p, err := a.deps.Projects.SLSProject(in.Project)
+	return deleted(ctx, shown(p, err, viewProject), a.deps.Projects.DeleteSLSProject(ctx, in.Project))
 }
 
 type logstoreList struct {
@@ -244,6 +247,7 @@ func (a *api) putLogstore(ctx context.Context, in *putLogstore) (*answer[logstor
 	if found(err) != nil {
 		return nil, err
 	}
+	before := shown(l, err, viewLogstore)
 	l.Project, l.Name = in.Project, in.Logstore
 	if in.Body != nil {
 		set(&l.WebTracking, in.Body.WebTracking)
@@ -253,11 +257,13 @@ func (a *api) putLogstore(ctx context.Context, in *putLogstore) (*answer[logstor
 	if err := a.deps.Logstores.PutLogstore(ctx, l); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, viewLogstore(l))
 	return &answer[logstoreView]{viewLogstore(l)}, nil
 }
 
 func (a *api) deleteLogstore(ctx context.Context, in *logstorePath) (*none, error) {
-	return nil, a.deps.Logstores.DeleteLogstore(ctx, in.Project, in.Logstore)
+	l, err := a.deps.Logstores.Logstore(in.Project, in.Logstore)
+	return deleted(ctx, shown(l, err, viewLogstore), a.deps.Logstores.DeleteLogstore(ctx, in.Project, in.Logstore))
 }
 
 type accessKeyList struct {
@@ -297,20 +303,23 @@ func (a *api) putAccessKey(ctx context.Context, in *putAccessKey) (*answer[acces
 	if err == nil && !sees(ctx, projectStreams(k.Project)) {
 		return nil, fmt.Errorf("%w: access key %q is taken", logbridge.ErrInvalid, clip(in.ID))
 	}
+	before, secret := shown(k, err, viewAccessKey), k.Secret
 	k.Project, k.ID = in.Project, in.ID
 	view := viewAccessKey(k)
 	in.Body.apply(&view, &k.Secret, a.deps.MakePSK)
 	if err := a.deps.AccessKeys.PutAccessKey(ctx, k); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, viewAccessKey(k), renewed("secret", secret, k.Secret)...)
 	return &answer[accessKeyView]{view}, nil
 }
 
 func (a *api) deleteAccessKey(ctx context.Context, in *accessKeyPath) (*none, error) {
-	if _, err := a.accessKey(*in); err != nil {
+	k, err := a.accessKey(*in)
+	if err != nil {
 		return nil, err
 	}
-	return nil, a.deps.AccessKeys.DeleteAccessKey(ctx, in.ID)
+	return deleted(ctx, viewAccessKey(k), a.deps.AccessKeys.DeleteAccessKey(ctx, in.ID))
 }
 
 type topicList struct {
@@ -336,6 +345,7 @@ func (a *api) putTopic(ctx context.Context, in *putTopic) (*answer[topicView], e
 	if found(err) != nil {
 		return nil, err
 	}
+	before := shown(t, err, viewTopic)
 	t.ID = in.Topic
 	if in.Body != nil {
 		set(&t.AnonymousWrite, in.Body.AnonymousWrite)
@@ -345,9 +355,11 @@ func (a *api) putTopic(ctx context.Context, in *putTopic) (*answer[topicView], e
 	if err := a.deps.Topics.PutCLSTopic(ctx, t); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, viewTopic(t))
 	return &answer[topicView]{viewTopic(t)}, nil
 }
 
 func (a *api) deleteTopic(ctx context.Context, in *topicPath) (*none, error) {
-	return nil, a.deps.Topics.DeleteCLSTopic(ctx, in.Topic)
+	t, err := a.deps.Topics.CLSTopic(in.Topic)
+	return deleted(ctx, shown(t, err, viewTopic), a.deps.Topics.DeleteCLSTopic(ctx, in.Topic))
 }

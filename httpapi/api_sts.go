@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -40,5 +41,6 @@ func (a *api) createTemporaryKey(ctx context.Context, in *postTemporaryKey) (*an
 	if err != nil {
 		return nil, err
 	}
+	changedThing(ctx, fmt.Sprintf("sls/%s/logstores/%s/temporary-keys/%s", in.Body.Project, in.Body.Logstore, k.ID), nil, map[string]any{"id": k.ID, "expires": k.Expires})
 	return &answer[temporaryKeyView]{temporaryKeyView{k.ID, k.Secret, k.Token, k.Expires}}, nil
 }

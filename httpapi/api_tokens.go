@@ -94,6 +94,7 @@ func (a *api) createToken(ctx context.Context, in *postToken) (*answer[tokenView
 		return nil, err
 	}
 	view := viewToken(t)
+	changedThing(ctx, "tokens/"+t.ID, nil, view)
 	view.Token = plain
 	return &answer[tokenView]{view}, nil
 }
@@ -107,5 +108,11 @@ func (a *api) listTokens(context.Context, *none) (*answer[tokenList], error) {
 }
 
 func (a *api) deleteToken(ctx context.Context, in *tokenPath) (*none, error) {
-	return nil, a.deps.Tokens.DeleteToken(ctx, in.ID)
+	var before any
+	for _, t := range a.deps.Tokens.Tokens() {
+		if t.ID == in.ID {
+			before = viewToken(t)
+		}
+	}
+	return deleted(ctx, before, a.deps.Tokens.DeleteToken(ctx, in.ID))
 }

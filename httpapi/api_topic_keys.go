@@ -40,15 +40,18 @@ func (a *api) putTopicKey(ctx context.Context, in *putTopicKey) (*answer[accessK
 	if found(err) != nil {
 		return nil, err
 	}
+	before, secret := shown(k, err, viewTopicKey), k.Secret
 	k.Topic, k.ID = in.Topic, in.ID
 	view := viewTopicKey(k)
 	in.Body.apply(&view, &k.Secret, a.deps.MakePSK)
 	if err := a.deps.TopicKeys.PutTopicKey(ctx, k); err != nil {
 		return nil, err
 	}
+	changed(ctx, before, viewTopicKey(k), renewed("secret", secret, k.Secret)...)
 	return &answer[accessKeyView]{view}, nil
 }
 
 func (a *api) deleteTopicKey(ctx context.Context, in *topicKeyPath) (*none, error) {
-	return nil, a.deps.TopicKeys.DeleteTopicKey(ctx, in.Topic, in.ID)
+	k, err := a.deps.TopicKeys.TopicKey(in.Topic, in.ID)
+	return deleted(ctx, shown(k, err, viewTopicKey), a.deps.TopicKeys.DeleteTopicKey(ctx, in.Topic, in.ID))
 }

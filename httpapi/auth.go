@@ -29,6 +29,9 @@ type caller struct {
 	logbridge.Token
 	address string
 	plain   string // the token's text
+
+	// What a change is about, for its audit record (about).
+	path, product, device, reason string
 }
 
 func (c *caller) actor() logbridge.Actor {
@@ -147,16 +150,17 @@ func (s *Server) whileGood(ctx context.Context, c *caller) (context.Context, con
 
 // guard is the huma middleware that lets only tokens of the operation's role and scope through. forbidden, if not nil, is told
 // of those that are good for something else.
-func (s *Server) guard(role logbridge.Role, need reach, api huma.API, forbidden func(huma.Context, logbridge.Actor, *problem)) func(huma.Context, func(huma.Context)) {
+func (s *Server) guard(role logbridge.Role, need reach, api huma.API, forbidden func(huma.Context, *caller, *problem)) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		c, p := s.authorizeAPI(humaecho.Unwrap(ctx).Request(), role)
+		c.about(ctx)
 		if p == nil {
 			p = need.permit(ctx, c)
 		}
 		if p != nil {
 			writeHumaProblem(ctx, api, p)
 			if c.Role != "" && forbidden != nil {
-				forbidden(ctx, c.actor(), p)
+				forbidden(ctx, c, p)
 			}
 			return
 		}

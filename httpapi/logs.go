@@ -120,12 +120,12 @@ func (a *api) pump(ctx context.Context, c echo.Context, feed *feed) {
 	control := http.NewResponseController(w)
 	for spare := []byte(nil); ; {
 		lines, err := feed.take(spare)
+		if err != nil && errors.Is(context.Cause(ctx), errTokenEnded) {
+			err = errTokenEnded
+		}
 		if err != nil && !errors.Is(err, errEnd) {
 			if errors.Is(err, context.Canceled) {
-				if !errors.Is(context.Cause(ctx), errTokenEnded) {
-					return // the reader is gone, or this server stops
-				}
-				err = errTokenEnded
+				return // the reader is gone, or this server stops
 			}
 			p := a.queryProblem(err)
 			if !w.Committed && len(lines) == 0 {

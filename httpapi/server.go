@@ -21,6 +21,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -108,7 +109,8 @@ type Server struct {
 	draining  context.Context // done when streams have to end
 	drain     context.CancelFunc
 	// tokenCheck is how often answers that go on look at their token again.
-	tokenCheck time.Duration
+	tokenCheck    time.Duration
+	auditFailures atomic.Uint64
 }
 
 // The names of the fronts.

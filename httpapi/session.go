@@ -100,13 +100,14 @@ func requestOf(ctx context.Context) *http.Request {
 func (a *api) session() {
 	const path = "/session"
 	callFor(a, anywhere, logbridge.RoleViewer, http.MethodGet, path, "get-session", "Say who is signed in, or whose the bearer token is", a.getSession)
-	op := huma.Operation{
+	in := huma.Operation{
 		OperationID: "create-session", Method: http.MethodPost, Path: path, Summary: "Sign in: keep a token in a cookie",
 		MaxBodyBytes: maxAPIBody, DefaultStatus: http.StatusOK, Middlewares: huma.Middlewares{a.ownPages},
 	}
-	huma.Register(a.huma, op, handled(a, a.signIn))
-	op.OperationID, op.Method, op.Summary, op.DefaultStatus = "delete-session", http.MethodDelete, "Sign out", http.StatusNoContent
-	huma.Register(a.huma, op, handled(a, a.signOut))
+	out := in
+	out.OperationID, out.Method, out.Summary, out.DefaultStatus = "delete-session", http.MethodDelete, "Sign out", http.StatusNoContent
+	huma.Register(a.huma, in, handled(a, func(ctx context.Context, body *postSession) (*sessionAnswer, error) { return a.signIn(ctx, &in, body) }))
+	huma.Register(a.huma, out, handled(a, func(ctx context.Context, _ *none) (*signedOut, error) { return a.signOut(ctx, &out) }))
 }
 
 // ownPages lets requests through that no page of another origin sent.
@@ -127,7 +128,7 @@ func (a *api) getSession(ctx context.Context, _ *none) (*answer[sessionView], er
 	return &answer[sessionView]{viewSession(callerOf(ctx).Token)}, nil
 }
 
-func (a *api) signIn(ctx context.Context, in *postSession) (*sessionAnswer, error) {
+func (a *api) signIn(ctx context.Context, op *huma.Operation, in *postSession) (*sessionAnswer, error) {
 	r := requestOf(ctx)
 	if !a.mayTry(r, noDevice) {
 		return nil, newProblem(http.StatusTooManyRequests, "too many wrong tokens from this address; try again in a minute")
@@ -137,13 +138,21 @@ func (a *api) signIn(ctx context.Context, in *postSession) (*sessionAnswer, erro
 		a.tried(r, noDevice, true)
 		return nil, newProblem(http.StatusUnauthorized, "the token is not valid")
 	}
+	c.path = "session"
 	if p := c.permit(logbridge.RoleViewer); p != nil {
+		a.record(withCaller(ctx, c), op, &deed{}, outcomeRefused, p.Detail)
 		return nil, p
 	}
+	a.record(withCaller(ctx, c), op, &deed{}, outcomeDone, "")
 	return &sessionAnswer{cookieOf(r, in.Body.Token), viewSession(c.Token)}, nil
 }
 
 // signOut can be repeated. It takes the cookie away; the token stays good until it is revoked.
-func (a *api) signOut(ctx context.Context, _ *none) (*signedOut, error) {
-	return &signedOut{cookieOf(requestOf(ctx), "")}, nil
+func (a *api) signOut(ctx context.Context, op *huma.Operation) (*signedOut, error) {
+	r := requestOf(ctx)
+	if c, p := a.ofSession(r); p == nil {
+		c.path = "session"
+		a.record(withCaller(ctx, c), op, &deed{}, outcomeDone, "")
+	}
+	return &signedOut{cookieOf(r, "")}, nil
 }

@@ -53,6 +53,31 @@ func TestActivity(t *testing.T) {
 	}
 }
 
+// TestBriefs: they say what the states do.
+func TestBriefs(t *testing.T) {
+	c := newClock()
+	r := openWith(t, start(t, t.TempDir()), c, Config{}, newDevices(dev(0), dev(1), dev(2), dev(3)))
+	for i := range 3 {
+		r.Observe(logbridge.Observation{Device: dev(i), Event: logbridge.DeviceConnected, Time: c.now()})
+		r.Observe(logbridge.Observation{Device: dev(i), Event: logbridge.LineSeen, Level: logbridge.LevelError, Time: c.now(), Lines: i + 1, Skew: time.Duration(i) * time.Hour, SkewKnown: true})
+	}
+	r.Observe(logbridge.Observation{Device: dev(2), Event: logbridge.DeviceDisconnected, Time: c.now()})
+	r.set(t, dev(1), debugFor(time.Minute))
+	r.set(t, dev(3), debugFor(time.Hour))
+	ids := []logbridge.DeviceID{dev(3), dev(0), dev(1), dev(2), {Product: "ABCDE12345", Device: "none"}}
+	for range 2 {
+		got := make([]logbridge.LevelBrief, len(ids))
+		r.Briefs(ids, got)
+		for i, id := range ids {
+			s := r.State(id)
+			if want := (logbridge.LevelBrief{Desired: s.Desired, State: s.State, Connected: s.Connected, LinesPerMinute: s.LinesPerMinute, Skew: s.Skew}); got[i] != want {
+				t.Errorf("%s: %+v, want %+v", id, got[i], want)
+			}
+		}
+		c.advance(time.Minute) // a level ends, which nobody has seen to yet
+	}
+}
+
 // TestSavedBefore: what a version saved that did not know of the last line is read.
 func TestSavedBefore(t *testing.T) {
 	s := sighting{level: 1, since: 1, lastSeen: 2}

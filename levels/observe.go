@@ -187,6 +187,31 @@ func (l *Levels) State(id logbridge.DeviceID) logbridge.LevelState {
 	return w.state(s, now)
 }
 
+// Briefs puts what is wanted and was seen of devices into out, in their order. It is for going through the whole fleet: what they
+// share is looked up once.
+func (l *Levels) Briefs(ids []logbridge.DeviceID, out []logbridge.LevelBrief) {
+	now := l.clock.now()
+	at := nanos(now)
+	l.fleet.mu.RLock()
+	defer l.fleet.mu.RUnlock()
+	for i, id := range ids {
+		s := l.fleet.get(id)
+		switch {
+		case s == nil:
+			out[i] = logbridge.LevelBrief{Desired: l.decide(id, nil, now).level, State: StateOffline}
+			continue
+		case s.until == 0 || at < s.until:
+			out[i].Desired = s.level
+			out[i].State, _ = s.state(s.level, s.since)
+		default:
+			w := l.decide(id, s, now)
+			out[i].Desired = w.level
+			out[i].State, _ = s.state(w.level, nanos(w.since))
+		}
+		out[i].Connected, out[i].LinesPerMinute, out[i].Skew = s.sessions > 0, s.perMinute(at), s.skew
+	}
+}
+
 // state describes what is wanted of a device and what was seen of it; s is nil for one that was never seen.
 func (w want) state(s *sighting, now time.Time) logbridge.LevelState {
 	out := logbridge.LevelState{Desired: w.level, Base: w.base, Expires: w.expires, ChangedAt: w.since, State: StateOffline, StateTime: w.since}

@@ -204,7 +204,7 @@
 // # Which file has which subject
 //
 //	promise and life      sink.go (Config, Log, New, Run, Append, Stats)
-//	commit log            commit.go · group.go, codec.go (bytes)
+//	commit log            commit.go · group.go, codec.go (bytes) · commitstate.go (what it holds)
 //	indexing              index.go (live and at a start) · memtable.go · duplicates.go, window.go · ledger.go, ledger_answer.go
 //	state on disk         flush.go (order) · window_file.go · ledger_file.go · files.go · room.go
 //	segment, writing      schema.go · segment_write.go · segment_columns.go · segment_texts.go · segment_pack.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)

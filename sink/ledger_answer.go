@@ -26,22 +26,53 @@ func (l *Log) Ledger() logbridge.Ledger { return l.ledger.answer() }
 func (l *Log) LedgerOf(streams []logbridge.Stream) []logbridge.Sums { return l.ledger.of(streams) }
 
 func (l *ledger) of(streams []logbridge.Stream) []logbridge.Sums {
-	out, place := make([]logbridge.Sums, len(streams)), make(map[logbridge.Stream]int, len(streams))
+	out := make([]logbridge.Sums, len(streams))
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, s := range streams {
-		place[s] = i
 		for _, entries := range l.index {
 			if at, ok := entries[string(s)]; ok {
 				l.entries[at].sum(&out[i])
 			}
 		}
 	}
-	for _, c := range l.unreported() {
+	unreported := l.unreported()
+	if len(unreported) == 0 {
+		return out
+	}
+	place := make(map[logbridge.Stream]int, len(streams))
+	for i, s := range streams {
+		place[s] = i
+	}
+	for _, c := range unreported {
 		if i, ok := place[c.stream]; ok {
 			t := tally{lost: []lostLines{{c.reason, c.dropped, c.lines}}}
 			t.sum(&out[i])
 		}
+	}
+	return out
+}
+
+// LedgerLosses gives the sums of the streams of which lines were refused or dropped, in no order. Its cost is that of a look at
+// each stream.
+func (l *Log) LedgerLosses() map[logbridge.Stream]logbridge.Sums { return l.ledger.losses() }
+
+func (l *ledger) losses() map[logbridge.Stream]logbridge.Sums {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[logbridge.Stream]logbridge.Sums{}
+	for i := range l.entries {
+		if e := &l.entries[i]; len(e.lost) > 0 {
+			sums := out[logbridge.Stream(e.stream)]
+			e.sum(&sums)
+			out[logbridge.Stream(e.stream)] = sums
+		}
+	}
+	for _, c := range l.unreported() {
+		sums := out[c.stream]
+		t := tally{lost: []lostLines{{c.reason, c.dropped, c.lines}}}
+		t.sum(&sums)
+		out[c.stream] = sums
 	}
 	return out
 }

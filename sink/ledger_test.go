@@ -54,6 +54,9 @@ func TestLedgerOf(t *testing.T) {
 		if got := l.of(asked); !slices.Equal(got, want) {
 			t.Errorf("%+v, want %+v", got, want)
 		}
+		if got := l.losses(); len(got) != 1 || got["device/P/a"].Refused != 5 || got["device/P/a"].Dropped != 10 {
+			t.Errorf("losses: %+v", got)
+		}
 		var p parsed
 		if err := p.parse(joinGroup([]*waiting{w})); err != nil {
 			t.Fatal(err)

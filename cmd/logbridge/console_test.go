@@ -44,13 +44,19 @@ type tab struct {
 func openConsole(t *testing.T, s *process, path string) *tab {
 	t.Helper()
 	c := openTab(t, s)
+	c.open(path)
+	c.signIn(s.token())
+	return c
+}
+
+// token is the administrator's.
+func (s *process) token() string {
+	s.place.t.Helper()
 	token, err := os.ReadFile(s.place.tokenFile())
 	if err != nil {
-		t.Fatal(err)
+		s.place.t.Fatal(err)
 	}
-	c.open(path)
-	c.signIn(strings.TrimSpace(string(token)))
-	return c
+	return strings.TrimSpace(string(token))
 }
 
 // openTab is an empty tab that watches its page. Without chromium or the console's build the test is skipped.
@@ -204,6 +210,13 @@ func (c *tab) signIn(token string) {
 	c.until(`document.querySelector('.frame')`)
 }
 
+// key presses a key that is a command, and types nothing: chromium, asked to press a key, also types it into whatever has the
+// focus by then.
+func (c *tab) key(name string) {
+	c.t.Helper()
+	eval[bool](c, `(document.activeElement ?? document.body).dispatchEvent(new KeyboardEvent('keydown', {key: `+quoteJS(name)+`, bubbles: true, cancelable: true})) || true`)
+}
+
 // phone and desk are the sizes that the console is looked at in.
 func (c *tab) phone() { c.t.Helper(); c.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile)) }
 func (c *tab) desk()  { c.t.Helper(); c.do(chromedp.EmulateViewport(1280, 800)) }
@@ -246,7 +259,7 @@ func (c *tab) looks(name string) {
 		c.phone()
 		c.until(`innerWidth === 390`)
 		c.shot(name + "-phone-" + scheme)
-		if w := eval[int](c, `document.documentElement.scrollWidth`); w > 390 {
+		if w := eval[int](c, `Math.max(document.documentElement.scrollWidth, document.querySelector('main').scrollWidth)`); w > 390 {
 			c.t.Errorf("%s: the page is %d px wide on a phone", name, w)
 		}
 		c.accessible(name + ", " + scheme)

@@ -96,7 +96,7 @@ var metrics = []metric{
 	{"logbridge_level_resent_total", "Levels that were sent again because no acknowledgement came.", counter, nil,
 		ofBridge(func(b bridge.Stats) uint64 { return b.Resent })},
 	{"logbridge_audit_failures_total", "Audit records that could not be stored.", counter, nil,
-		func(s *server, e emit) { e(float64(s.levels.Stats().AuditFailures)) }},
+		func(s *server, e emit) { e(float64(s.levels.Stats().AuditFailures + s.http.AuditFailures())) }},
 
 	{"logbridge_quota_devices", "Devices that the quotas keep in mind now: those that sent anything in the last minute or so, if there are quotas.", gauge, nil,
 		func(s *server, e emit) { e(float64(s.quota.Stats().Devices)) }},

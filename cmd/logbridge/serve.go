@@ -61,7 +61,7 @@ func run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 		return err
 	}
 	defer release()
-	s := &server{cfg: cfg, log: log, demo: show}
+	s := &server{cfg: cfg, log: log, demo: show, started: time.Now()}
 	if err := s.build(ctx); err != nil {
 		// What was built is ended the way it would be later: Run with a context that is over only cleans up.
 		over, cancel := context.WithCancel(ctx)
@@ -78,6 +78,8 @@ type server struct {
 	demo   *demo
 	stages []stage
 	ready  atomic.Bool
+	// started is when this process began to be a server.
+	started time.Time
 
 	node     *natsd.Node
 	sink     *sink.Log
@@ -215,6 +217,7 @@ func (s *server) httpDeps() httpapi.Deps {
 		Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,
 		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },
+		Status:       s.status,
 		Ready:        s.isReady, Metrics: metricsHandler(s),
 	}
 }

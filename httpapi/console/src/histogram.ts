@@ -41,8 +41,8 @@ export function bars(h: Histogram | undefined, order: readonly string[], color: 
   return { times, step, series: names.map((name, i) => ({ name: name || '(none)', color: color(name, i), values: values.get(name) ?? [] })) }
 }
 
-/** The custom property of a level's colour. */
-export const levelColor = (level: string): string => (['error', 'warn', 'info', 'debug'].includes(level) ? '--' + level : '--s7')
+/** The custom property of the colour of a level's bars. */
+export const levelColor = (level: string): string => (['error', 'warn', 'info', 'debug'].includes(level) ? '--bar-' + level : '--s7')
 
 /** The levels as a chart stacks them: what is worst is at the bottom, where it is seen beside many others. */
 export const levelOrder = ['error', 'warn', 'info', 'debug'] as const

@@ -9,15 +9,21 @@ import { SignIn } from './signin'
 import './style.css'
 import { Button } from './ui/button'
 import { Audit } from './views/audit'
+import { Device } from './views/device'
+import { Devices } from './views/devices'
 import { Ledger } from './views/ledger'
 import { Logs } from './views/logs'
 import { Overview } from './views/overview'
+import { Rules } from './views/rules'
 import { Stores } from './views/stores'
 import { Tokens } from './views/tokens'
 
 const routes: readonly Route[] = [
   { path: '/', title: 'Overview', key: 'o', view: Overview },
   { path: '/logs', title: 'Logs', key: 'l', view: Logs },
+  { path: '/devices', title: 'Devices', key: 'd', view: Devices },
+  { path: '/devices/:product/:device', title: 'Device', view: Device },
+  { path: '/rules', title: 'Rules', key: 'r', view: Rules },
   { path: '/stores', title: 'Stores', key: 's', view: Stores },
   { path: '/ledger', title: 'Ledger', key: 'e', view: Ledger },
   { path: '/audit', title: 'Audit', key: 'a', view: Audit },

@@ -18,7 +18,8 @@ interface ListProps {
   /** Told that the reader moved away from the end, or back to it. */
   onStuck: (stuck: boolean) => void
   chosen: string | undefined
-  onChoose: (e: LogRecord) => void
+  /** Told which line was clicked on, or gone to by a key. */
+  onChoose: (e: LogRecord, clicked: boolean) => void
   onOpen: () => void
   highlight: string
   children?: ComponentChildren
@@ -75,7 +76,7 @@ export function LineList({ feed, version, stuck, onStuck, chosen, onChoose, onOp
   const move = (by: number): void => {
     for (let i = (index < 0 ? (by > 0 ? -1 : count) : index) + by; i >= 0 && i < count; i += Math.sign(by)) {
       const e = feed.entries[i]
-      if (e && !isGap(e)) return onChoose(e)
+      if (e && !isGap(e)) return onChoose(e, false)
     }
   }
   const press = (e: KeyboardEvent): void => {
@@ -125,7 +126,7 @@ interface LineProps {
   entry: Entry
   chosen: boolean
   highlight: string
-  onChoose: (e: LogRecord) => void
+  onChoose: (e: LogRecord, clicked: boolean) => void
 }
 
 /** One line. What it shows never changes, so it is drawn once. */
@@ -144,7 +145,7 @@ class Line extends Component<LineProps> {
     }
     const r = entry
     return (
-      <div id={lineID(r.seq)} class={`line ${r.level}${chosen ? ' chosen' : ''}`} role="option" aria-selected={chosen} onClick={() => onChoose(r)}>
+      <div id={lineID(r.seq)} class={`line ${r.level}${chosen ? ' chosen' : ''}`} role="option" aria-selected={chosen} onClick={() => onChoose(r, true)}>
         <time>{clock(r.time)}</time>
         <Level level={r.level} />
         <span class="origin" title={visible(r.stream)}>{visible(origin(r))}</span>

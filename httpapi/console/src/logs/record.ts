@@ -45,16 +45,12 @@ export function compareSeq(a: string, b: string): number {
 // What a terminal would obey, and what turns the direction of text or hides: it is shown, as a sign of its own.
 const unseen = /[\u0000-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g
 
-/** Text with signs in place of control characters. Line breaks and tabs stay where several lines are shown. */
+/** Text with a sign in place of each of them: ⟨1B⟩. Line breaks and tabs stay where several lines are shown. */
 export function visible(text: string, lines = false): string {
   return text.replace(unseen, (c) => {
-    if (c === '\n') return lines ? '\n' : '⏎'
-    if (c === '\t') return lines ? '\t' : '⇥'
-    if (c === '\r' && lines) return '␍'
-    const code = c.charCodeAt(0)
-    if (code < 0x20) return String.fromCharCode(0x2400 + code)
-    if (code === 0x7f) return '␡'
-    return `⟨${code.toString(16).toUpperCase().padStart(4, '0')}⟩`
+    if (c === '\n') return lines ? c : '⏎'
+    if (c === '\t') return lines ? c : ' '
+    return `⟨${c.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')}⟩`
   })
 }
 

@@ -97,6 +97,9 @@ function stacked(times: readonly number[], series: readonly Series[]): uPlot.Ali
   return [[...times], ...sums.reverse()]
 }
 
+/** How much higher the chart is than its highest bar. */
+const headroom = 1.05
+
 function options(box: HTMLElement, width: number, height: number, step: number, series: readonly Series[], onZoom: (from: number, to: number) => void, onAt: (i: number | null) => void, zooms: boolean): uPlot.Options {
   const style = getComputedStyle(box)
   // A custom property may hold light-dark(); only a used colour says which of the two it is.
@@ -116,11 +119,11 @@ function options(box: HTMLElement, width: number, height: number, step: number, 
     cursor: { points: { show: false }, y: false, drag: { x: zooms, y: false, setScale: false } },
     scales: {
       x: { range: (_, min, max) => [min - step * 0.02, max + step] },
-      y: { range: (_, __, max) => [0, Math.max(max, 1) * 1.05] },
+      y: { range: (_, __, max) => [0, Math.max(max, 1) * headroom] },
     },
     axes: [
-      { ...axis, size: 22, gap: 3, grid: { show: false }, space: 70 },
-      { ...axis, size: 38, gap: 2, space: 26, values: (_, splits) => splits.map((v) => (Number.isInteger(v) ? compact(v) : '')) },
+      { ...axis, size: 22, gap: 3, grid: { show: false }, space: 70, values: (_, splits, __, ___, apart) => splits.map((t, i) => tick(t, splits[i - 1], apart)) },
+      { ...axis, size: 38, gap: 2, space: 26, ...(height < 100 ? { splits: (_: uPlot, __: number, ___: number, max: number) => [0, max / headroom] } : {}), values: (_, splits) => splits.map((v) => (v > 0 && Number.isInteger(v) ? compact(v) : '')) },
     ],
     series: [
       {},
@@ -151,6 +154,14 @@ function options(box: HTMLElement, width: number, height: number, step: number, 
   }
   probe.remove()
   return made
+}
+
+/** What stands at the time axis: the time of day, and the day where it begins. */
+function tick(time: number, before: number | undefined, apart: number): string {
+  const t = new Date(time * 1000)
+  const day = before === undefined ? t.getHours() + t.getMinutes() === 0 : new Date(before * 1000).getDate() !== t.getDate()
+  if (apart >= 86_400 || day) return t.toLocaleDateString('en', { month: 'short', day: 'numeric' })
+  return t.toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(apart < 60 ? { second: '2-digit' } : {}) })
 }
 
 /** The bar over which a time is. */

@@ -48,16 +48,17 @@ export function Logs(): JSX.Element {
     else feed.pause()
   }, [feed])
   const newest = (): void => {
-    if (feed.waitingMore || query.around) query.around ? ask({ ...query, around: undefined, live: true }) : restart()
+    if (query.around) return ask({ ...query, around: undefined, live: true })
+    if (feed.waitingMore) restart()
     setStuck(true)
     feed.resume()
   }
-  const choose = useCallback((r: LogRecord) => {
+  const choose = useCallback((r: LogRecord, clicked: boolean) => {
     setChosen(r)
-    setOpen(true)
-    move(false)
+    if (clicked) setOpen(true)
+    if (feed.state !== 'still') move(false)
   }, [move])
-  useKeys({ feed, chosen, onPause: () => move(paused || !stuck), onNewest: newest, onOpen: () => setOpen(true), onClose: () => setOpen(false), onChoose: choose })
+  useKeys({ feed, chosen, onPause: () => move(paused || !stuck), onNewest: newest, onOpen: () => setOpen(true), onClose: () => setOpen(false) })
 
   return (
     <div class={open && chosen ? 'logs with-details' : 'logs'}>
@@ -142,7 +143,7 @@ function Status({ feed, query, stuck, onPause, onNewest, onQuery }: StatusProps)
         Jump to newest{waiting > 0 && ` (${waiting.toLocaleString('en')}${feed.waitingMore ? '+' : ''} new)`}
       </Button>
       <span class="quiet counts">
-        {n.toLocaleString('en')} lines{n >= mostLines && ', the most that are kept here'}
+        {n === 1 ? '1 line' : `${n.toLocaleString('en')} lines`}{n >= mostLines && ', the most that are kept here'}
         {feed.lost > 0 && <span class="wrong"> · {feed.lost.toLocaleString('en')} passed over</span>}
         {feed.waitingMore && ` · over ${mostWaiting.toLocaleString('en')} wait on the server`}
       </span>
@@ -169,7 +170,6 @@ interface Keys {
   onNewest: () => void
   onOpen: () => void
   onClose: () => void
-  onChoose: (r: LogRecord) => void
 }
 
 /** The keys of the view; frame.tsx lists them. */
