@@ -379,3 +379,21 @@ func TestAppendFailsOnce(t *testing.T) {
 		t.Errorf("%d failures counted, want 21", n)
 	}
 }
+
+// TestTellAbsent: where an outside broker knows who is connected, listeners are told of devices that seem to be away, too.
+func TestTellAbsent(t *testing.T) {
+	for _, tell := range []bool{false, true} {
+		r := open(t, start(t, t.TempDir()), newClock(), Config{TellAbsent: tell})
+		r.fleetOf(2)
+		r.Observe(logbridge.Observation{Device: dev(0), Event: logbridge.DeviceDisconnected, Time: r.clock.now()})
+		r.run(t)
+		r.rule(t, wish(product, logbridge.LevelDebug))
+		told := map[string]bool{recv(t, r.changes).Device: true}
+		if tell {
+			told[recv(t, r.changes).Device] = true
+		}
+		if !told[dev(1).Device] || told[dev(0).Device] != tell || len(r.changes) > 0 {
+			t.Errorf("tell absent %v: told %v", tell, told)
+		}
+	}
+}

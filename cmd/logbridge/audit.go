@@ -129,7 +129,7 @@ func (c auditCmd) list(p program, server *api, query url.Values) error {
 		return writeTable(p.stdout, c.Output, records, auditColumns())
 	}
 	for _, line := range slices.Backward(lines) {
-		if err := said(p, "%s", line); err != nil {
+		if err := tell(p, "%s", line); err != nil {
 			return err
 		}
 	}
@@ -141,7 +141,7 @@ func (c auditCmd) line(p program) func([]byte) error {
 	colours := coloured(c.Color, p.stdout)
 	return func(line []byte) error {
 		if c.Output.Output == outputJSON {
-			return said(p, "%s", line)
+			return tell(p, "%s", line)
 		}
 		var r auditRecord
 		if err := json.Unmarshal(line, &r); err != nil {
@@ -158,6 +158,6 @@ func (c auditCmd) line(p program) func([]byte) error {
 			}
 			texts = append(texts, text)
 		}
-		return said(p, "%s", strings.Join(texts, columnGap))
+		return tell(p, "%s", strings.Join(texts, columnGap))
 	}
 }

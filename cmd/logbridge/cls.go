@@ -67,7 +67,7 @@ func (c topicSetCmd) Run(p program) error {
 	}
 	var after topicState
 	return c.put(p, c.Client, c.path(), wish, &after, func() error {
-		return said(p, "topic %s: %s writes, origins %s", after.Topic, writes(after.AnonymousWrite), origins(after.Origins))
+		return tell(p, "topic %s: %s writes, origins %s", after.Topic, writes(after.AnonymousWrite), origins(after.Origins))
 	})
 }
 

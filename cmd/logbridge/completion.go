@@ -61,10 +61,10 @@ func complete(p program, app *kong.Application, words []string) error {
 	}
 	found, files := candidates(app.Node, words, names{p.ctx}.of)
 	if files {
-		return said(p, filesFollow)
+		return tell(p, filesFollow)
 	}
 	for _, c := range found {
-		if err := said(p, "%s\t%s", c.value, strings.ReplaceAll(c.about, "\n", " ")); err != nil {
+		if err := tell(p, "%s\t%s", c.value, strings.ReplaceAll(c.about, "\n", " ")); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/bridge"
 	"github.com/logbridge/logbridge/registry"
 )
 
@@ -78,8 +79,18 @@ type Config struct {
 	LevelDefault age `yaml:"level_default" env:"LOGBRIDGE_LEVEL_DEFAULT" placeholder:"TIME" help:"How long a level above the base lasts when nothing is said (30m, or the cap if that is less)."`
 	LevelCap     age `yaml:"level_cap" env:"LOGBRIDGE_LEVEL_CAP" placeholder:"TIME" help:"How long it lasts at most, unless it is said to be permanent (24h)."`
 
-	NATS         string   `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server (not in this version)."`
-	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again (not in this version)."`
+	NATS            string `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server: nats://a:4222,nats://b:4222,nats://c:4222, or tls:// (embedded)."`
+	NATSSyncAlways  bool   `name:"nats-sync-always" yaml:"nats_sync_always" env:"LOGBRIDGE_NATS_SYNC_ALWAYS" help:"The statement that each of its servers has sync_interval: always. Without it a power cut would lose acknowledged records, so --nats is refused."`
+	NATSReplicas    int    `name:"nats-replicas" yaml:"nats_replicas" env:"LOGBRIDGE_NATS_REPLICAS" default:"3" placeholder:"N" help:"How many of its servers keep a copy of everything: 1, 3 or 5 (${default}). The cluster must have as many."`
+	NATSCredentials string `name:"nats-credentials" yaml:"nats_credentials" env:"LOGBRIDGE_NATS_CREDENTIALS" placeholder:"FILE" help:"Login there by a credentials file, as nsc makes them."`
+	NATSNKey        string `name:"nats-nkey" yaml:"nats_nkey" env:"LOGBRIDGE_NATS_NKEY" placeholder:"FILE" help:"Or by the seed of a user's key, in a file."`
+	NATSUser        string `name:"nats-user" yaml:"nats_user" env:"LOGBRIDGE_NATS_USER" placeholder:"NAME" help:"Or by name and password."`
+	NATSPassword    string `name:"nats-password" yaml:"nats_password" env:"LOGBRIDGE_NATS_PASSWORD" placeholder:"PASSWORD" help:"The password; better in the environment than on a command line."`
+	NATSCA          string `name:"nats-ca" yaml:"nats_ca" env:"LOGBRIDGE_NATS_CA" placeholder:"FILE" help:"Authorities of the cluster's certificates, PEM; asks for TLS (the system's)."`
+	NATSCert        string `name:"nats-cert" yaml:"nats_cert" env:"LOGBRIDGE_NATS_CERT" placeholder:"FILE" help:"Client certificate for the cluster, PEM; asks for TLS."`
+	NATSKey         string `name:"nats-key" yaml:"nats_key" env:"LOGBRIDGE_NATS_KEY" placeholder:"FILE" help:"Its key, PEM."`
+
+	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to, mqtt://user@host:port?password_file=FILE or mqtts://; may be given again. docs/mqtt.md has the rest."`
 	Demo         bool     `yaml:"demo" env:"LOGBRIDGE_DEMO" help:"A small simulated fleet and a demo page, on loopback, with a data folder and keys of its own that end with it."`
 
 	// Provision is set up at start, again and again without harm. It has no flag.
@@ -250,7 +261,8 @@ func (c *Config) check() error {
 	if c.SealKey != "" && within(c.Data, c.SealKey) {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")
 	}
-	return errors.Join(append(faults, c.refuse())...)
+	_, err := c.upstreams()
+	return errors.Join(append(faults, c.checkNATS(), err)...)
 }
 
 // quota is what devices may log whose product says nothing.
@@ -289,16 +301,17 @@ func (c *Config) checkMQTT() error {
 	return errors.Join(faults...)
 }
 
-// refuse names the settings whose part is not built yet. They are in the table so that a configuration keeps its meaning.
-func (c *Config) refuse() error {
+// upstreams reads the addresses of the outside brokers.
+func (c *Config) upstreams() (list []bridge.UpstreamConfig, err error) {
 	var faults []error
-	if c.NATS != "" {
-		faults = append(faults, errors.New("--nats: this version runs on its embedded NATS server only; leave it out"))
+	for i, address := range c.UpstreamMQTT {
+		u, err := bridge.ParseUpstream(address)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--upstream-mqtt, number %d: %w", i+1, err))
+		}
+		list = append(list, u)
 	}
-	if len(c.UpstreamMQTT) > 0 {
-		faults = append(faults, errors.New("--upstream-mqtt: this version cannot link to another broker yet; leave it out"))
-	}
-	return errors.Join(faults...)
+	return list, errors.Join(faults...)
 }
 
 type address struct{ flag, addr string }

@@ -71,7 +71,7 @@ func (c deviceLsCmd) Run(p program) error {
 		if err != nil {
 			return err
 		}
-		return said(p, "%s", text)
+		return tell(p, "%s", text)
 	}
 	rows := make([]deviceState, len(all.Devices))
 	for i, text := range all.Devices {

@@ -51,7 +51,7 @@ func alarm(counts map[string]uint64) string {
 
 func (c ledgerCmd) print(p program, l logbridge.Ledger) error {
 	if l.Since != nil {
-		if err := said(p, "Lines since %s.", l.Since.Local().Format(time.DateTime)); err != nil {
+		if err := tell(p, "Lines since %s.", l.Since.Local().Format(time.DateTime)); err != nil {
 			return err
 		}
 	}
@@ -72,7 +72,7 @@ func (c ledgerCmd) print(p program, l logbridge.Ledger) error {
 	if err := writeTable(p.stdout, c.Output, rows, ledgerColumns()); err != nil || quiet == 0 {
 		return err
 	}
-	return said(p, "Not shown, since every line was stored: %d of %d streams; --all shows them.", quiet, len(l.Streams))
+	return tell(p, "Not shown, since every line was stored: %d of %d streams; --all shows them.", quiet, len(l.Streams))
 }
 
 func sum(counts map[string]uint64) (n uint64) {

@@ -139,7 +139,7 @@ func (c levelLsCmd) Run(p program) error {
 		if err := writeTable(p.stdout, c.Output, levels, levelColumns(time.Now())); err != nil || len(live.Rules) == 0 {
 			return err
 		}
-		if err := said(p, ""); err != nil {
+		if err := tell(p, ""); err != nil {
 			return err
 		}
 		rules := slices.DeleteFunc(live.Rules, func(r ruleState) bool { return r.Selector.Product != "" && !of(r.Selector.Product) })
@@ -216,5 +216,5 @@ func (c levelBaseCmd) Run(p program) error {
 	if c.Target != everyone {
 		path = escape("products", c.Target, "level")
 	}
-	return fetch(p, c.Client, c.Output, path, func(a struct{ Level string }) error { return said(p, "%s", a.Level) })
+	return fetch(p, c.Client, c.Output, path, func(a struct{ Level string }) error { return tell(p, "%s", a.Level) })
 }

@@ -152,8 +152,8 @@ func writeFields(w io.Writer, o Output, fields ...field) error {
 	return writeCells(w, lines, coloured(o.Color, w))
 }
 
-// said prints what a change did.
-func said(p program, format string, args ...any) error {
+// tell prints what a change did.
+func tell(p program, format string, args ...any) error {
 	_, err := fmt.Fprintf(p.stdout, format+"\n", args...)
 	return err
 }

@@ -153,7 +153,7 @@ func (c productSetCmd) Run(p program) error {
 	if err := server.call(p.ctx, http.MethodPut, c.path(), wish, &after); err != nil {
 		return err
 	}
-	return said(p, "product %s: level %s, time zone %s, quota %s", after.ID, after.Level, after.zone(), after.quota())
+	return tell(p, "product %s: level %s, time zone %s, quota %s", after.ID, after.Level, after.zone(), after.quota())
 }
 
 type productRmCmd struct {
@@ -191,5 +191,5 @@ func remove(p program, c Client, path, what string) error {
 	if err := server.call(p.ctx, http.MethodDelete, path, nil, nil); err != nil {
 		return err
 	}
-	return said(p, "%s: deleted", what)
+	return tell(p, "%s: deleted", what)
 }

@@ -68,13 +68,13 @@ func (c slsShowCmd) Run(p program) error {
 		if err := server.call(p.ctx, http.MethodGet, c.path("access-keys"), nil, &keys); err != nil {
 			return err
 		}
-		if err := said(p, ""); err != nil {
+		if err := tell(p, ""); err != nil {
 			return err
 		}
 		if err := writeTable(p.stdout, c.Output, stores.Logstores, logstoreColumns()); err != nil {
 			return err
 		}
-		if err := said(p, ""); err != nil {
+		if err := tell(p, ""); err != nil {
 			return err
 		}
 		return writeTable(p.stdout, c.Output, keys.AccessKeys, keyColumns())
@@ -94,7 +94,7 @@ func (c slsSetCmd) Run(p program) error {
 	}
 	var after projectState
 	return put(p, c.Client, c.path(), wish, &after, func() error {
-		return said(p, "project %s: hosts %s", after.Project, texts(after.Hosts))
+		return tell(p, "project %s: hosts %s", after.Project, texts(after.Hosts))
 	})
 }
 
@@ -217,7 +217,7 @@ func (c logstoreSetCmd) Run(p program) error {
 	}
 	var after logstoreState
 	return c.put(p, c.Client, c.path(), wish, &after, func() error {
-		return said(p, "logstore %s: %s writes, origins %s", c.Logstore, writes(after.WebTracking), origins(after.Origins))
+		return tell(p, "logstore %s: %s writes, origins %s", c.Logstore, writes(after.WebTracking), origins(after.Origins))
 	})
 }
 
@@ -262,5 +262,5 @@ func (c stsCmd) Run(p program) error {
 	if err := server.call(p.ctx, http.MethodPost, "/sts", wish, &answer); err != nil {
 		return err
 	}
-	return said(p, "%s", answer)
+	return tell(p, "%s", answer)
 }

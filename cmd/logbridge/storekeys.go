@@ -116,11 +116,11 @@ func (a secretArg) put(p program, c Client, path string, key pairArg) error {
 	return put(p, c, path, wish, &after, func() error {
 		switch {
 		case after.Secret != "":
-			return said(p, "secret %s", after.Secret)
+			return tell(p, "secret %s", after.Secret)
 		case a.SecretFile != nil:
-			return said(p, "access key %s: has this secret", key)
+			return tell(p, "access key %s: has this secret", key)
 		}
-		return said(p, "access key %s: registered before, and keeps its secret", key)
+		return tell(p, "access key %s: registered before, and keeps its secret", key)
 	})
 }
 
