@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -159,13 +158,5 @@ func (e *examination) token() {
 	}
 	if e.private(check, file) {
 		e.ok(check, "%s", file)
-	}
-}
-
-// cluster checks the outside NATS servers, when there are some.
-func (e *examination) cluster(context.Context) {
-	const check = "cluster"
-	if e.cfg.NATS == "" {
-		e.skip(check, "--nats is not set: the server inside syncs each write by itself")
 	}
 }

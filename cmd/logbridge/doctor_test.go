@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/logbridge/logbridge/natsd/natstest"
 )
 
 // examined runs doctor as a process of its own and gives its exit code and what it found, by check.
@@ -140,4 +142,22 @@ func TestDoctorReadsCertificates(t *testing.T) {
 	}
 	_, found := home.examined("--http", anyone, "--mqtt", anyone, "--mqtts", anyone, "--tls-cert", "nowhere.crt", "--tls-key", "nowhere.key")
 	home.expect(found, "TLS", stateFailed, "nowhere", "PEM")
+}
+
+func TestDoctorAsksTheCluster(t *testing.T) {
+	home := newPlace(t, "")
+	cluster := natstest.Start(t, 1)
+	_, found := home.examined("--http", anyone, "--mqtt", anyone, "--nats", cluster.URL(), "--nats-sync-always", "--nats-replicas", "1")
+	home.expect(found, "cluster", stateOK, "1 servers", "")
+	_, found = home.examined("--http", anyone, "--mqtt", anyone, "--nats", cluster.URL(), "--nats-sync-always")
+	home.expect(found, "cluster", stateWarning, "1 servers", "--nats-replicas")
+	code, found := home.examined("--http", anyone, "--mqtt", anyone, "--nats", cluster.URL())
+	home.expect(found, "configuration", stateFailed, "--nats-sync-always", "")
+	home.expect(found, "cluster", stateSkipped, "", "")
+	if code != exitFailure {
+		t.Errorf("exit code %d", code)
+	}
+	cluster.Kill(0)
+	_, found = home.examined("--http", anyone, "--mqtt", anyone, "--nats", cluster.URL(), "--nats-sync-always", "--nats-replicas", "1")
+	home.expect(found, "cluster", stateFailed, "NATS cluster", "see whether its servers run")
 }

@@ -71,6 +71,7 @@ var commandOf = map[string]string{
 	"get-seal-key":         "seal show",
 	"rotate-seal-key":      "seal rotate",
 	"get-ledger":           "ledger",
+	"get-status":           "status",
 	"query-logs":           "logs --since 1h",
 	"query-histogram":      "logs --count level",
 }

@@ -43,6 +43,9 @@ func TestStoresFromTheCommandLine(t *testing.T) {
 			t.Errorf("%s: %q, want %q", step.words, got, step.want)
 		}
 	}
+	if got := s.run("status"); !strings.Contains(got, "2 registered, 0 connected") || !strings.Contains(got, "segments of") {
+		t.Errorf("status:\n%s", got)
+	}
 	var k stsAnswer
 	if err := json.Unmarshal([]byte(s.run("sts", "myproj/mystore", "--for", "15m")), &k); err != nil || k.SecurityToken == "" {
 		t.Errorf("sts: %+v, %v", k, err)
@@ -54,7 +57,7 @@ func TestStoresFromTheCommandLine(t *testing.T) {
 		t.Errorf("audit -o wide:\n%s", got)
 	}
 	var r auditRecord
-	lines := strings.Split(strings.TrimSpace(s.run("audit", "-o", "json", "--actor", "admin")), "\n")
+	lines := strings.Split(strings.TrimSpace(s.run("audit", "-o", "json", "--actor", "admin", "--action", "base.set")), "\n")
 	if err := json.Unmarshal([]byte(lines[len(lines)-1]), &r); err != nil || r.Attributes["after"] != "warn" {
 		t.Errorf("audit -o json: %+v, %v", r, err)
 	}
