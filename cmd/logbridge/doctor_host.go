@@ -131,7 +131,7 @@ func (e *examination) clock(ctx context.Context) {
 		return
 	}
 	date, err := serverDate(ctx, e.cfg)
-	switch apart := date.Sub(time.Now()).Round(time.Second); {
+	switch apart := time.Until(date).Round(time.Second); {
 	case err != nil:
 		e.ok(check, "%s, steady; no server answers here to compare", now.UTC().Format(time.RFC3339))
 	case apart > clockApart || apart < -clockApart:

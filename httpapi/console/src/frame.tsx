@@ -26,6 +26,8 @@ export function Frame({ routes, title, onSignedOut, children }: FrameProps): JSX
   useShortcuts(listed, () => setKeys(true))
   useEffect(() => {
     document.title = `${title} · logbridge`
+    // On a phone the navigation is wider than the screen.
+    document.querySelector('.top nav a.on')?.scrollIntoView({ inline: 'nearest', block: 'nearest' })
   }, [title])
   const leave = async (): Promise<void> => {
     try {

@@ -48,7 +48,7 @@ export function Audit(): JSX.Element {
     <>
       <div class="head">
         <h1>Audit</h1>
-        <div class="bar filters">
+        <div class="bar audit-filters">
           <Field label="Text" bare type="search" data-search placeholder="device, store, ticket …" value={params.get('q') ?? ''} onChange={text('q')} />
           <Field label="Who" bare placeholder="who" value={params.get('actor') ?? ''} offers={offers('actor')} onChange={text('actor')} />
           <Field label="Action" bare placeholder="action" value={params.get('action') ?? ''} offers={offers('action')} onChange={text('action')} />

@@ -70,7 +70,7 @@ function Sums({ counts }: { counts: Counts | undefined }): JSX.Element {
     ['Dropped', counts && sum(counts.dropped), 'wrong'],
   ]
   return (
-    <div class="tiles sums">
+    <div class="tiles ledger-sums">
       {tiles.map(([name, n, kind], i) => (
         <div key={name} class="panel tile">
           <h2>{i === 1 && <span aria-hidden="true">= </span>}{i > 1 && <span aria-hidden="true">+ </span>}{name}</h2>

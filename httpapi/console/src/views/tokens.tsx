@@ -44,8 +44,8 @@ export function Tokens(): JSX.Element {
       <Table
         caption="Tokens"
         columns={[
-          { title: 'Name', cell: (t) => t.name },
-          { title: 'Role', cell: (t) => t.role },
+          { title: 'Name', cell: (t) => <>{t.name}<small class="only-phone quiet">{t.role}</small></> },
+          { title: 'Role', cell: (t) => t.role, spare: true },
           { title: 'Good for', kind: 'wide', cell: (t) => t.scope && t.scope.length > 0 ? t.scope.map((s) => <code key={s} class="chip">{s}</code>) : <span class="quiet">everything</span> },
           { title: 'Created', spare: true, cell: (t) => <span title={stamp(t.created_at)}>{relative(t.created_at, Math.max(now, Date.parse(t.created_at ?? '')))}</span> },
           { title: 'Ends', cell: (t) => <Ends token={t} now={now} /> },
