@@ -59,6 +59,7 @@ func (s *Server) routeAPI(e *echo.Echo) error {
 	a.seal()
 	a.ledger()
 	a.status()
+	a.erase()
 	a.logs(e)
 	a.histogram(e)
 	return a.describe(e)

@@ -51,8 +51,9 @@ type Config struct {
 
 	MemtableBytes int `yaml:"memtable_bytes" env:"LOGBRIDGE_MEMTABLE_BYTES" default:"33554432" placeholder:"N" help:"Bytes of newest records in memory at which a segment is written (${default}); twice as many may be in memory meanwhile."`
 
-	RetentionAge   age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h, 1h at least (for ever)."`
-	RetentionBytes int64 `yaml:"retention_bytes" env:"LOGBRIDGE_RETENTION_BYTES" placeholder:"N" help:"Bytes of segment files above which the oldest are removed, 1048576 at least (no bound)."`
+	RetentionAge      age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h, 1h at least (for ever)."`
+	RetentionAuditAge age   `yaml:"retention_audit_age" env:"LOGBRIDGE_RETENTION_AUDIT_AGE" default:"400d" placeholder:"AGE" help:"How long records of the audit stream are kept at least, also when what lies beside them goes; 0 is for ever (${default})."`
+	RetentionBytes    int64 `yaml:"retention_bytes" env:"LOGBRIDGE_RETENTION_BYTES" placeholder:"N" help:"Bytes of segment files above which the oldest are removed, 1048576 at least (no bound)."`
 
 	QuotaDeviceLines  int64 `yaml:"quota_device_lines" env:"LOGBRIDGE_QUOTA_DEVICE_LINES" placeholder:"N" help:"Lines a second that each device may log, where its product says nothing (no bound). A minute's worth may come at once; lines beyond are dropped."`
 	QuotaDeviceBytes  int64 `yaml:"quota_device_bytes" env:"LOGBRIDGE_QUOTA_DEVICE_BYTES" placeholder:"N" help:"Bytes a second, likewise (no bound)."`
@@ -82,6 +83,8 @@ type Config struct {
 	NATS            string `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server: nats://a:4222,nats://b:4222,nats://c:4222, or tls:// (embedded)."`
 	NATSSyncAlways  bool   `name:"nats-sync-always" yaml:"nats_sync_always" env:"LOGBRIDGE_NATS_SYNC_ALWAYS" help:"The statement that each of its servers has sync_interval: always. Without it a power cut would lose acknowledged records, so --nats is refused."`
 	NATSReplicas    int    `name:"nats-replicas" yaml:"nats_replicas" env:"LOGBRIDGE_NATS_REPLICAS" default:"3" placeholder:"N" help:"How many of its servers keep a copy of everything: 1, 3 or 5 (${default}). The cluster must have as many."`
+	NATSLogAge      age    `name:"nats-log-age" yaml:"nats_log_age" env:"LOGBRIDGE_NATS_LOG_AGE" default:"24h" placeholder:"AGE" help:"How long the cluster's commit log keeps what is in segments, for nodes that are away (${default})."`
+	NATSLogBytes    int64  `name:"nats-log-bytes" yaml:"nats_log_bytes" env:"LOGBRIDGE_NATS_LOG_BYTES" default:"4294967296" placeholder:"N" help:"Bytes of the cluster's commit log (${default}): above three quarters of them it keeps less."`
 	NATSCredentials string `name:"nats-credentials" yaml:"nats_credentials" env:"LOGBRIDGE_NATS_CREDENTIALS" placeholder:"FILE" help:"Login there by a credentials file, as nsc makes them."`
 	NATSNKey        string `name:"nats-nkey" yaml:"nats_nkey" env:"LOGBRIDGE_NATS_NKEY" placeholder:"FILE" help:"Or by the seed of a user's key, in a file."`
 	NATSUser        string `name:"nats-user" yaml:"nats_user" env:"LOGBRIDGE_NATS_USER" placeholder:"NAME" help:"Or by name and password."`
@@ -243,6 +246,9 @@ func (c *Config) check() error {
 	}
 	if c.RetentionAge != 0 && c.RetentionAge < leastRetentionAge {
 		fault("--retention-age: use at least %s, or 0 to keep for ever", time.Duration(leastRetentionAge))
+	}
+	if c.RetentionAuditAge != 0 && c.RetentionAuditAge < leastRetentionAge {
+		fault("--retention-audit-age: use at least %s, or 0 to keep for ever", time.Duration(leastRetentionAge))
 	}
 	if c.RetentionBytes != 0 && c.RetentionBytes < leastRetentionBytes {
 		fault("--retention-bytes: use at least %d, or 0 for no bound", leastRetentionBytes)

@@ -86,6 +86,7 @@ func TestFaultsOfNATS(t *testing.T) {
 		{"--nats tls://a --nats-sync-always --nats-replicas 1 --nats-user u --nats-password top-secret --nats-cert c --nats-key k --nats-ca a", nil},
 		{"--nats nats://a", []string{"--nats: say --nats-sync-always", "sync_interval: always", "a power cut loses records"}},
 		{"--nats nats://u:top-secret@a:b --nats-sync-always", []string{"--nats: ", "address 1"}},
+		{"--nats nats://a --nats-sync-always --nats-log-age 1s --nats-log-bytes 1", []string{"--nats-log-age: use at least 1m0s", "--nats-log-bytes: use at least 268435456"}},
 		{"--nats nats://a --nats-sync-always --nats-replicas 2", []string{"--nats-replicas: use 1, 3 or 5"}},
 		{"--nats nats://a --nats-sync-always --nats-password top-secret --nats-nkey f --nats-cert c --demo",
 			[]string{"give one of them", "--nats-user and --nats-password", "--nats-cert and --nats-key", "the demo runs on its own"}},
@@ -242,12 +243,15 @@ func TestRetentionAge(t *testing.T) {
 			t.Errorf("file %s: %s, %d, %v", text, time.Duration(c.RetentionAge), c.RetentionBytes, err)
 		}
 	}
+	if c, err := parseServe(t); err != nil || time.Duration(c.RetentionAuditAge) != 400*24*time.Hour {
+		t.Errorf("the audit is kept for %s, %v", time.Duration(c.RetentionAuditAge), err)
+	}
 	for _, text := range []string{"", "d", "-1d", "30 d", "1w", "99999999999d", "1.5d"} {
 		if err := new(age).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is taken", text)
 		}
 	}
-	for _, args := range [][]string{{"--retention-age", "59m"}, {"--retention-age=-2h"}, {"--retention-bytes", "1000"}, {"--retention-bytes=-1"}} {
+	for _, args := range [][]string{{"--retention-age", "59m"}, {"--retention-age=-2h"}, {"--retention-audit-age", "59m"}, {"--retention-bytes", "1000"}, {"--retention-bytes=-1"}} {
 		if _, err := parseServe(t, args...); err == nil || !strings.Contains(err.Error(), "--retention-") {
 			t.Errorf("%v: %v", args, err)
 		}

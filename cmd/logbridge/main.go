@@ -39,6 +39,7 @@ type commands struct {
 	Audit      auditCmd      `cmd:"" help:"Read who changed what, and why."`
 	Ledger     ledgerCmd     `cmd:"" help:"Say what became of everything that came in."`
 	Status     statusCmd     `cmd:"" help:"Say how the server is: lines, devices, store."`
+	Erase      eraseCmd      `cmd:"" help:"Erase all records of one device, store or service."`
 	Product    productCmd    `cmd:"" help:"Products: their base level, time zone and quota."`
 	Device     deviceCmd     `cmd:"" help:"Register and look at devices."`
 	Sls        slsCmd        `cmd:"" help:"Alibaba SLS: projects, logstores and access keys."`

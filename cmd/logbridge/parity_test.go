@@ -73,6 +73,7 @@ var commandOf = map[string]string{
 	"get-ledger":           "ledger",
 	"get-status":           "status",
 	"query-logs":           "logs --since 1h",
+	"erase-logs":           "erase device/ABCDE12345/dev_01 --reason test",
 	"query-histogram":      "logs --count level",
 }
 

@@ -170,10 +170,18 @@ func (s *server) link() error {
 }
 
 func (s *server) sinkConfig() sink.Config {
-	return sink.Config{
-		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
-		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes,
+	audit := time.Duration(s.cfg.RetentionAuditAge)
+	if audit == 0 {
+		audit = -1 // for ever
 	}
+	cfg := sink.Config{
+		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
+		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes, AuditAge: audit,
+	}
+	if s.cfg.NATS != "" {
+		cfg.CommitLogAge, cfg.CommitLogBytes = time.Duration(s.cfg.NATSLogAge), s.cfg.NATSLogBytes
+	}
+	return cfg
 }
 
 func (s *server) levelsConfig() levels.Config {
@@ -233,7 +241,7 @@ func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
 		cfg.MQTTPort = addr.Port
 	}
 	if s.demo != nil {
-		cfg.Demo = s.demo.page()
+		cfg.Demo = s.demo.page(s.registry)
 	}
 	return cfg
 }
@@ -244,7 +252,7 @@ func (s *server) httpDeps() httpapi.Deps {
 		AccessKeys: s.registry, TemporaryKeys: s.registry, Topics: s.registry, TopicKeys: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
 		AddressKey: func() (string, error) { return s.registry.AddressKey(context.Background()) },
 		Levels:     s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: gatedLog{s.sink, s.quota}, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
+		Log: gatedLog{s.sink, s.quota}, Erase: s.sink.Erase, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
 		Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,
 		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },
