@@ -1,4 +1,4 @@
-# "make" prints what there is. Everything runs from a fresh clone with Go alone.
+# "make" prints what there is. Everything runs from a fresh clone with Go alone; with npm, the console is built as well.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
@@ -17,7 +17,8 @@ help: ## Print this list.
 run: build ## Start the server with a small simulated fleet and a demo page (ARGS='--http 127.0.0.1:9000' for more).
 	./bin/logbridge serve --demo $(ARGS)
 
-build: ## Build bin/logbridge.
+build: ## Build bin/logbridge, with its console if npm is there.
+	@./.ci/console
 	CGO_ENABLED=0 go build -trimpath -o bin/logbridge ./cmd/logbridge
 
 # The MQTT command line tools are what a user has; strace kills the server at chosen system calls, and an ext4 image shows what
@@ -26,6 +27,7 @@ build: ## Build bin/logbridge.
 test: ## Run all tests with the race detector; the last line counts what ran and what was skipped (as root on Debian it installs mosquitto-clients, strace, e2fsprogs and chromium first).
 	@./.ci/packages mosquitto_sub:mosquitto-clients strace:strace mkfs.ext4:e2fsprogs
 	@./.ci/packages chromium:chromium
+	@./.ci/console
 	@./.ci/logcli
 	@./.ci/websdk
 	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m ./...
@@ -34,11 +36,12 @@ crash: ## Break the running program in every way we know, for some minutes, and 
 	@./.ci/packages strace:strace mkfs.ext4:e2fsprogs
 	@cd cmd/logbridge && LOGBRIDGE_TEST_CRASH=1 go test -count=1 -timeout 30m -run '^TestCrash' | grep --line-buffered -vE '^(PASS|ok|exit status)'
 
-check: ## gofmt, vet, staticcheck, govulncheck and the tests.
+check: ## gofmt, vet, staticcheck, govulncheck, the console's types and the tests.
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); if [ -n "$$unformatted" ]; then echo "run gofmt -w on:"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
 	$(TOOL) staticcheck ./...
 	@./.ci/vulncheck
+	@./.ci/console check
 	@$(MAKE) --no-print-directory test
 
 bench: ## Six tables: what a client sees and what the sink acknowledges, each row beside its limit in the same run; a fleet of 19 000 devices beside mosquitto; the store with 10 M records; ingest beside readers; a cluster beside an embedded server.

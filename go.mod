@@ -2,12 +2,16 @@ module github.com/logbridge/logbridge
 
 go 1.26.0
 
+// What npm puts there is no Go, and what of it is is not ours.
+ignore ./httpapi/console/node_modules
+
 require (
 	github.com/alecthomas/kong v1.17.0 // the command line: flags, environment and help from one tagged struct
 	github.com/chromedp/chromedp v0.23.0 // tests only: drives a real browser, for the SDKs of web pages and the console
 	github.com/coder/websocket v1.8.15 // WebSocket, for MQTT and the live tail of Loki's API: no goroutine of its own
 	github.com/danielgtaylor/huma/v2 v2.37.2 // OpenAPI 3.1 from the Go types of the operator API
 	github.com/eclipse/paho.mqtt.golang v1.5.1 // MQTT client: simulated devices, later the link to an outside broker
+	github.com/getkin/kin-openapi v0.152.0 // tests only: the OpenAPI document is held against the standard, its examples against its schemas
 	github.com/go-json-experiment/json v0.0.0-20260820222146-c27c302e5fc3 // jsontext, the Go team's JSON tokens: no tree for hostile input to blow up
 	github.com/goccy/go-yaml v1.19.2 // strict YAML whose errors name line and key
 	github.com/klauspost/compress v1.20.3 // s2 for the commit log, zstd for segments, and the bodies that SLS clients compress
@@ -32,6 +36,8 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/chromedp/cdproto v0.159.0 // indirect
+	github.com/go-openapi/jsonpointer v0.22.5 // indirect
+	github.com/go-openapi/swag/jsonname v0.25.5 // indirect
 	github.com/google/go-tpm v0.9.8 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/gorilla/websocket v1.5.3 // indirect
@@ -42,12 +48,15 @@ require (
 	github.com/nats-io/jwt/v2 v2.8.2 // indirect
 	github.com/nats-io/nkeys v0.4.16 // indirect
 	github.com/nats-io/nuid v1.0.1 // indirect
+	github.com/oasdiff/yaml v0.1.1 // indirect
+	github.com/oasdiff/yaml3 v0.0.14 // indirect
 	github.com/parquet-go/bitpack v1.0.0 // indirect
 	github.com/parquet-go/jsonlite v1.0.0 // indirect
 	github.com/prometheus/client_model v0.6.3 // indirect
 	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/rs/xid v1.4.0 // indirect
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
 	github.com/twpayne/go-geom v1.6.1 // indirect
 	github.com/valyala/bytebufferpool v1.0.0 // indirect
 	github.com/valyala/fasttemplate v1.2.2 // indirect

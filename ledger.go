@@ -12,6 +12,9 @@ type Counts struct {
 	Dropped   map[string]uint64 `json:"dropped"`
 }
 
+// Sums is Counts without reasons.
+type Sums struct{ Stored, Duplicate, Refused, Dropped uint64 }
+
 // Ledger says what became of everything that came in: in all, by source, and by stream. Streams that do not exist count
 // as "unknown", and streams beyond the number that the ledger can keep apart as "other".
 type Ledger struct {

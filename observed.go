@@ -27,6 +27,10 @@ type Observation struct {
 	// Lines is how many records of a LineSeen there are, and Dated the time of the newest of them, as stored.
 	Lines int
 	Dated time.Time
+	// Skew is, of a LineSeen, how far the time of receipt is ahead of the last line's own time, if SkewKnown: the error of the
+	// device's clock, and the seconds that the line waited to be sent.
+	Skew      time.Duration
+	SkewKnown bool
 }
 
 // LevelChange says whose effective level may have changed: one device, a whole product (Device is empty), or everyone
@@ -51,4 +55,20 @@ type LevelState struct {
 	StateTime time.Time
 	Connected bool
 	LastSeen  time.Time
+	// LastLine is when the last line came, stored or not; zero before the first.
+	LastLine time.Time
+	// LinesPerMinute is how many lines came in the last minute, reckoned from the counts of this minute and the one before.
+	LinesPerMinute float64
+	// Skew is as in the last Observation that knew it.
+	Skew      time.Duration
+	SkewKnown bool
+}
+
+// LevelBrief is the part of a LevelState that lists of devices are filtered and sorted by.
+type LevelBrief struct {
+	Desired        Level
+	State          string
+	Connected      bool
+	LinesPerMinute float64
+	Skew           time.Duration
 }

@@ -59,7 +59,7 @@ func (b *Bridge) report(ctx context.Context, id logbridge.DeviceID, m logbridge.
 		return nil
 	}
 	// What was dropped tells of the device's level all the same.
-	tencent.Observe(id, batch.Records, received, b.levels.Observe)
+	tencent.Observe(id, lines, batch.Records, received, b.levels.Observe)
 	return nil
 }
 

@@ -21,6 +21,8 @@ const (
 	apiPath = "/api/v1"
 	// maxAPIBody: a certificate and some tags fit well.
 	maxAPIBody = 256 << 10
+	// ndjson is the type of bodies and answers that are one JSON value a line.
+	ndjson = "application/x-ndjson"
 )
 
 // api registers the calls of the operator API. The rule of all PUTs: what is there keeps the members that the body does
@@ -30,12 +32,13 @@ type api struct {
 	huma huma.API
 	seed maphash.Seed
 	puts [64]sync.Mutex // by hash of the name that is put
+
+	importing chan struct{} // holds one for each import
 }
 
-func (s *Server) routeAPI(e *echo.Echo) {
+func (s *Server) routeAPI(e *echo.Echo) error {
 	format := huma.Format{Marshal: marshalJSON, Unmarshal: json.Unmarshal} // also for application/problem+json
 	config := huma.DefaultConfig("logbridge", s.version())
-	config.Info.Description = "The operator API. Errors are application/problem+json with a stable code."
 	config.OpenAPIPath, config.DocsPath, config.SchemasPath = "", "", ""
 	config.CreateHooks = nil // no $schema members in answers
 	config.Transformers = []huma.Transformer{problems}
@@ -44,7 +47,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer"}, "session": {Type: "apiKey", In: "cookie", Name: sessionCookie},
 	}
-	a := &api{Server: s, seed: maphash.MakeSeed(), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
+	a := &api{Server: s, seed: maphash.MakeSeed(), importing: make(chan struct{}, maxImports), huma: humaecho.NewWithGroup(e, e.Group(apiPath), config)}
 	a.session()
 	a.products()
 	a.devices()
@@ -55,10 +58,11 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	a.tokens()
 	a.seal()
 	a.ledger()
+	a.status()
 	a.erase()
 	a.logs(e)
 	a.histogram(e)
-	a.describe(e)
+	return a.describe(e)
 }
 
 func (s *Server) version() string {
@@ -84,22 +88,6 @@ func marshalInto(b *bytes.Buffer, v any) error {
 	err := enc.Encode(v)
 	b.Truncate(max(0, b.Len()-1)) // the end of the line
 	return err
-}
-
-// describe serves the OpenAPI document, to which it adds what the transformer adds to errors. huma would serve it too, but
-// makes it at the first request without a lock.
-func (a *api) describe(e *echo.Echo) {
-	doc := a.huma.OpenAPI()
-	if m := doc.Components.Schemas.Map()["ErrorModel"]; m != nil {
-		m.Properties["code"] = &huma.Schema{Type: huma.TypeString, Description: "stable name of the kind of error"}
-	}
-	text, err := json.Marshal(doc)
-	e.GET(apiPath+"/openapi.json", func(c echo.Context) error {
-		if err != nil {
-			return err
-		}
-		return c.Blob(http.StatusOK, "application/openapi+json", text)
-	})
 }
 
 // Inputs and answers are flat structs: huma does not look into embedded ones that are not exported.

@@ -3,10 +3,10 @@ package httpapi
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"fmt"
+	"maps"
+	"math"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -32,22 +32,57 @@ type deviceView struct {
 	StateTime   *time.Time        `json:"state_time,omitempty"`
 	Online      bool              `json:"online"`
 	LastSeen    *time.Time        `json:"last_seen,omitempty"`
+	LastLine    *time.Time        `json:"last_line,omitempty" doc:"when the last line came, stored or not"`
+	LinesMinute float64           `json:"lines_per_minute" doc:"lines that came in the last minute"`
+	ClockSkewMS *int64            `json:"clock_skew_ms,omitempty" doc:"by how much the time of receipt was ahead of the device's own time in its last upload with times: its clock's error, and the seconds that the line waited; absent before"`
+	Stored      uint64            `json:"stored" doc:"lines in the ledger"`
+	Dropped     uint64            `json:"dropped" doc:"lines in the ledger that were acknowledged and not stored"`
+	Refused     uint64            `json:"refused" doc:"lines in the ledger that were refused"`
 }
 
-func viewDevice(d logbridge.Device, s logbridge.LevelState) deviceView {
-	tags := d.Tags
+// foundDevice is a device with the level that is wanted of it and what was seen.
+type foundDevice struct {
+	logbridge.Device
+	state logbridge.LevelState
+}
+
+// viewDevices adds what became of the lines of devices.
+func (a *api) viewDevices(found []foundDevice) []deviceView {
+	streams := make([]logbridge.Stream, len(found))
+	for i := range found {
+		streams[i] = found[i].ID.Stream()
+	}
+	sums, out := a.deps.Counter.LedgerOf(streams), make([]deviceView, len(found))
+	for i := range found {
+		out[i] = found[i].view(sums[i])
+	}
+	return out
+}
+
+func (d *foundDevice) view(sums logbridge.Sums) deviceView {
+	tags, s := d.Tags, &d.state
 	if tags == nil {
 		tags = map[string]string{}
 	}
-	return deviceView{
+	view := deviceView{
 		Product: d.ID.Product, Device: d.ID.Device, Tags: tags, HasPSK: d.PSK != "", Certificate: d.Certificate != "", Subject: d.CertificateSubject,
 		Desired: levelText(s.Desired), Base: levelText(s.Base), Rule: s.Rule, ExpiresAt: at(s.Expires), SetBy: s.SetBy, Reason: s.Reason,
 		ChangedAt: at(s.ChangedAt), State: s.State, StateTime: at(s.StateTime), Online: s.Connected, LastSeen: at(s.LastSeen),
+		LastLine: at(s.LastLine), LinesMinute: math.Round(10*s.LinesPerMinute) / 10, Stored: sums.Stored, Dropped: sums.Dropped, Refused: sums.Refused,
 	}
+	if s.SkewKnown {
+		skew := s.Skew.Milliseconds()
+		view.ClockSkewMS = &skew
+	}
+	return view
 }
 
 func (a *api) viewDevice(d logbridge.Device) deviceView {
-	return viewDevice(d, a.deps.Levels.State(d.ID))
+	return a.viewState(d, a.deps.Levels.State(d.ID))
+}
+
+func (a *api) viewState(d logbridge.Device, s logbridge.LevelState) deviceView {
+	return a.viewDevices([]foundDevice{{d, s}})[0]
 }
 
 // deviceRecord is what the audit stream says of a device: what is registered, not its levels.
@@ -78,28 +113,15 @@ func (p devicePath) id() logbridge.DeviceID {
 type putDevice struct {
 	Product string `path:"product"`
 	Device  string `path:"device"`
-	Body    *struct {
-		PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate nor certificate_subject"`
-		Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads, and shown over TLS it is a login"`
-		Subject     *string            `json:"certificate_subject,omitempty" doc:"a common name or a whole distinguished name: a certificate of a trusted authority with it is a login"`
-		Tags        *map[string]string `json:"tags,omitempty"`
-	}
+	Body    *deviceBody
 }
 
-type listDevices struct {
-	Product string   `query:"product"`
-	Q       string   `query:"q" doc:"substring of the device name"`
-	Tag     []string `query:"tag,explode" doc:"key:value, may be repeated"`
-	Online  string   `query:"online" enum:"true,false" doc:"connected or not"`
-	Level   string   `query:"level" doc:"desired level"`
-	State   string   `query:"state" doc:"observed state"`
-	Limit   int      `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-	Cursor  string   `query:"cursor" doc:"next_cursor of the page before"`
-}
-
-type deviceList struct {
-	Devices    []deviceView `json:"devices"`
-	NextCursor string       `json:"next_cursor,omitempty" doc:"absent on the last page"`
+// deviceBody is what a device is to be; what it does not name stays as it is.
+type deviceBody struct {
+	PSK         *string            `json:"psk,omitempty" doc:"base64 text; made and shown once when a new device has neither psk nor certificate nor certificate_subject"`
+	Certificate *string            `json:"certificate,omitempty" doc:"PEM; its key verifies RSA-signed uploads, and shown over TLS it is a login"`
+	Subject     *string            `json:"certificate_subject,omitempty" doc:"a common name or a whole distinguished name: a certificate of a trusted authority with it is a login"`
+	Tags        *map[string]string `json:"tags,omitempty"`
 }
 
 func (a *api) devices() {
@@ -109,6 +131,8 @@ func (a *api) devices() {
 	call(a, logbridge.RoleOperator, http.MethodPut, path, "put-device", "Create or change a device", a.putDevice)
 	call(a, logbridge.RoleOperator, http.MethodDelete, path, "delete-device", "Delete a device", a.deleteDevice)
 	a.logins()
+	a.imports()
+	a.exports()
 }
 
 func (a *api) getDevice(_ context.Context, in *devicePath) (*answer[deviceView], error) {
@@ -120,32 +144,50 @@ func (a *api) getDevice(_ context.Context, in *devicePath) (*answer[deviceView],
 }
 
 func (a *api) putDevice(ctx context.Context, in *putDevice) (*answer[deviceView], error) {
-	id := logbridge.DeviceID{Product: in.Product, Device: in.Device}
-	defer a.lock(id.String())()
-	d, err := a.deps.Devices.Device(id)
-	if found(err) != nil {
+	body := deviceBody{}
+	set(&body, in.Body)
+	d, err := a.applyDevice(ctx, logbridge.DeviceID{Product: in.Product, Device: in.Device}, body)
+	if err != nil {
 		return nil, err
 	}
-	before, psk := shown(d, err, auditDevice), d.PSK
-	d.ID = id
-	if b := in.Body; b != nil {
-		set(&d.PSK, b.PSK)
-		set(&d.Certificate, b.Certificate)
-		set(&d.CertificateSubject, b.Subject)
-		set(&d.Tags, b.Tags)
-	}
-	made := ""
-	if d.PSK == "" && d.Certificate == "" && d.CertificateSubject == "" {
-		made = a.deps.MakePSK()
-		d.PSK = made
-	}
-	if err := a.deps.Devices.PutDevice(ctx, d); err != nil {
-		return nil, err
-	}
-	changed(ctx, before, auditDevice(d), renewed("psk", psk, d.PSK)...)
-	view := a.viewDevice(d)
-	view.PSK = made
+	changed(ctx, d.before, auditDevice(d.Device), d.secrets...)
+	view := a.viewDevice(d.Device)
+	view.PSK = d.made
 	return &answer[deviceView]{view}, nil
+}
+
+// appliedDevice is a device that was registered or changed, or was so before.
+type appliedDevice struct {
+	logbridge.Device
+	created, changed bool
+	made             string // the secret, if it was made
+	// before is as the audit stream shows it, and secrets those that are others now.
+	before  any
+	secrets []string
+}
+
+// applyDevice makes a device what body says. One that is so already is not written again.
+func (a *api) applyDevice(ctx context.Context, id logbridge.DeviceID, body deviceBody) (appliedDevice, error) {
+	defer a.lock(id.String())()
+	before, err := a.deps.Devices.Device(id)
+	if found(err) != nil {
+		return appliedDevice{}, err
+	}
+	d := appliedDevice{Device: before, created: err != nil, before: shown(before, err, auditDevice)}
+	d.ID = id
+	set(&d.PSK, body.PSK)
+	set(&d.Certificate, body.Certificate)
+	set(&d.CertificateSubject, body.Subject)
+	set(&d.Tags, body.Tags)
+	if d.PSK == "" && d.Certificate == "" && d.CertificateSubject == "" {
+		d.made = a.deps.MakePSK()
+		d.PSK = d.made
+	}
+	if !d.created && d.PSK == before.PSK && d.Certificate == before.Certificate && d.CertificateSubject == before.CertificateSubject && maps.Equal(d.Tags, before.Tags) {
+		return d, nil
+	}
+	d.changed, d.secrets = !d.created, renewed("psk", before.PSK, d.PSK)
+	return d, a.deps.Devices.PutDevice(ctx, d.Device)
 }
 
 func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {
@@ -156,92 +198,4 @@ func (a *api) deleteDevice(ctx context.Context, in *devicePath) (*none, error) {
 	}
 	changed(ctx, before, nil)
 	return nil, a.deps.Levels.Forget(ctx, in.id(), actor(ctx))
-}
-
-func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceList], error) {
-	after, err := parseCursor(in.Cursor)
-	if err != nil {
-		return nil, err
-	}
-	match, err := deviceFilter(in)
-	if err != nil {
-		return nil, err
-	}
-	list := deviceList{Devices: []deviceView{}}
-	for d := range a.deps.Devices.DevicesAfter(in.Product, after) {
-		if !sees(ctx, d.ID.Stream()) || !match.device(d) {
-			continue
-		}
-		view := a.viewDevice(d)
-		if !match.level(view) {
-			continue
-		}
-		if len(list.Devices) == in.Limit {
-			last := list.Devices[in.Limit-1]
-			list.NextCursor = cursor(logbridge.DeviceID{Product: last.Product, Device: last.Device})
-			break
-		}
-		list.Devices = append(list.Devices, view)
-	}
-	return &answer[deviceList]{list}, nil
-}
-
-// cursor names the last device of a page; it stays good when devices come and go.
-func cursor(last logbridge.DeviceID) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(last.String()))
-}
-
-func parseCursor(s string) (logbridge.DeviceID, error) {
-	if s == "" {
-		return logbridge.DeviceID{}, nil
-	}
-	key, err := base64.RawURLEncoding.DecodeString(s)
-	if err == nil {
-		id, err := logbridge.ParseDeviceID(string(key))
-		if err == nil {
-			return id, nil
-		}
-	}
-	return logbridge.DeviceID{}, fmt.Errorf("%w: cursor is not one that an earlier answer gave", logbridge.ErrInvalid)
-}
-
-// deviceMatch is the filter of a list of devices. What the registry knows is checked first, since it is cheap.
-type deviceMatch struct {
-	in    *listDevices
-	tags  [][2]string
-	wants *logbridge.Level
-}
-
-func deviceFilter(in *listDevices) (deviceMatch, error) {
-	m := deviceMatch{in: in}
-	for _, tag := range in.Tag {
-		key, value, ok := strings.Cut(tag, ":")
-		if !ok {
-			return m, fmt.Errorf("%w: tag %q is not of the form key:value", logbridge.ErrInvalid, clip(tag))
-		}
-		m.tags = append(m.tags, [2]string{key, value})
-	}
-	if in.Level != "" {
-		l, err := logbridge.ParseLevel(in.Level)
-		if err != nil {
-			return m, err
-		}
-		m.wants = &l
-	}
-	return m, nil
-}
-
-func (m deviceMatch) device(d logbridge.Device) bool {
-	for _, t := range m.tags {
-		if v, ok := d.Tags[t[0]]; !ok || v != t[1] {
-			return false
-		}
-	}
-	return strings.Contains(d.ID.Device, m.in.Q)
-}
-
-func (m deviceMatch) level(v deviceView) bool {
-	return (m.wants == nil || logbridge.Level(v.Desired) == *m.wants) &&
-		(m.in.Online == "" || v.Online == (m.in.Online == "true")) &&
-		(m.in.State == "" || v.State == m.in.State)
 }

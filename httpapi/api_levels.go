@@ -106,7 +106,7 @@ func (a *api) putDeviceLevel(ctx context.Context, in *putLevel) (*answer[deviceV
 	if err != nil {
 		return nil, err
 	}
-	return &answer[deviceView]{viewDevice(device, state)}, nil
+	return &answer[deviceView]{a.viewState(device, state)}, nil
 }
 
 // clearDeviceLevel can be repeated.
@@ -153,10 +153,11 @@ func (a *api) setBase(ctx context.Context, product string, b baseLevelBody) (*an
 }
 
 func (a *api) listLevels(ctx context.Context, _ *none) (*answer[overrideList], error) {
-	list := overrideList{Levels: []deviceView{}, Rules: []ruleView{}}
+	var own []foundDevice
+	rules := []ruleView{}
 	for _, r := range a.deps.Rules.Rules() {
 		if sees(ctx, ruleStreams(r)) {
-			list.Rules = append(list.Rules, viewRule(r))
+			rules = append(rules, viewRule(r))
 		}
 	}
 	for _, o := range a.deps.Overrides() {
@@ -164,7 +165,7 @@ func (a *api) listLevels(ctx context.Context, _ *none) (*answer[overrideList], e
 		if err != nil || !sees(ctx, o.Device.Stream()) { // deleted a moment ago, or not this token's
 			continue
 		}
-		list.Levels = append(list.Levels, viewDevice(d, o.LevelState))
+		own = append(own, foundDevice{d, o.LevelState})
 	}
-	return &answer[overrideList]{list}, nil
+	return &answer[overrideList]{overrideList{Levels: a.viewDevices(own), Rules: rules}}, nil
 }

@@ -50,6 +50,8 @@ type Deps struct {
 	Counter Counter
 	// Share gives a reader's part of the processors for work on what it has read, which ends with the context.
 	Share func(context.Context) Share
+	// Status counts what GET /status shows; nil leaves the call out.
+	Status func(ctx context.Context) (Status, error)
 	// Ready is nil when uploads can be stored; its error is the reason otherwise. It must not block.
 	Ready func() error
 	// Metrics serves /metrics; nil leaves the path out.
@@ -136,9 +138,10 @@ type Tokens interface {
 
 // Levels is the wanted and the seen level of every device. A write that returns nil is durable and visible. Clear returns
 // ErrNotFound for a device without a level of its own, ClearBase for a product without one; Forget drops all about a device that was deleted.
-// Levels and Rules record what they do and what they refuse; Refused records what is refused before they are asked.
+// Briefs puts into out what State would say, in short. Levels and Rules record what they do and what they refuse; Refused records what is refused before they are asked.
 type Levels interface {
 	State(id logbridge.DeviceID) logbridge.LevelState
+	Briefs(ids []logbridge.DeviceID, out []logbridge.LevelBrief)
 	Base(product string) logbridge.Level
 	Clear(ctx context.Context, id logbridge.DeviceID, by logbridge.Actor, reason string) error
 	SetBase(ctx context.Context, product string, level logbridge.Level, by logbridge.Actor, reason string) error
@@ -197,10 +200,13 @@ type Share interface {
 	Pause() bool
 }
 
-// Counter counts what became of every record. Refuse takes what is not stored: stream is "" when what was asked for does not
-// exist; lines is at least 1.
+// Counter counts what became of every record. LedgerOf gives the sums of some streams, in their order,
+// LedgerLosses those of the streams of which lines were refused or dropped. Refuse takes what is not
+// stored: stream is "" when what was asked for does not exist; lines is at least 1.
 type Counter interface {
 	Ledger() logbridge.Ledger
+	LedgerOf(streams []logbridge.Stream) []logbridge.Sums
+	LedgerLosses() map[logbridge.Stream]logbridge.Sums
 	Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
 	// Drop takes what is not stored although its sender was told that it is.
 	Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int)

@@ -259,6 +259,6 @@ func (s *Server) storeUpload(c echo.Context, u tencent.Upload, stream logbridge.
 	if err := s.append(batch, stream); err != nil {
 		return err
 	}
-	tencent.Observe(u.Device, batch.Records, received, s.deps.Observer.Observe)
+	tencent.Observe(u.Device, lines, batch.Records, received, s.deps.Observer.Observe)
 	return nil
 }

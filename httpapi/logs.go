@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"iter"
 	"net/http"
@@ -46,15 +47,15 @@ func logsOperation() *huma.Operation {
 			"A key that occurs twice among the attributes is called key#2 the second time.",
 		Security: signedIn(),
 		Responses: map[string]*huma.Response{
-			"200":     {Description: "records", Content: map[string]*huma.MediaType{"application/x-ndjson": {}}},
+			"200":     {Description: "records", Content: map[string]*huma.MediaType{ndjson: {}}},
 			"default": {Description: "Error", Content: map[string]*huma.MediaType{"application/problem+json": {}}},
 		},
 	}
 	for _, p := range [][2]string{
 		{"source", "mqtt, reportlog, sls, cls, otlp, loki or audit"},
 		{"stream", "a whole stream name, such as audit"},
-		{"product", ""}, {"device", "a name or a glob"},
-		{"project", ""}, {"logstore", ""}, {"topic", ""},
+		{"product", "id of a product"}, {"device", "a name or a glob"},
+		{"project", "name of an SLS project"}, {"logstore", "name of a logstore"}, {"topic", "id of a CLS topic"},
 		{"level", "at least so severe"},
 		{"q", "substring of the body or of an attribute's value"},
 		{"field.KEY", "attribute KEY has exactly this value; may be repeated"},
@@ -96,7 +97,7 @@ func (a *api) queryLogs(c echo.Context) error {
 // stream writes records as they come. A second goroutine reads the log, so that what is ready is flushed while the next
 // record is waited for; it has ended when stream returns.
 func (a *api) stream(ctx context.Context, c echo.Context, records iter.Seq2[logbridge.Record, error], q logsQuery, cancel context.CancelFunc) {
-	feed := newFeed()
+	feed := newFeed(maxPending)
 	if q.follow {
 		feed.breakSilence(longestSilence)
 	}
@@ -106,12 +107,17 @@ func (a *api) stream(ctx context.Context, c echo.Context, records iter.Seq2[logb
 	defer feed.stop()
 	defer cancel()
 
+	if q.follow {
+		startStream(c.Response())
+		_ = http.NewResponseController(c.Response()).Flush()
+	}
+	a.pump(ctx, c, feed)
+}
+
+// pump writes what comes into a feed until it ends or the client is gone.
+func (a *api) pump(ctx context.Context, c echo.Context, feed *feed) {
 	w := c.Response()
 	control := http.NewResponseController(w)
-	if q.follow {
-		startStream(w)
-		_ = control.Flush()
-	}
 	for spare := []byte(nil); ; {
 		lines, err := feed.take(spare)
 		if err != nil && errors.Is(context.Cause(ctx), errTokenEnded) {
@@ -155,7 +161,7 @@ func (s *Server) queryProblem(err error) *problem {
 
 func startStream(w *echo.Response) {
 	h := w.Header()
-	h.Set("Content-Type", "application/x-ndjson")
+	h.Set("Content-Type", ndjson)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(http.StatusOK)
@@ -166,6 +172,7 @@ var errEnd = errors.New("end")
 
 // feed holds lines between the goroutine that reads the log and the one that writes to the client.
 type feed struct {
+	most    int        // bytes that may be pending
 	mu      sync.Mutex // guards all below
 	changed sync.Cond
 	lines   []byte
@@ -176,8 +183,8 @@ type feed struct {
 	busy  bool        // something came since the last of signs
 }
 
-func newFeed() *feed {
-	f := &feed{}
+func newFeed(most int) *feed {
+	f := &feed{most: most}
 	f.changed.L = &f.mu
 	return f
 }
@@ -224,10 +231,7 @@ func (f *feed) end(err error) {
 func (f *feed) put(r *logbridge.Record, lost *logbridge.Lost) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for len(f.lines) > maxPending && !f.stopped {
-		f.changed.Wait()
-	}
-	if f.stopped {
+	if !f.room() {
 		return false
 	}
 	if lost != nil {
@@ -236,6 +240,27 @@ func (f *feed) put(r *logbridge.Record, lost *logbridge.Lost) bool {
 		f.lines = appendRecord(f.lines, r)
 	}
 	f.busy = true
+	f.changed.Broadcast()
+	return true
+}
+
+// room waits for room, and reports false when the feed is stopped. It needs the lock.
+func (f *feed) room() bool {
+	for len(f.lines) > f.most && !f.stopped {
+		f.changed.Wait()
+	}
+	return !f.stopped
+}
+
+// write adds v as a line of JSON, like put.
+func (f *feed) write(v any) bool {
+	line, err := json.Marshal(v)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err != nil || !f.room() {
+		return false
+	}
+	f.lines = append(append(f.lines, line...), '\n')
 	f.changed.Broadcast()
 	return true
 }

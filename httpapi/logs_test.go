@@ -285,7 +285,7 @@ func TestLogsErrors(t *testing.T) {
 
 // TestSlowReaderHoldsBackTheLog: a reader that takes nothing stops the reading of the log at a bound.
 func TestSlowReaderHoldsBackTheLog(t *testing.T) {
-	f := newFeed()
+	f := newFeed(maxPending)
 	big := record(device01.Stream(), "mqtt", 3, 0, strings.Repeat("x", 10<<10))
 	blocked := make(chan int)
 	go func() {
@@ -314,7 +314,7 @@ func TestSlowReaderHoldsBackTheLog(t *testing.T) {
 // TestFollowIsNeverSilentForLong, and no sign is given where lines are, or nobody is left.
 func TestFollowIsNeverSilentForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFeed()
+		f := newFeed(maxPending)
 		f.breakSilence(longestSilence)
 		r := record(device01.Stream(), "mqtt", 3, 0, "x")
 		go func() {
@@ -354,7 +354,7 @@ func TestFollowIsNeverSilentForLong(t *testing.T) {
 
 // TestIdleFeedIsSmall: what a burst needed is given back when the reader has caught up.
 func TestIdleFeedIsSmall(t *testing.T) {
-	f := newFeed()
+	f := newFeed(maxPending)
 	big := record(device01.Stream(), "mqtt", 3, 0, strings.Repeat("x", 100<<10))
 	f.put(&big, nil)
 	first, _ := f.take(nil)

@@ -1,6 +1,6 @@
 // Package httpapi is everything that logbridge says over HTTP: log uploads of devices (device.go), of web pages in the
 // dialects of Alibaba SLS (sls.go) and Tencent CLS (cls.go), of services by OTLP (otlp.go) and Loki's push (loki_push.go), the
-// operator API (api*.go, logs.go), the part of Loki's API that Grafana and logcli read from (loki*.go) and what operations need
+// operator API (api*.go, logs.go), the console (console.go), the part of Loki's API that Grafana and logcli read from (loki*.go) and what operations need
 // (ops.go). One file and one error table per surface.
 //
 // Promise: an upload is answered with success only after Log.Append has returned nil; every upload that is not stored is
@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -58,7 +59,7 @@ const DemoCredentials = "/get_sts_token"
 type Config struct {
 	// Addr is the address of all public surfaces; port 0 takes a free one.
 	Addr string
-	// AdminAddr, when set and not Addr, takes the operator API, the front page and metrics away from Addr.
+	// AdminAddr, when set and not Addr, takes the operator API, the console and metrics away from Addr.
 	AdminAddr string
 	// TLSAddr, when set, serves what Addr serves over TLS as well, with TLS as its configuration.
 	TLSAddr string
@@ -76,6 +77,8 @@ type Config struct {
 	MaxConnections int
 	// BodyTimeout bounds the time in which a request's body must have come in; default 10 s.
 	BodyTimeout time.Duration
+	// Console has the files of the console (console.Files); nil is a page that says how to get it.
+	Console fs.FS
 	// TrustedProxies are the networks of the proxies before this server, and ProxyHeader the one header in which they say who their
 	// client is: HeaderXForwardedFor, which is the default, or HeaderForwarded. Without proxies the peer is the client.
 	TrustedProxies []netip.Prefix
@@ -159,16 +162,19 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	public := s.newEcho()
 	s.routePublic(public)
 	if !split {
-		s.routeAdmin(public)
+		err = s.routeAdmin(public)
 	}
-	err = s.listen(frontHTTP, cfg.Addr, nil, public)
+	if err == nil {
+		err = s.listen(frontHTTP, cfg.Addr, nil, public)
+	}
 	if err == nil && cfg.TLSAddr != "" {
 		err = s.listen(frontHTTPS, cfg.TLSAddr, cfg.TLS, public)
 	}
 	if err == nil && split {
 		admin := s.newEcho()
-		s.routeAdmin(admin)
-		err = s.listen(frontAdmin, cfg.AdminAddr, nil, admin)
+		if err = s.routeAdmin(admin); err == nil {
+			err = s.listen(frontAdmin, cfg.AdminAddr, nil, admin)
+		}
 	}
 	if err != nil {
 		for _, f := range s.fronts {
@@ -318,14 +324,16 @@ func (s *Server) routePublic(e *echo.Echo) {
 }
 
 // routeAdmin is called after routePublic when both share a listener.
-func (s *Server) routeAdmin(e *echo.Echo) {
+func (s *Server) routeAdmin(e *echo.Echo) error {
 	if s.deps.Metrics != nil {
 		e.GET("/metrics", echo.WrapHandler(s.deps.Metrics))
 	}
-	e.GET("/", s.frontPage)
-	s.routeAPI(e)
 	s.routeLoki(e)
 	s.routeHealth(e)
+	if err := s.routeAPI(e); err != nil {
+		return err
+	}
+	return s.routeConsole(e)
 }
 
 // errPanic stands for a handler that panicked; the stack is in the log.

@@ -49,6 +49,7 @@ type sighting struct {
 	// others counts the lines below a raised level that are dated after grace, since it was told at othersTold.
 	others     int
 	othersTold int64
+	activity
 	// sessions is how many connections to this node are open: a device that takes its own place has two for a moment, and they
 	// may be reported in either order.
 	sessions int32
@@ -96,6 +97,7 @@ func (l *Levels) Observe(o logbridge.Observation) {
 	case logbridge.LevelAnnounced:
 		s.announced.note(o.Level, at, w.level, since)
 	case logbridge.LineSeen:
+		s.activity.note(o, at)
 		news = o.Level.Valid() && s.line(o, at, w)
 	}
 	if news {
@@ -220,12 +222,38 @@ func (l *Levels) State(id logbridge.DeviceID) logbridge.LevelState {
 	l.fleet.mu.RLock()
 	defer l.fleet.mu.RUnlock()
 	s := l.fleet.get(id)
-	w := l.decide(id, s, l.clock.now())
-	return w.state(s)
+	now := l.clock.now()
+	w := l.decide(id, s, now)
+	return w.state(s, now)
+}
+
+// Briefs puts what is wanted and was seen of devices into out, in their order. It is for going through the whole fleet: what they
+// share is looked up once.
+func (l *Levels) Briefs(ids []logbridge.DeviceID, out []logbridge.LevelBrief) {
+	now := l.clock.now()
+	at := nanos(now)
+	l.fleet.mu.RLock()
+	defer l.fleet.mu.RUnlock()
+	for i, id := range ids {
+		s := l.fleet.get(id)
+		switch {
+		case s == nil:
+			out[i] = logbridge.LevelBrief{Desired: l.decide(id, nil, now).level, State: StateOffline}
+			continue
+		case s.until == 0 || at < s.until:
+			out[i].Desired = s.level
+			out[i].State, _ = s.state(s.level, s.since)
+		default:
+			w := l.decide(id, s, now)
+			out[i].Desired = w.level
+			out[i].State, _ = s.state(w.level, nanos(w.since))
+		}
+		out[i].Connected, out[i].LinesPerMinute, out[i].Skew = s.sessions > 0, s.perMinute(at), s.skew
+	}
 }
 
 // state describes what is wanted of a device and what was seen of it; s is nil for one that was never seen.
-func (w want) state(s *sighting) logbridge.LevelState {
+func (w want) state(s *sighting, now time.Time) logbridge.LevelState {
 	out := logbridge.LevelState{Desired: w.level, Base: w.base, Expires: w.expires, ChangedAt: w.since, State: StateOffline, StateTime: w.since}
 	switch {
 	case w.wide != nil:
@@ -239,6 +267,8 @@ func (w want) state(s *sighting) logbridge.LevelState {
 	state, at := s.state(w.level, nanos(w.since))
 	out.State, out.StateTime = state, instant(at)
 	out.Connected, out.LastSeen = s.sessions > 0 || s.holder != 0, instant(s.lastSeen)
+	out.LastLine, out.LinesPerMinute = instant(s.lastLine), s.perMinute(nanos(now))
+	out.Skew, out.SkewKnown = s.skew, s.skewKnown
 	return out
 }
 

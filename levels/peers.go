@@ -179,6 +179,9 @@ func (l *Levels) heardStates(p *peer, body []byte) (taken []logbridge.DeviceID, 
 // merge adds what another node has seen of a device; w is what is wanted of it as far as this node knows.
 func (s *sighting) merge(in *sighting, w want) {
 	s.lastSeen = max(s.lastSeen, in.lastSeen)
+	if in.lastLine > s.lastLine {
+		s.activity = in.activity
+	}
 	since := nanos(w.since)
 	switch {
 	case in.level == s.level && abs(in.since-s.since) < int64(sinceSlack):
@@ -224,7 +227,7 @@ func decodeShared(b []byte, give func(id logbridge.DeviceID, where byte, s *sigh
 	for len(d.rest) > 0 {
 		where := d.bytes(1)
 		epoch := d.time()
-		id, s, err := d.sighting()
+		id, s, err := d.sighting(true)
 		if err != nil {
 			return err
 		}

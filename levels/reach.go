@@ -71,7 +71,7 @@ func (l *Levels) look(id logbridge.DeviceID, now time.Time) (want, logbridge.Lev
 	defer l.fleet.mu.RUnlock()
 	s := l.fleet.get(id)
 	w := l.decide(id, s, now)
-	return w, w.state(s)
+	return w, w.state(s, now)
 }
 
 // spread tells how many devices have which level: "debug", or "error 18, info 2"; "none" for no device.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/fnv"
+	"math"
 	"strconv"
 	"time"
 
@@ -28,8 +29,9 @@ const (
 	// maxShard bounds a value in bytes, below what one message may have: 6000 devices of a shard, 400 000 in all. Those
 	// beyond it are not saved, and the log says so.
 	maxShard = 512 << 10
-	// savedVersion begins each value. One with another is passed over: what was seen is seen again.
-	savedVersion = 1
+	// savedVersion begins each value. The one before it has no last line and clock. One with another is passed over: what was
+	// seen is seen again.
+	savedVersion = 2
 )
 
 // saved is the bucket.
@@ -166,7 +168,7 @@ func (l *Levels) restoreOne(id logbridge.DeviceID, s *sighting) {
 
 // appendSighting adds a device to a shard: its names, each behind its length; the level and since when it is wanted; when
 // the device was last seen; the marks, each with its level; and the first line of each severity. Numbers are uvarints,
-// times in nanoseconds, 0 for never.
+// times in nanoseconds, 0 for never. Then its activity: the last line, the minute of that, the lines in it and in the one before, and the skew.
 func appendSighting(b []byte, id logbridge.DeviceID, s *sighting) []byte {
 	for _, name := range [...]string{id.Product, id.Device} {
 		b = binary.AppendUvarint(b, uint64(len(name)))
@@ -180,7 +182,14 @@ func appendSighting(b []byte, id logbridge.DeviceID, s *sighting) []byte {
 	for _, at := range s.lines {
 		b = binary.AppendUvarint(b, uint64(max(0, at)))
 	}
-	return b
+	b = binary.AppendUvarint(b, uint64(max(0, s.lastLine)))
+	for _, n := range [...]uint32{s.minute, s.activity.lines, s.linesBefore} {
+		b = binary.AppendUvarint(b, uint64(n))
+	}
+	if !s.skewKnown {
+		return append(b, 0)
+	}
+	return binary.AppendVarint(append(b, 1), s.skew.Milliseconds())
 }
 
 func (s *sighting) marks() [6]*mark {
@@ -193,12 +202,12 @@ func appendMark(b []byte, m mark) []byte {
 
 // decodeShard gives every device of a value. Those before a fault are given all the same.
 func decodeShard(b []byte, give func(logbridge.DeviceID, *sighting)) error {
-	if len(b) == 0 || b[0] != savedVersion {
+	if len(b) == 0 || b[0] != savedVersion && b[0] != savedVersion-1 {
 		return fmt.Errorf("%w: saved devices of another version", logbridge.ErrInvalid)
 	}
 	d := shardDecoder{rest: b[1:]}
 	for len(d.rest) > 0 {
-		id, s, err := d.sighting()
+		id, s, err := d.sighting(b[0] == savedVersion)
 		if err != nil {
 			return err
 		}
@@ -222,6 +231,27 @@ func (d *shardDecoder) number() uint64 {
 	return n
 }
 
+func (d *shardDecoder) activity(a *activity) {
+	a.lastLine = d.time()
+	for _, n := range [...]*uint32{&a.minute, &a.lines, &a.linesBefore} {
+		*n = uint32(min(d.number(), math.MaxUint32))
+	}
+	known := d.bytes(1)
+	if a.skewKnown = len(known) > 0 && known[0] == 1; !a.skewKnown {
+		return
+	}
+	n, size := binary.Varint(d.rest)
+	if size <= 0 || n > maxSkew || n < -maxSkew {
+		d.bad, d.rest = true, nil
+		return
+	}
+	d.rest = d.rest[size:]
+	a.skew = time.Duration(n) * time.Millisecond
+}
+
+// maxSkew is the longest time.Duration, in milliseconds.
+const maxSkew = int64(1<<63-1) / int64(time.Millisecond)
+
 func (d *shardDecoder) bytes(n uint64) []byte {
 	if n > uint64(len(d.rest)) {
 		d.bad, d.rest = true, nil
@@ -232,8 +262,8 @@ func (d *shardDecoder) bytes(n uint64) []byte {
 	return b
 }
 
-// sighting reads what appendSighting wrote.
-func (d *shardDecoder) sighting() (logbridge.DeviceID, *sighting, error) {
+// sighting reads what appendSighting wrote; that of the version before has no activity.
+func (d *shardDecoder) sighting(active bool) (logbridge.DeviceID, *sighting, error) {
 	id := logbridge.DeviceID{Product: d.text(), Device: d.text()}
 	s := new(sighting)
 	since := d.mark()
@@ -244,6 +274,9 @@ func (d *shardDecoder) sighting() (logbridge.DeviceID, *sighting, error) {
 	}
 	for i := range s.lines {
 		s.lines[i] = d.time()
+	}
+	if active {
+		d.activity(&s.activity)
 	}
 	if d.bad || id.Validate() != nil {
 		return id, nil, fmt.Errorf("%w: seen device at %d bytes from the end", logbridge.ErrInvalid, len(d.rest))

@@ -219,6 +219,7 @@ func TestSaveIsTriedAgain(t *testing.T) {
 func FuzzDecodeShard(f *testing.F) {
 	s := sighting{level: 4, since: 1, lastSeen: 2, sent: mark{3, 1}, asked: mark{4, 4}}
 	s.lines[3] = 1 << 60
+	s.lastLine, s.skew, s.skewKnown = 5, -time.Hour, true
 	value := appendSighting([]byte{savedVersion}, id, &s)
 	f.Add(value)
 	f.Add(appendSighting(value, other, &sighting{}))

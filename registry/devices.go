@@ -46,6 +46,9 @@ func (r *Registry) Device(id logbridge.DeviceID) (logbridge.Device, error) {
 	return get(r.devices, id, "device")
 }
 
+// DeviceCount is how many devices there are.
+func (r *Registry) DeviceCount() int { return r.devices.Len() }
+
 // OnRevoked sets what is told of each device whose login is not good any more, since it was deleted or has another: fn
 // must be quick, and is set before Run.
 func (r *Registry) OnRevoked(fn func(logbridge.DeviceID)) { r.revoked = fn }

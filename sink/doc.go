@@ -302,7 +302,7 @@
 // # Which file has which subject
 //
 //	promise and life      sink.go (Config, Log, New, Run, Append, Stats)
-//	commit log            commit.go · commit_log.go · group.go, codec.go (bytes)
+//	commit log            commit.go · commit_log.go · group.go, codec.go (bytes) · commitstate.go (what it holds)
 //	indexing              index.go (live and at a start) · memtable.go · duplicates.go, window.go · ledger.go, ledger_answer.go
 //	state on disk         flush.go (order) · window_file.go · ledger_file.go · files.go · room.go
 //	cluster               cluster.go · writer.go, flight.go · fetch.go, follow.go · keep.go · copy_give.go, copy_take.go, copy_cut.go, copy_adopt.go

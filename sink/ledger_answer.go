@@ -22,6 +22,73 @@ func (l *Log) Drop(source logbridge.Source, stream logbridge.Stream, reason stri
 // Ledger gives all counts: in all, by source and by stream.
 func (l *Log) Ledger() logbridge.Ledger { return l.ledger.answer() }
 
+// LedgerOf gives the sums of some streams, in their order; it costs the same however many others there are.
+func (l *Log) LedgerOf(streams []logbridge.Stream) []logbridge.Sums { return l.ledger.of(streams) }
+
+func (l *ledger) of(streams []logbridge.Stream) []logbridge.Sums {
+	out := make([]logbridge.Sums, len(streams))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i, s := range streams {
+		for _, entries := range l.index {
+			if at, ok := entries[string(s)]; ok {
+				l.entries[at].sum(&out[i])
+			}
+		}
+	}
+	unreported := l.unreported()
+	if len(unreported) == 0 {
+		return out
+	}
+	place := make(map[logbridge.Stream]int, len(streams))
+	for i, s := range streams {
+		place[s] = i
+	}
+	for _, c := range unreported {
+		if i, ok := place[c.stream]; ok {
+			t := tally{lost: []lostLines{{c.reason, c.dropped, c.lines}}}
+			t.sum(&out[i])
+		}
+	}
+	return out
+}
+
+// LedgerLosses gives the sums of the streams of which lines were refused or dropped, in no order. Its cost is that of a look at
+// each stream.
+func (l *Log) LedgerLosses() map[logbridge.Stream]logbridge.Sums { return l.ledger.losses() }
+
+func (l *ledger) losses() map[logbridge.Stream]logbridge.Sums {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := map[logbridge.Stream]logbridge.Sums{}
+	for i := range l.entries {
+		if e := &l.entries[i]; len(e.lost) > 0 {
+			sums := out[logbridge.Stream(e.stream)]
+			e.sum(&sums)
+			out[logbridge.Stream(e.stream)] = sums
+		}
+	}
+	for _, c := range l.unreported() {
+		sums := out[c.stream]
+		t := tally{lost: []lostLines{{c.reason, c.dropped, c.lines}}}
+		t.sum(&sums)
+		out[c.stream] = sums
+	}
+	return out
+}
+
+func (t *tally) sum(to *logbridge.Sums) {
+	to.Stored += t.stored
+	to.Duplicate += t.duplicate
+	for _, l := range t.lost {
+		if l.dropped {
+			to.Dropped += l.lines
+		} else {
+			to.Refused += l.lines
+		}
+	}
+}
+
 // answer copies under the lock and sums without it: there may be many streams.
 func (l *ledger) answer() logbridge.Ledger {
 	l.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/logbridge/logbridge"
@@ -32,6 +33,36 @@ func TestCheckpointKeepsItsOrder(t *testing.T) {
 				t.Fatalf("%v: %+v became %+v", err, l.answer(), back.answer())
 			}
 		}
+	}
+}
+
+// TestLedgerOf: the sums of a stream are those of the whole ledger, wherever its counts are at the moment.
+func TestLedgerOf(t *testing.T) {
+	l := newLedger(maxLedgerStreams)
+	l.lose(true, logbridge.SourceMQTT, "device/P/a", "quota", 3)
+	l.lose(false, logbridge.SourceReportLog, "device/P/a", "bad_signature", 5)
+	w := l.report(maxGroup)
+	l.lose(true, logbridge.SourceMQTT, "device/P/a", "quota", 7) // while the report is on its way
+	for i, stream := range []string{"device/P/a", "device/P/b"} {
+		l.entry(0, []byte(stream)).stored = 10 + uint64(i)
+		l.entry(1, []byte(stream)).stored = 100
+		l.entry(1, []byte(stream)).duplicate = 2
+	}
+	asked := []logbridge.Stream{"device/P/none", "device/P/b", "device/P/a"}
+	for range 2 {
+		want := []logbridge.Sums{{}, {Stored: 111, Duplicate: 2}, {Stored: 110, Duplicate: 2, Refused: 5, Dropped: 10}}
+		if got := l.of(asked); !slices.Equal(got, want) {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		if got := l.losses(); len(got) != 1 || got["device/P/a"].Refused != 5 || got["device/P/a"].Dropped != 10 {
+			t.Errorf("losses: %+v", got)
+		}
+		var p parsed
+		if err := p.parse(joinGroup([]*waiting{w})); err != nil {
+			t.Fatal(err)
+		}
+		l.take(&p)
+		w = l.report(maxGroup)
 	}
 }
 

@@ -79,7 +79,7 @@ func (c logsCmd) countTable(out io.Writer, buckets []shownCount, total uint64) e
 	for _, b := range buckets {
 		most = max(most, b.Records)
 	}
-	colour := c.coloured(out)
+	colour := coloured(c.Color, out)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, b := range buckets {
 		line := strconv.FormatUint(b.Records, 10)

@@ -3,16 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"iter"
 	"maps"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -20,10 +17,13 @@ import (
 )
 
 type deviceCmd struct {
-	Add   deviceAddCmd   `cmd:"" help:"Register a device, or change its tags or its key."`
-	Ls    deviceLsCmd    `cmd:"" help:"List devices."`
-	Show  deviceShowCmd  `cmd:"" help:"Show one device: what is wanted of it, and what was seen."`
-	Login deviceLoginCmd `cmd:"" help:"Print MQTT user name and password of a device, and how mosquitto_sub, mosquitto_rr and mosquitto_pub use them."`
+	Add    deviceAddCmd    `cmd:"" help:"Register a device, or change its tags or its key."`
+	Ls     deviceLsCmd     `cmd:"" help:"List devices."`
+	Show   deviceShowCmd   `cmd:"" help:"Show one device: what is wanted of it, and what was seen."`
+	Rm     deviceRmCmd     `cmd:"" help:"Delete a device; its records stay."`
+	Import deviceImportCmd `cmd:"" help:"Register or change many devices: one as JSON a line. To repeat it is harmless."`
+	Export deviceExportCmd `cmd:"" help:"Write down devices, one as JSON a line, as import reads them."`
+	Login  deviceLoginCmd  `cmd:"" help:"Print MQTT user name and password of a device, and how mosquitto_sub, mosquitto_rr and mosquitto_pub use them."`
 }
 
 // deviceArg is a device on the command line, as PRODUCT/DEVICE.
@@ -90,82 +90,32 @@ func (a *api) putDevice(ctx context.Context, id logbridge.DeviceID, in deviceWis
 	return out.PSK, a.call(ctx, http.MethodPut, devicePath(id), in, &out)
 }
 
-type deviceLsCmd struct {
-	Client
-	Product string `short:"p" placeholder:"PRODUCT" help:"Of this product only."`
-	Query   string `short:"q" placeholder:"TEXT" help:"Whose name contains this."`
-}
-
-func (c deviceLsCmd) Run(p program) error {
-	server, err := c.open()
-	if err != nil {
-		return err
-	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "DEVICE\tONLINE\tLEVEL\tBASE\tSTATE\tLAST SEEN\tTAGS") // Flush reports a failed write
-	for s, err := range server.devices(p.ctx, url.Values{"product": {c.Product}, "q": {c.Query}}) {
-		if err != nil {
-			return err
-		}
-		_, _ = fmt.Fprintf(table, "%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Product, s.Device, yes(s.Online), s.Desired, s.Base, s.State, seen(s.LastSeen), tags(s.Tags))
-	}
-	return table.Flush()
-}
-
-// devices lists devices page by page.
-func (a *api) devices(ctx context.Context, query url.Values) iter.Seq2[deviceState, error] {
-	return func(yield func(deviceState, error) bool) {
-		for {
-			var page struct {
-				Devices []deviceState `json:"devices"`
-				Next    string        `json:"next_cursor"`
-			}
-			if err := a.call(ctx, http.MethodGet, "/devices?"+query.Encode(), nil, &page); err != nil {
-				yield(deviceState{}, err)
-				return
-			}
-			for _, d := range page.Devices {
-				if !yield(d, nil) {
-					return
-				}
-			}
-			if page.Next == "" {
-				return
-			}
-			query.Set("cursor", page.Next)
-		}
-	}
-}
-
 type deviceShowCmd struct {
 	Client
+	Output
 	Device deviceArg `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
 }
 
 func (c deviceShowCmd) Run(p program) error {
-	server, err := c.open()
-	if err != nil {
-		return err
-	}
-	var s deviceState
-	if err := server.call(p.ctx, http.MethodGet, devicePath(c.Device.DeviceID), nil, &s); err != nil {
-		return err
-	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	row := func(name, value string) { _, _ = fmt.Fprintf(table, "%s\t%s\n", name, value) } // Flush reports a failed write
-	row("device", c.Device.String())
-	row("online", yes(s.Online))
-	row("level", s.Desired+s.until(time.Now()))
-	row("base", s.Base)
-	if s.Rule != "" {
-		row("rule", s.Rule)
-	}
-	row("state", s.State+", "+seen(s.StateTime))
-	row("set by", s.SetBy)
-	row("reason", s.Reason)
-	row("last seen", seen(s.LastSeen))
-	row("tags", tags(s.Tags))
-	return table.Flush()
+	return fetch(p, c.Client, c.Output, devicePath(c.Device.DeviceID), func(s deviceState) error {
+		fields := []field{{"device", c.Device.String()}, {"online", yes(s.Online)}, {"level", s.Desired + s.until(time.Now())}, {"base", s.Base}}
+		if s.Rule != "" {
+			fields = append(fields, field{"rule", s.Rule})
+		}
+		fields = append(fields, field{"state", s.State + ", " + seen(s.StateTime)}, field{"set by", s.SetBy}, field{"reason", s.Reason},
+			field{"last seen", seen(s.LastSeen)}, field{"last line", seen(s.LastLine)}, field{"lines a minute", s.perMinute()},
+			field{"lines", fmt.Sprintf("%d stored, %d dropped, %d refused", s.Stored, s.Dropped, s.Refused)}, field{"clock", s.skew()}, field{"tags", tags(s.Tags)})
+		return writeFields(p.stdout, c.Output, fields...)
+	})
+}
+
+type deviceRmCmd struct {
+	Client
+	Device deviceArg `arg:"" placeholder:"PRODUCT/DEVICE" help:"PRODUCT/DEVICE."`
+}
+
+func (c deviceRmCmd) Run(p program) error {
+	return remove(p, c.Client, devicePath(c.Device.DeviceID), "device "+c.Device.String())
 }
 
 type deviceLoginCmd struct {

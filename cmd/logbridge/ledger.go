@@ -1,13 +1,11 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -15,45 +13,52 @@ import (
 
 type ledgerCmd struct {
 	Client
-	All    bool   `short:"a" help:"Every stream; else those with anything that was a duplicate, refused or dropped."`
-	Output string `short:"o" enum:"table,json" default:"table" help:"table, or json, which is the API's answer (${default})."`
+	All bool `short:"a" help:"Every stream; else those with anything that was a duplicate, refused or dropped."`
+	Output
 }
 
 // Run prints the ledger: in all, by source, and by stream. Received is the sum of the other columns.
 func (c ledgerCmd) Run(p program) error {
-	server, err := c.open()
-	if err != nil {
-		return err
+	return fetch(p, c.Client, c.Output, "/ledger", func(l logbridge.Ledger) error { return c.print(p, l) })
+}
+
+// ledgerRow is a line of the ledger.
+type ledgerRow struct {
+	name string
+	logbridge.Counts
+}
+
+func ledgerColumns() []column[ledgerRow] {
+	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
+	return []column[ledgerRow]{
+		{name: "", value: func(r ledgerRow) string { return r.name }},
+		{name: "RECEIVED", value: func(r ledgerRow) string { return number(r.Received) }},
+		{name: "STORED", value: func(r ledgerRow) string { return number(r.Stored) }},
+		{name: "DUPLICATE", value: func(r ledgerRow) string { return number(r.Duplicate) }},
+		{name: "REFUSED", value: func(r ledgerRow) string { return number(sum(r.Refused)) }, colour: func(r ledgerRow) string { return alarm(r.Refused) }},
+		{name: "DROPPED", value: func(r ledgerRow) string { return number(sum(r.Dropped)) }, colour: func(r ledgerRow) string { return alarm(r.Dropped) }},
+		{name: "REASONS", value: func(r ledgerRow) string { return reasons(r.Counts) }},
 	}
-	var answer json.RawMessage
-	if err := server.call(p.ctx, http.MethodGet, "/ledger", nil, &answer); err != nil {
-		return err
+}
+
+// alarm is the colour of what was not stored.
+func alarm(counts map[string]uint64) string {
+	if sum(counts) == 0 {
+		return ""
 	}
-	if c.Output == "json" {
-		_, err := fmt.Fprintln(p.stdout, string(answer))
-		return err
-	}
-	var l logbridge.Ledger
-	if err := json.Unmarshal(answer, &l); err != nil {
-		return fmt.Errorf("answer of /ledger: %w", err)
-	}
-	return c.print(p, l)
+	return levelColours["warn"]
 }
 
 func (c ledgerCmd) print(p program, l logbridge.Ledger) error {
 	if l.Since != nil {
-		_, _ = fmt.Fprintf(p.stdout, "Lines since %s.\n", l.Since.Local().Format(time.DateTime)) // Flush reports a failed write
+		if err := tell(p, "Lines since %s.", l.Since.Local().Format(time.DateTime)); err != nil {
+			return err
+		}
 	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	row := func(name string, counts logbridge.Counts) {
-		_, _ = fmt.Fprintf(table, "%s\t%d\t%d\t%d\t%d\t%d\t%s\n", name, counts.Received, counts.Stored, counts.Duplicate,
-			sum(counts.Refused), sum(counts.Dropped), reasons(counts))
-	}
-	_, _ = fmt.Fprintln(table, "\tRECEIVED\tSTORED\tDUPLICATE\tREFUSED\tDROPPED\tREASONS")
-	row("total", l.Total)
+	rows := []ledgerRow{{"total", l.Total}}
 	for _, source := range logbridge.Sources {
 		if counts, ok := l.Sources[source]; ok {
-			row("source "+string(source), counts)
+			rows = append(rows, ledgerRow{"source " + string(source), counts})
 		}
 	}
 	quiet := 0
@@ -62,16 +67,12 @@ func (c ledgerCmd) print(p program, l logbridge.Ledger) error {
 			quiet++
 			continue
 		}
-		row(printable(string(s.Stream)), s.Counts)
+		rows = append(rows, ledgerRow{string(s.Stream), s.Counts})
 	}
-	if err := table.Flush(); err != nil {
+	if err := writeTable(p.stdout, c.Output, rows, ledgerColumns()); err != nil || quiet == 0 {
 		return err
 	}
-	if quiet == 0 {
-		return nil
-	}
-	_, err := fmt.Fprintf(p.stdout, "Not shown, since every line was stored: %d of %d streams; --all shows them.\n", quiet, len(l.Streams))
-	return err
+	return tell(p, "Not shown, since every line was stored: %d of %d streams; --all shows them.", quiet, len(l.Streams))
 }
 
 func sum(counts map[string]uint64) (n uint64) {

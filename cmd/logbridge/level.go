@@ -3,8 +3,8 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -15,6 +15,7 @@ type levelCmd struct {
 	Ls     levelLsCmd     `cmd:"" help:"List the devices whose level is set, and the rules for many devices."`
 	Show   levelShowCmd   `cmd:"" help:"Show a rule for many devices, and how far they follow it."`
 	Extend levelExtendCmd `cmd:"" help:"Give a rule for many devices another end, or another percentage."`
+	Base   levelBaseCmd   `cmd:"" help:"Show the base level of a product, or of everyone."`
 	Clear  levelClearCmd  `cmd:"" help:"End the level of a device, or a rule for many devices, now."`
 }
 
@@ -121,36 +122,43 @@ func (c levelClearCmd) Run(p program) error {
 
 type levelLsCmd struct {
 	Client
+	Output
 	Product string `short:"p" placeholder:"PRODUCT" help:"Of this product only."`
 }
 
+// liveLevels are the devices whose level is set, and the rules for many.
+type liveLevels struct {
+	Levels []deviceState `json:"levels"`
+	Rules  []ruleState   `json:"rules"`
+}
+
 func (c levelLsCmd) Run(p program) error {
-	server, err := c.open()
-	if err != nil {
-		return err
-	}
-	var answer struct {
-		Levels []deviceState `json:"levels"`
-		Rules  []ruleState   `json:"rules"`
-	}
-	if err := server.call(p.ctx, http.MethodGet, "/levels", nil, &answer); err != nil {
-		return err
-	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "DEVICE\tLEVEL\tBASE\tENDS IN\tSTATE\tSET BY\tREASON") // Flush reports a failed write
-	for _, s := range answer.Levels {
-		if c.Product != "" && s.Product != c.Product {
-			continue
+	return fetch(p, c.Client, c.Output, "/levels", func(live liveLevels) error {
+		of := func(product string) bool { return c.Product == "" || product == c.Product }
+		levels := slices.DeleteFunc(live.Levels, func(s deviceState) bool { return !of(s.Product) })
+		if err := writeTable(p.stdout, c.Output, levels, levelColumns(time.Now())); err != nil || len(live.Rules) == 0 {
+			return err
 		}
-		_, _ = fmt.Fprintf(table, "%s/%s\t%s\t%s\t%s\t%s\t%s\t%s\n", s.Product, s.Device, s.Desired, s.Base, s.left(time.Now()), s.State, s.SetBy, s.Reason)
+		if err := tell(p, ""); err != nil {
+			return err
+		}
+		rules := slices.DeleteFunc(live.Rules, func(r ruleState) bool { return r.Selector.Product != "" && !of(r.Selector.Product) })
+		return writeTable(p.stdout, c.Output, rules, ruleColumns(time.Now()))
+	})
+}
+
+func levelColumns(now time.Time) []column[deviceState] {
+	return []column[deviceState]{
+		{name: "DEVICE", value: func(s deviceState) string { return s.Product + "/" + s.Device }},
+		{name: "LEVEL", value: func(s deviceState) string { return s.Desired }, colour: func(s deviceState) string { return levelColours[s.Desired] }},
+		{name: "BASE", value: func(s deviceState) string { return s.Base }},
+		{name: "ENDS IN", value: func(s deviceState) string { return s.left(now) }},
+		{name: "STATE", value: func(s deviceState) string { return s.State }},
+		{name: "SINCE", value: func(s deviceState) string { return seen(s.StateTime) }, wide: true},
+		{name: "ONLINE", value: func(s deviceState) string { return yes(s.Online) }, wide: true},
+		{name: "SET BY", value: func(s deviceState) string { return s.SetBy }},
+		{name: "REASON", value: func(s deviceState) string { return s.Reason }},
 	}
-	if err := table.Flush(); err != nil || len(answer.Rules) == 0 {
-		return err
-	}
-	if _, err := fmt.Fprintln(p.stdout); err != nil {
-		return err
-	}
-	return writeRules(p.stdout, answer.Rules, c.Product)
 }
 
 // deviceState is a device, or its level, as the operator API shows it.
@@ -168,6 +176,12 @@ type deviceState struct {
 	StateTime *time.Time        `json:"state_time"`
 	Online    bool              `json:"online"`
 	LastSeen  *time.Time        `json:"last_seen"`
+	LastLine  *time.Time        `json:"last_line"`
+	PerMinute float64           `json:"lines_per_minute"`
+	SkewMS    *int64            `json:"clock_skew_ms"`
+	Stored    uint64            `json:"stored"`
+	Dropped   uint64            `json:"dropped"`
+	Refused   uint64            `json:"refused"`
 }
 
 // until tells the end of a level for a sentence.
@@ -188,4 +202,19 @@ func (s deviceState) left(now time.Time) string {
 
 func devicePath(id logbridge.DeviceID) string {
 	return escape("products", id.Product, "devices", id.Device)
+}
+
+// levelBaseCmd reads what "level set PRODUCT" and "level set all" set.
+type levelBaseCmd struct {
+	Client
+	Output
+	Target string `arg:"" optional:"" default:"all" placeholder:"TARGET" help:"PRODUCT, or all (${default})."`
+}
+
+func (c levelBaseCmd) Run(p program) error {
+	path := "/level"
+	if c.Target != everyone {
+		path = escape("products", c.Target, "level")
+	}
+	return fetch(p, c.Client, c.Output, path, func(a struct{ Level string }) error { return tell(p, "%s", a.Level) })
 }

@@ -3,14 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -145,34 +143,27 @@ func (c levelExtendCmd) Run(p program) error {
 
 type levelShowCmd struct {
 	Client
+	Output
 	ID string `arg:"" placeholder:"ID" help:"Of the rule, as level ls shows it."`
 }
 
 func (c levelShowCmd) Run(p program) error {
-	server, err := c.open()
-	if err != nil {
-		return err
-	}
-	var reach ruleReach
-	if err := server.call(p.ctx, http.MethodGet, escape("levels", c.ID), nil, &reach); err != nil {
-		return err
-	}
-	if reach.Rule == nil {
-		return errors.New("the server's answer has no rule")
-	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	row := func(name, value string) { _, _ = fmt.Fprintf(table, "%s\t%s\n", name, value) } // Flush reports a failed write
-	row("rule", reach.Rule.ID)
-	row("devices", logbridge.LevelSelector(reach.Rule.Selector).String())
-	row("priority", strconv.Itoa(reach.Rule.Priority))
-	row("level", reach.Rule.Level+reach.Rule.end().until(time.Now()))
-	row("set by", reach.Rule.SetBy)
-	row("reason", reach.Rule.Reason)
-	row("matched", fmt.Sprintf("%d, %d of them connected%s", reach.Matched, reach.Connected, reach.names()))
-	row("decides", fmt.Sprintf("the level of %d", reach.Decides))
-	row("levels", counts(reach.Levels))
-	row("states", counts(reach.States))
-	return table.Flush()
+	return fetch(p, c.Client, c.Output, escape("levels", c.ID), func(reach ruleReach) error {
+		if reach.Rule == nil {
+			return errors.New("the server's answer has no rule")
+		}
+		return writeFields(p.stdout, c.Output,
+			field{"rule", reach.Rule.ID},
+			field{"devices", logbridge.LevelSelector(reach.Rule.Selector).String()},
+			field{"priority", strconv.Itoa(reach.Rule.Priority)},
+			field{"level", reach.Rule.Level + reach.Rule.end().until(time.Now())},
+			field{"set by", reach.Rule.SetBy},
+			field{"reason", reach.Rule.Reason},
+			field{"matched", fmt.Sprintf("%d, %d of them connected%s", reach.Matched, reach.Connected, reach.names())},
+			field{"decides", fmt.Sprintf("the level of %d", reach.Decides)},
+			field{"levels", counts(reach.Levels)},
+			field{"states", counts(reach.States)})
+	})
 }
 
 // counts writes numbers in the order of their names.
@@ -204,14 +195,14 @@ func withReason(path, reason string) string {
 	return path + "?" + url.Values{"reason": {reason}}.Encode()
 }
 
-// writeRules lists rules.
-func writeRules(w io.Writer, rules []ruleState, product string) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "RULE\tLEVEL\tDEVICES\tPRIORITY\tENDS IN\tSET BY\tREASON") // Flush reports a failed write
-	for _, r := range rules {
-		if product == "" || r.Selector.Product == "" || r.Selector.Product == product {
-			_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", r.ID, r.Level, logbridge.LevelSelector(r.Selector), r.Priority, r.end().left(time.Now()), r.SetBy, r.Reason)
-		}
+func ruleColumns(now time.Time) []column[ruleState] {
+	return []column[ruleState]{
+		{name: "RULE", value: func(r ruleState) string { return r.ID }},
+		{name: "LEVEL", value: func(r ruleState) string { return r.Level }, colour: func(r ruleState) string { return levelColours[r.Level] }},
+		{name: "DEVICES", value: func(r ruleState) string { return logbridge.LevelSelector(r.Selector).String() }},
+		{name: "PRIORITY", value: func(r ruleState) string { return strconv.Itoa(r.Priority) }},
+		{name: "ENDS IN", value: func(r ruleState) string { return r.end().left(now) }},
+		{name: "SET BY", value: func(r ruleState) string { return r.SetBy }},
+		{name: "REASON", value: func(r ruleState) string { return r.Reason }},
 	}
-	return table.Flush()
 }

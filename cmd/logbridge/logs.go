@@ -64,7 +64,7 @@ func (c logsCmd) Run(p program) error {
 	case c.Count != "":
 		shown, err = c.count(p, server, query)
 	case c.Follow:
-		show := newPrinter(c, p.stdout, c.coloured(p.stdout))
+		show := newPrinter(c, p.stdout, coloured(c.Color, p.stdout))
 		f := follower{server: server, query: query, show: show.line, stderr: p.stderr, raw: show.json}
 		err = f.run(p.ctx)
 		shown = f.shown
@@ -85,7 +85,7 @@ func (c logsCmd) list(p program, server *api, query url.Values) (shown int, err 
 		return nil
 	})
 	out := bufio.NewWriter(p.stdout)
-	show := newPrinter(c, out, c.coloured(p.stdout))
+	show := newPrinter(c, out, coloured(c.Color, p.stdout))
 	for _, line := range lines {
 		show.expect(line)
 	}

@@ -266,7 +266,7 @@ type found struct {
 // operator is the administrator's connection to the operator API.
 func (s *process) operator() *api {
 	s.place.t.Helper()
-	server, err := Client{URL: s.url(), TokenFile: s.place.tokenFile()}.open()
+	server, err := Client{URL: s.adminURL(), TokenFile: s.place.tokenFile()}.open()
 	if err != nil {
 		s.place.t.Fatal(err)
 	}

@@ -5,13 +5,10 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/mattn/go-isatty"
 )
 
 // printer writes records as text or JSON, one a line.
@@ -29,15 +26,6 @@ const widestStream = 36
 
 func newPrinter(c logsCmd, out io.Writer, colour bool) *printer {
 	return &printer{out: out, json: c.Output == "json", colour: colour}
-}
-
-// coloured reports whether w gets colours: if it is a terminal whose user has not asked for none (no-color.org).
-func (c logsCmd) coloured(w io.Writer) bool {
-	if c.Color != "auto" {
-		return c.Color == "always"
-	}
-	f, ok := w.(*os.File)
-	return ok && os.Getenv("NO_COLOR") == "" && isatty.IsTerminal(f.Fd())
 }
 
 // expect takes note of a record that will be shown, so that the lines before it are aligned with it.

@@ -20,16 +20,9 @@ func (s *server) sealKeys() (keys []registry.SealKey, write registry.KeyWriter, 
 	if keys, err := registry.ParseSealKeys(s.cfg.SealKey); err == nil {
 		return keys, nil, nil
 	}
-	file := s.cfg.SealKey
-	if file == "" {
-		dir, err := os.UserConfigDir()
-		if err != nil {
-			return nil, nil, fmt.Errorf("no place for the seal key (%w): name one with --seal-key", err)
-		}
-		file = filepath.Join(dir, "logbridge", "seal-key")
-	}
-	if within(s.cfg.Data, file) {
-		return nil, nil, fmt.Errorf("the seal key %s would be inside the data folder %s: name another place with --seal-key", file, s.cfg.Data)
+	file, err := s.cfg.sealKeyFile()
+	if err != nil {
+		return nil, nil, err
 	}
 	keys, created, err := registry.LoadSealKeys(file)
 	if err != nil {
@@ -43,16 +36,37 @@ func (s *server) sealKeys() (keys []registry.SealKey, write registry.KeyWriter, 
 	return keys, func(keys []registry.SealKey) error { return registry.WriteSealKeys(file, keys) }, nil
 }
 
+// sealKeyFile is where the seal keys are.
+func (c *Config) sealKeyFile() (string, error) {
+	file := c.SealKey
+	if file == "" {
+		dir, err := os.UserConfigDir()
+		if err != nil {
+			return "", fmt.Errorf("no place for the seal key (%w): name one with --seal-key", err)
+		}
+		file = filepath.Join(dir, "logbridge", "seal-key")
+	}
+	if within(c.Data, file) {
+		return "", fmt.Errorf("the seal key %s would be inside the data folder %s: name another place with --seal-key", file, c.Data)
+	}
+	return file, nil
+}
+
+// adminTokenFile is where the administrator's token is.
+func (c *Config) adminTokenFile() string {
+	if c.AdminTokenFile != "" {
+		return c.AdminTokenFile
+	}
+	return filepath.Join(c.Data, "admin-token")
+}
+
 // adminToken gives the administrator's token: from the setting, else from its file, which is made once. Only its path
 // is printed.
 func (s *server) adminToken() (string, error) {
 	if s.cfg.AdminToken != "" {
 		return s.cfg.AdminToken, nil
 	}
-	file := s.cfg.AdminTokenFile
-	if file == "" {
-		file = filepath.Join(s.cfg.Data, "admin-token")
-	}
+	file := s.cfg.adminTokenFile()
 	token, made, err := loadToken(file)
 	if err != nil {
 		return "", fmt.Errorf("administrator's token: %w", err)

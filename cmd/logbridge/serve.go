@@ -22,6 +22,7 @@ import (
 	"github.com/logbridge/logbridge/bridge"
 	"github.com/logbridge/logbridge/broker"
 	"github.com/logbridge/logbridge/httpapi"
+	"github.com/logbridge/logbridge/httpapi/console"
 	"github.com/logbridge/logbridge/levels"
 	"github.com/logbridge/logbridge/natsd"
 	"github.com/logbridge/logbridge/quota"
@@ -60,7 +61,7 @@ func run(ctx context.Context, cfg Config, log *slog.Logger, out io.Writer) error
 		return err
 	}
 	defer release()
-	s := &server{cfg: cfg, log: log, demo: show}
+	s := &server{cfg: cfg, log: log, demo: show, started: time.Now()}
 	if err := s.build(ctx); err != nil {
 		// What was built is ended the way it would be later: Run with a context that is over only cleans up.
 		over, cancel := context.WithCancel(ctx)
@@ -77,6 +78,8 @@ type server struct {
 	demo   *demo
 	stages []stage
 	ready  atomic.Bool
+	// started is when this process began to be a server.
+	started time.Time
 
 	node     *natsd.Node
 	sink     *sink.Log
@@ -235,7 +238,7 @@ func (s *server) endBroker() error {
 }
 
 func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
-	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Version: version(),
+	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Console: console.Files(), Version: version(),
 		TrustedProxies: s.cfg.TrustedProxies, ProxyHeader: s.cfg.ProxyHeader, Limits: s.cfg.webLimits(), Privacy: s.cfg.webPrivacy()}
 	if addr, ok := s.broker.Addr().(*net.TCPAddr); ok {
 		cfg.MQTTPort = addr.Port
@@ -256,6 +259,7 @@ func (s *server) httpDeps() httpapi.Deps {
 		Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,
 		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },
+		Status:       s.status,
 		Ready:        s.isReady, Metrics: metricsHandler(s),
 	}
 }

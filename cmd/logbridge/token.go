@@ -12,6 +12,7 @@ import (
 type tokenCmd struct {
 	Add    tokenAddCmd    `cmd:"" help:"Make a token and print it, this once."`
 	Ls     tokenLsCmd     `cmd:"" help:"List tokens, not what they are."`
+	Whoami tokenWhoamiCmd `cmd:"" help:"Say whose the token is that is used, what it may do and where."`
 	Revoke tokenRevokeCmd `cmd:"" help:"Take a token away, at once and on every node."`
 }
 

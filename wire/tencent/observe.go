@@ -11,10 +11,12 @@ import (
 // follows (3.2).
 const levelChanged = "Upload log level change to: "
 
-// Observe tells what the records of an upload say about the level that a device follows: how many lines of each severity there
-// are, with the time of the newest, and the device's own word that it changed its level.
-func Observe(id logbridge.DeviceID, records []logbridge.Record, received time.Time, tell func(logbridge.Observation)) {
+// Observe tells what an upload says about the level that a device follows: how many lines of each severity there are, with the
+// time of the newest, and the device's own word that it changed its level; and about its clock. records are those that Records
+// made of the lines.
+func Observe(id logbridge.DeviceID, lines []Line, records []logbridge.Record, received time.Time, tell func(logbridge.Observation)) {
 	var seen [logbridge.LevelDebug + 1]logbridge.Observation
+	skew, known := clockSkew(lines, received)
 	for i := range records {
 		r := &records[i]
 		if !r.Severity.Valid() {
@@ -37,7 +39,19 @@ func Observe(id logbridge.DeviceID, records []logbridge.Record, received time.Ti
 	for level, o := range seen {
 		if o.Lines > 0 {
 			o.Device, o.Event, o.Level, o.Time = id, logbridge.LineSeen, logbridge.Level(level), received
+			o.Skew, o.SkewKnown = skew, known
 			tell(o)
 		}
 	}
+}
+
+// clockSkew is how far the time of receipt is ahead of the last line that has a time, as the device wrote it: of the lines of an
+// upload that one waited the least.
+func clockSkew(lines []Line, received time.Time) (skew time.Duration, known bool) {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if t := lines[i].Time; !t.IsZero() {
+			return received.Sub(t), true
+		}
+	}
+	return 0, false
 }

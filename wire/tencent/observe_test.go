@@ -21,9 +21,12 @@ func TestObserve(t *testing.T) {
 		lines = append(lines, ParseLine(text, time.UTC))
 	}
 	var got []string
-	Observe(id, Records(lines, logbridge.SourceMQTT, id.Stream(), received, time.Time{}), received, func(o logbridge.Observation) {
+	Observe(id, lines, Records(lines, logbridge.SourceMQTT, id.Stream(), received, time.Time{}), received, func(o logbridge.Observation) {
 		if o.Device != id || !o.Time.Equal(received) {
 			t.Errorf("%+v", o)
+		}
+		if o.Event == logbridge.LineSeen && (!o.SkewKnown || o.Skew != 59*time.Minute+54*time.Second) {
+			t.Errorf("of the last line's clock: %v %v", o.SkewKnown, o.Skew)
 		}
 		got = append(got, fmt.Sprint(o.Event == logbridge.LevelAnnounced, o.Level, " ", o.Lines, " ", o.Dated.UTC().Format("15:04:05")))
 	})
@@ -31,5 +34,11 @@ func TestObserve(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("observed %q, want %q", got, want)
 	}
-	Observe(id, nil, received, func(o logbridge.Observation) { t.Errorf("of no lines: %+v", o) })
+	lines = lines[3:4]
+	Observe(id, lines, Records(lines, logbridge.SourceMQTT, id.Stream(), received, time.Time{}), received, func(o logbridge.Observation) {
+		if o.SkewKnown {
+			t.Errorf("of a line without a time: %+v", o)
+		}
+	})
+	Observe(id, nil, nil, received, func(o logbridge.Observation) { t.Errorf("of no lines: %+v", o) })
 }

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// The browser tests of the live tail.
+
+// burst makes n lines that say which they are.
+func burst(from, n int) []said {
+	list := make([]said, n)
+	for i := range list {
+		list[i] = said{[]string{"info", "debug", "warn"}[i%3], fmt.Sprintf("burst line %d", from+i)}
+	}
+	return list
+}
+
+// TestConsoleTailStaysSmall follows a burst of more lines than the page keeps: the newest are there, without a gap, and the page
+// has no more elements than a screen has lines. How smoothly it went is printed.
+func TestConsoleTailStaysSmall(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	s.say("burst", burst(0, 10)...)
+	c := openConsole(t, s, "/logs?source=loki")
+	c.has("burst line 9")
+	c.until(`document.querySelector('.status .state').textContent === 'live'`)
+	eval[bool](c, `(() => {
+		window.frames_ = []; window.most = 0
+		let last = performance.now()
+		const look = (now) => {
+			window.frames_.push(now - last); last = now
+			window.most = Math.max(window.most, document.querySelectorAll('.line').length)
+			requestAnimationFrame(look)
+		}
+		requestAnimationFrame(look)
+		return true
+	})()`)
+	const all, part = 25_000, 500
+	for n := 10; n < all; n += part {
+		s.say("burst", burst(n, part)...)
+	}
+	last := fmt.Sprintf("burst line %d", (all-10)/part*part+10+part-1)
+	if (all-10)%part == 0 {
+		last = fmt.Sprintf("burst line %d", all-1)
+	}
+	c.has(last)
+	if most := eval[int](c, `window.most`); most > 150 {
+		t.Errorf("the page had %d lines at once", most)
+	}
+	shown := eval[string](c, `document.querySelector('.status').textContent`)
+	if !strings.Contains(shown, "20,") && !strings.Contains(shown, "21,000") || strings.Contains(shown, "passed over") {
+		t.Errorf("after %d lines it says %q", all, shown)
+	}
+	// The lines on the screen are those before the last, one by one.
+	for i, text := range eval[[]string](c, `[...document.querySelectorAll('.line .body')].map((b) => b.textContent).reverse()`) {
+		var n, newest int
+		_, _ = fmt.Sscanf(text, "burst line %d", &n)
+		_, _ = fmt.Sscanf(last, "burst line %d", &newest)
+		if n != newest-i {
+			t.Errorf("line %d from the end is %q", i, text)
+		}
+	}
+	t.Logf("%d lines: median of the time between frames %.1f ms, 99 of 100 below %.1f ms", all,
+		eval[float64](c, `window.frames_.sort((a, b) => a - b)[window.frames_.length >> 1]`),
+		eval[float64](c, `window.frames_[Math.floor(window.frames_.length * 0.99)]`))
+}
+
+// TestConsoleTailOverARestart follows while the server is killed and started again: each line is there once.
+func TestConsoleTailOverARestart(t *testing.T) {
+	home := newPlace(t, e2eConfig)
+	s := home.start(anyone, anyone)
+	c := openConsole(t, s, "/logs?source=loki")
+	c.until(`document.querySelector('.status .state').textContent === 'live'`)
+	s.say("burst", burst(0, 10)...)
+	c.has("burst line 9")
+	http, mqtt := s.addr("http"), s.addr("mqtt")
+	s.stop(syscall.SIGKILL)
+	c.until(`document.querySelector('.status .state').textContent.startsWith('connection lost')`)
+	s = home.start(http, mqtt)
+	s.say("burst", burst(10, 10)...)
+	c.has("burst line 19")
+	var want []string
+	for i := range 20 {
+		want = append(want, fmt.Sprintf("burst line %d", i))
+	}
+	if got := eval[[]string](c, `[...document.querySelectorAll('.line .body')].map((b) => b.textContent)`); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("lines %q", got)
+	}
+}
+
+// TestConsoleTailTellsWhatItMissed: a notice of lines that this reader was too slow for becomes a line in their place and a
+// number. The notice is put into the answer of the real server on its way, since no machine is slow to order.
+func TestConsoleTailTellsWhatItMissed(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	s.say("burst", burst(0, 3)...)
+	c := openTab(t, s)
+	c.open("/")
+	eval[bool](c, `(() => {
+		const real = window.fetch
+		window.fetch = async (url, init) => {
+			const res = await real(url, init)
+			if (!String(url).includes('follow=true')) return res
+			const notice = new TransformStream({start: (to) => to.enqueue(new TextEncoder().encode('{"dropped":1234,"seq":"1.2"}\n'))})
+			return new Response(res.body.pipeThrough(notice), {status: res.status, headers: res.headers})
+		}
+		return true
+	})()`)
+	c.signIn(s.token())
+	c.press("Logs")
+	c.has("1,234 lines are not shown here")
+	c.has("1,234 passed over")
+	s.say("burst", burst(3, 1)...)
+	c.has("burst line 3")
+	c.shot("missed")
+}
