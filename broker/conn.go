@@ -91,6 +91,18 @@ func (c *conn) address() netip.Addr {
 	return from.Addr()
 }
 
+// probe lets TCP find out whether the peer is still there. It is for a session without an MQTT keep-alive, which would otherwise
+// never be missed.
+func (c *conn) probe() {
+	raw := c.Conn
+	if t, ok := raw.(*tls.Conn); ok {
+		raw = t.NetConn()
+	}
+	if t, ok := raw.(*net.TCPConn); ok {
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true}) // it can only be closed already
+	}
+}
+
 // readHead reads the beginning of the first packet, keeps it for Read, and refuses what is not a CONNECT of bearable
 // size.
 func (c *conn) readHead() error {

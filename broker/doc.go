@@ -29,8 +29,8 @@
 // Each row, what keeps it away, and the test that fails without that:
 //
 //	P1  truncated SUBSCRIBE panics       serve recovers                            TestP1TruncatedSubscribe, FuzzConnection
-//	P2  wrapped Code panics              OnPublish returns bare Codes only         TestP2WrappedCode
-//	P3  failure becomes PUBACK           OnPublish: bare Code, or Stop and Reject  TestP3FailureIsNotSuccess
+//	P2  wrapped Code panics              publish answers; mochi sees no PUBLISH    TestP2WrappedCode
+//	P3  failure becomes PUBACK           the same                                  TestP3FailureIsNotSuccess
 //	P4  push and PUBACK deadlock         session, not mochi's Inflight             TestP4PushesAndAcksDoNotDeadlock
 //	P5  send quota never comes back      session counts its own window             TestP5BurstsDoNotStall
 //	P6  takeover forgets the new one     OnSessionEstablish waits; table.remove    TestP6TakeoverKeepsTheNewConnection, TestP6TakeoverStorm,
@@ -57,5 +57,5 @@
 //	P25 packets with secrets are logged  mochi's log is thrown away                TestP25NothingSecretIsLogged
 //	P26 housekeeping copies all clients  the event loop is not started             TestP26NoHousekeeping
 //	P27 expiry is invented               session writes its own PUBLISH            TestP27NoExpiryIsInvented
-//	P28 $sys never arrives               publishRead hides the prefix              TestP28SysTopics
+//	P28 $sys never arrives               mochi sees no PUBLISH                     TestP28SysTopics
 package broker

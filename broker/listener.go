@@ -17,9 +17,11 @@ const (
 	acceptPauseMost = time.Second
 )
 
-// bind opens the listeners of the configuration, the plain one first.
+// bind opens the listeners of the configuration, the plain one first. TCP's probes are left to the sessions that need them
+// (conn.probe): switching them on costs each connection four system calls.
 func (b *Broker) bind() error {
-	l, err := net.Listen("tcp", b.cfg.Addr)
+	quiet := net.ListenConfig{KeepAlive: -1}
+	l, err := quiet.Listen(context.Background(), "tcp", b.cfg.Addr)
 	if err != nil {
 		return fmt.Errorf("mqtt listener: %w", err)
 	}
@@ -27,7 +29,7 @@ func (b *Broker) bind() error {
 	if b.cfg.TLSAddr == "" {
 		return nil
 	}
-	l, err = net.Listen("tcp", b.cfg.TLSAddr)
+	l, err = quiet.Listen(context.Background(), "tcp", b.cfg.TLSAddr)
 	if err != nil {
 		return fmt.Errorf("mqtts listener: %w", err)
 	}

@@ -58,7 +58,7 @@ func TestP2WrappedCode(t *testing.T) {
 	}
 }
 
-// An error from OnPublish becomes a successful PUBACK and the message is fanned out.
+// In mochi an error of the publish hook becomes a successful PUBACK and the message is fanned out.
 func TestP3FailureIsNotSuccess(t *testing.T) {
 	failure := map[string]error{
 		"unavailable": fmt.Errorf("append: %w", logbridge.ErrUnavailable),

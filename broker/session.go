@@ -118,7 +118,7 @@ func (s *session) write(sub *subscription, payload []byte) error {
 	if sub.qos > 0 {
 		pk.PacketID = s.nextPacketID()
 	}
-	if err := s.client.WritePacket(pk); err != nil {
+	if err := s.emit(&pk, (*packets.Packet).PublishEncode); err != nil {
 		return fmt.Errorf("%w: send to %s: %w", logbridge.ErrUnavailable, s.device, err)
 	}
 	s.counters.sent.Add(1)
@@ -200,11 +200,11 @@ func (s *session) subscribe(pk *packets.Packet) error {
 			codes[i] = packets.ErrUnspecifiedError.Code
 		}
 	}
-	return s.client.WritePacket(packets.Packet{
+	return s.emit(&packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Suback},
 		PacketID:    pk.PacketID,
 		ReasonCodes: codes,
-	})
+	}, (*packets.Packet).SubackEncode)
 }
 
 // activate remembers a subscription if something is ever delivered there.
@@ -224,9 +224,38 @@ func (s *session) unsubscribe(pk *packets.Packet) error {
 			s.subs[o].active, s.subs[o].waiting = false, nil
 		}
 	}
-	return s.client.WritePacket(packets.Packet{
+	return s.emit(&packets.Packet{
 		FixedHeader: packets.FixedHeader{Type: packets.Unsuback},
 		PacketID:    pk.PacketID,
 		ReasonCodes: make([]byte, len(pk.Filters)), // success: what is not known was accepted and not kept, or is no matter
-	})
+	}, (*packets.Packet).UnsubackEncode)
+}
+
+// acknowledge answers a message of QoS 1. A refused one is told to MQTT 5 alone: others get what they get for success, since
+// there is no other answer and a device without one sends again for ever.
+func (s *session) acknowledge(pk *packets.Packet, code packets.Code) error {
+	if pk.FixedHeader.Qos == 0 {
+		return nil
+	}
+	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: pk.PacketID}
+	if s.client.Properties.ProtocolVersion == 5 && code.Code >= packets.ErrUnspecifiedError.Code {
+		ack.ReasonCode, ack.Properties.ReasonString = code.Code, code.Reason
+	}
+	return s.emit(&ack, (*packets.Packet).PubackEncode)
+}
+
+// emit writes a packet in the client's version, within the bounds that it has set (MQTT 5 3.1.2.11.4 and .7).
+func (s *session) emit(pk *packets.Packet, encode func(*packets.Packet, *bytes.Buffer) error) error {
+	asked := &s.client.Properties.Props
+	pk.ProtocolVersion = s.client.Properties.ProtocolVersion
+	pk.Mods.DisallowProblemInfo = asked.RequestProblemInfoFlag && asked.RequestProblemInfo == 0
+	var b bytes.Buffer
+	if err := encode(pk, &b); err != nil {
+		return err
+	}
+	if most := asked.MaximumPacketSize; most > 0 && uint32(b.Len()) > most {
+		return packets.ErrPacketTooLarge
+	}
+	_, err := s.conn.Write(b.Bytes())
+	return err
 }

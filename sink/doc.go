@@ -124,6 +124,20 @@
 // A newest one that is too old becomes an empty one, so that the folder still says where the commit log begins. Memtables are
 // never touched.
 //
+// The audit stream is kept for Config.AuditAge at least, while it lies in the same segments (carry.go). A segment that goes
+// earlier leaves one of the same sequences with its audit records alone, at their positions; its markers in the streams of
+// devices go with the rest. Where older segments stay for that, one without audit records leaves an empty one, so that no gap
+// keeps its neighbours apart. Those small ones are merged over up to a month. Bytes cost audit records only when nothing else
+// is left but the newest segment.
+//
+//	1  smaller segment, same sequences   written, synced, renamed. A crash before 4 leaves both, and a start takes the one with
+//	2  queries move over                 more records, which is the whole one: nothing is lost, and it expires again.
+//	3  the whole one is unlinked         Also while it is read: its readers take a new look.
+//	4  the folder is synced              Only then is the smaller one merged, so that no start finds the whole one beside a sum.
+//
+// One that cannot be written (a full disk) leaves the whole one where it is, with an error in the log, and for bytes nothing
+// newer goes in its place; it is tried again every minute.
+//
 // A segment whose checksum is wrong in two reads leaves the set: it gets the name *.damaged, an error is logged with its
 // records and times, Stats counts it, and the query goes on with the rest (reading.go). At a start, one whose footer cannot
 // be read, be it for an error of the disk, is treated alike. Of two files whose sequences overlap in any other way than parts
@@ -209,7 +223,7 @@
 //	state on disk         flush.go (order) · window_file.go · ledger_file.go · files.go · room.go
 //	segment, writing      schema.go · segment_write.go · segment_columns.go · segment_texts.go · segment_pack.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
 //	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go · scan_filter.go · segment_read.go (records)
-//	the set of segments   segments.go · cache.go · merge.go · retention.go
+//	the set of segments   segments.go · cache.go · merge.go · retention.go, carry.go (the audit stream)
 //	questions             query.go (plan) · reading.go (Query), tables.go · tail.go, sleepers.go · count.go, count_segment.go · needle.go · bounds.go, turns.go
 //
 // # Proof

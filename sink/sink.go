@@ -35,6 +35,9 @@ type Config struct {
 	// is beyond goes, whole segments, oldest first. 0 keeps for ever.
 	RetentionAge   time.Duration
 	RetentionBytes int64
+	// AuditAge is how long records of the audit stream are kept at least, also when what lies beside them goes. 0 is as long as
+	// that, negative for ever. Only when they alone are more than RetentionBytes, the oldest of them go before.
+	AuditAge time.Duration
 
 	// MaxQueries is how many queries are being answered at a time, those that wait for their turn or for their readers
 	// included; default 72. Any beyond is told to come later.
@@ -109,6 +112,10 @@ type Log struct {
 	// Of whoever writes a segment, one at a time.
 	ledgerOrder []uint32 // of the last checkpoint
 
+	// rewriting is locked by whoever writes a segment in the place of others: two of the same sequences would take one
+	// temporary file.
+	rewriting sync.Mutex
+
 	mu       sync.RWMutex
 	active   *memtable
 	first    uint64      // sequence after the last one of frozen or segments
@@ -179,7 +186,7 @@ func (l *Log) Run(ctx context.Context) error {
 	})
 	tending, stop := context.WithCancel(ctx)
 	defer stop()
-	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge)}).run(tending) })
+	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge, l.cfg.AuditAge)}).run(tending) })
 	wg.Go(func() { l.retaining(tending) })
 	indexing := l.index(ctx)
 	if indexing != nil {

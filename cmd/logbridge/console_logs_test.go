@@ -250,3 +250,31 @@ func TestConsoleLogsHistory(t *testing.T) {
 	c.key("o")
 	c.until(`location.pathname === '/'`)
 }
+
+// TestConsoleLogsLooks opens everything that can be open, and looks at it.
+func TestConsoleLogsLooks(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	s.say("shop", burst(0, 60)...)
+	s.say("shop", said{"error", "panic: runtime error: index out of range\n\tgoroutine 17 [running]:\n\tmain.main()\n" + strings.Repeat("a long line goes on ", 30)})
+	s.say("shop", burst(60, 60)...)
+	c := openConsole(t, s, "/logs?source=loki&q=panic")
+	c.until(`document.querySelector('.line.error')`)
+	c.press("Filters")
+	c.has("Logstore")
+	c.looks("filters")
+	c.fill("Device", "dev-0*")
+	c.until(`location.search.includes('device=dev-0')`)
+	c.has("No lines yet")
+	c.press("Remove device: dev-0*")
+	c.press("Filters")
+	c.click(".line.error")
+	c.press("Lines around it")
+	c.until(`document.querySelectorAll('.line[role="option"]').length > 30 && document.querySelector('.line.chosen')`)
+	c.click(".line.chosen")
+	c.looks("around")
+	c.key("Escape")
+	c.until(`!document.querySelector('.details')`)
+	c.press("Keys")
+	c.until(`document.querySelector('dialog[open]')`)
+	c.looks("keys")
+}

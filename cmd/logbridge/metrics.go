@@ -83,6 +83,16 @@ var metrics = []metric{
 		ofBridge(func(b bridge.Stats) uint64 { return b.Reports })},
 	{"logbridge_mqtt_duplicates_total", "Log reports that were delivered again and had been stored before.", counter, nil,
 		ofBridge(func(b bridge.Stats) uint64 { return b.Duplicates })},
+	{"logbridge_upstream_linked", "1 while this node reads from the outside broker; absent without --upstream-mqtt.", gauge, []string{"broker"}, eachUpstream(func(u bridge.UpstreamStats) float64 {
+		if u.Linked {
+			return 1
+		}
+		return 0
+	})},
+	{"logbridge_upstream_failures_total", "Connections to the outside broker that failed or were lost; absent without --upstream-mqtt.", counter, []string{"broker"},
+		eachUpstream(func(u bridge.UpstreamStats) float64 { return float64(u.Failures) })},
+	{"logbridge_upstream_messages_total", "Messages from the outside broker, and what was tried again; result: received, redelivered, unknown (no registered device), retried; absent without --upstream-mqtt.", counter, []string{"broker", "result"}, readUpstreamMessages},
+	{"logbridge_upstream_published_total", "Messages to the outside broker; result: published, unpublished (levels among them are sent again); absent without --upstream-mqtt.", counter, []string{"broker", "result"}, readUpstreamPublished},
 	{"logbridge_mqtt_ignored_total", "Messages on topics that mean nothing here.", counter, nil,
 		ofBridge(func(b bridge.Stats) uint64 { return b.Ignored })},
 
@@ -199,6 +209,30 @@ func readMessages(s *server, e emit) {
 	taken := st.Received - min(st.Invalid+st.Failed, st.Received)
 	for result, n := range map[string]uint64{"taken": taken, "forbidden": st.Forbidden, "oversize": st.Oversize, "invalid": st.Invalid, "failed": st.Failed} {
 		e(float64(n), result)
+	}
+}
+
+// eachUpstream gives one number of each link.
+func eachUpstream(number func(bridge.UpstreamStats) float64) func(*server, emit) {
+	return func(s *server, e emit) {
+		for _, u := range s.bridge.Upstreams() {
+			e(number(u), u.Name)
+		}
+	}
+}
+
+func readUpstreamMessages(s *server, e emit) {
+	for _, u := range s.bridge.Upstreams() {
+		for result, n := range map[string]uint64{"received": u.Received, "redelivered": u.Redelivered, "unknown": u.Unknown, "retried": u.Retried} {
+			e(float64(n), u.Name, result)
+		}
+	}
+}
+
+func readUpstreamPublished(s *server, e emit) {
+	for _, u := range s.bridge.Upstreams() {
+		e(float64(u.Published), u.Name, "published")
+		e(float64(u.Unpublished), u.Name, "unpublished")
 	}
 }
 

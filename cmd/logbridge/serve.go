@@ -107,7 +107,7 @@ func (s *server) build(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.node, err = natsd.New(natsd.Config{Dir: filepath.Join(s.cfg.Data, "nats")}, s.log); err != nil {
+	if s.node, err = s.openNATS(ctx); err != nil {
 		return err
 	}
 	s.add("nats", s.node.Run)
@@ -135,18 +135,53 @@ func (s *server) build(ctx context.Context) (err error) {
 	})
 	s.add("quota", s.quota.Run)
 	s.add("bridge", s.bridge.Run)
+	if err := s.link(); err != nil {
+		return err
+	}
 	return s.listen()
 }
 
+func (s *server) openNATS(ctx context.Context) (*natsd.Node, error) {
+	cfg := s.cfg.natsConfig()
+	if cfg.URL != "" {
+		return natsd.Connect(ctx, cfg, s.log)
+	}
+	return natsd.New(cfg, s.log)
+}
+
+// link makes the links to outside brokers.
+func (s *server) link() error {
+	configs, err := s.cfg.upstreams()
+	if err != nil {
+		return err
+	}
+	var parts []part
+	for _, cfg := range configs {
+		u, err := s.bridge.AddUpstream(cfg, s.registry, s.node, s.log)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, part{"upstream", u.Run})
+	}
+	if len(parts) > 0 {
+		s.stages = append(s.stages, stage{parts: parts})
+	}
+	return nil
+}
+
 func (s *server) sinkConfig() sink.Config {
+	audit := time.Duration(s.cfg.RetentionAuditAge)
+	if audit == 0 {
+		audit = -1 // for ever
+	}
 	return sink.Config{
 		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
-		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes,
+		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes, AuditAge: audit,
 	}
 }
 
 func (s *server) levelsConfig() levels.Config {
-	return levels.Config{Default: time.Duration(s.cfg.LevelDefault), Cap: time.Duration(s.cfg.LevelCap)}
+	return levels.Config{Default: time.Duration(s.cfg.LevelDefault), Cap: time.Duration(s.cfg.LevelCap), TellAbsent: len(s.cfg.UpstreamMQTT) > 0}
 }
 
 // listen makes the parts that the world talks to.
