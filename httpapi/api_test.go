@@ -397,7 +397,7 @@ func TestTokensAndLedger(t *testing.T) {
 	var ledger logbridge.Ledger
 	check(t, json.Unmarshal([]byte(a.body), &ledger))
 	sls := ledger.Sources[logbridge.SourceSLS]
-	if sls.Received != 2 || sls.Stored != 1 || sls.Refused["malformed"] != 1 || !strings.Contains(a.body, `"streams":[{"stream":"sls/myproj/mystore","received":2`) {
+	if sls.Received != 2 || sls.Stored != 1 || sls.Refused["malformed"] != 1 || !strings.Contains(a.body, `{"stream":"sls/myproj/mystore","received":2`) {
 		t.Errorf("%s", a.body)
 	}
 	if status, _ := w.call("DELETE", "/tokens/"+text(made, "id"), ""); status != 204 {

@@ -271,6 +271,7 @@ func TestLimitedOperator(t *testing.T) {
 		{"POST", "/sts", `{"project":"myproj","logstore":"mystore"}`, 201},
 		{"POST", "/levels", `{"selector":{"product":"ABCDE12345","percent":10},"level":"debug","reason":"x"}`, 201},
 		{"POST", "/levels", `{"selector":{"product":"ABCDE12345","percent":10},"level":"debug","reason":"x","for":"permanent"}`, 403},
+		{"POST", "/levels", `{"selector":{"product":"ABCDE12345","percent":20},"level":"error","reason":"x","for":"permanent"}`, 201},
 		{"POST", "/levels", `{"selector":{"tags":{"site":"lab"}},"level":"debug","reason":"x","dry_run":true}`, 403},
 		{"POST", "/levels", `{"selector":{"percent":10},"level":"debug","reason":"x"}`, 403},
 		{"PUT", "/level", `{"level":"debug","reason":"x"}`, 403},
@@ -283,7 +284,15 @@ func TestLimitedOperator(t *testing.T) {
 		}
 	}
 	own := w.deps.Rules.Rules()
-	id := own[slices.IndexFunc(own, func(r logbridge.LevelRule) bool { return r.Selector.Product == "ABCDE12345" })].ID
+	id := own[slices.IndexFunc(own, func(r logbridge.LevelRule) bool { return r.Selector.Percent == 10 })].ID
+	status, lasting := w.call("POST", "/levels", `{"selector":{"product":"ABCDE12345","percent":1},"level":"debug","reason":"x","for":"permanent"}`)
+	if status != 201 {
+		t.Fatal(status, lasting)
+	}
+	// Nor may it make one wider that an administrator has made to last.
+	if a := w.send("PATCH", apiPath+"/levels/"+text(lasting, "rule", "id"), `{"percent":100,"reason":"x"}`, "Authorization", "Bearer "+operator); a.StatusCode != 403 {
+		t.Errorf("a wider rule without an end: %d %s", a.StatusCode, a.body)
+	}
 	for _, row := range []struct {
 		method, body string
 		status       int
