@@ -453,6 +453,7 @@ func TestAdminListenerIsApart(t *testing.T) {
 		{"/track?topic_id=topic-1&k=v", 200, 404},
 		{"/demo", 200, 404},
 		{"/demo/page", 200, 404},
+		{DemoCredentials, 200, 404},
 	} {
 		if a := w.send("GET", row.path, ""); a.StatusCode != row.public && !(row.public == 404 && a.StatusCode == 404) {
 			t.Errorf("%s on the public address: %d", row.path, a.StatusCode)

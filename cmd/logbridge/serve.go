@@ -236,7 +236,7 @@ func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
 		cfg.MQTTPort = addr.Port
 	}
 	if s.demo != nil {
-		cfg.Demo = s.demo.page()
+		cfg.Demo = s.demo.page(s.registry)
 	}
 	return cfg
 }
