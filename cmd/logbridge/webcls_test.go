@@ -16,7 +16,7 @@ const clsStream = "cls/topic-1"
 
 // newClient makes a client of the CLS SDK in the page. Its function put sends events in one request, and gives the status, with
 // the code of a refusal that the SDK does not throw.
-func (p *tab) newClient(kind, topic string, retries int) {
+func (p *webPage) newClient(kind, topic string, retries int) {
 	p.t.Helper()
 	p.eval(fmt.Sprintf(`
 		window.kind = %q;

@@ -148,8 +148,8 @@ type sent struct {
 
 const noAnswer = -1
 
-// tab is a page in the browser.
-type tab struct {
+// webPage is a page with an SDK in the browser.
+type webPage struct {
 	t    *testing.T
 	w    *site
 	ctx  context.Context
@@ -159,9 +159,9 @@ type tab struct {
 }
 
 // open opens the page and watches what it sends.
-func (w *site) open(t *testing.T) *tab {
+func (w *site) open(t *testing.T) *webPage {
 	t.Helper()
-	p := &tab{t: t, w: w, ctx: chromium(t), news: make(chan struct{}, 1)}
+	p := &webPage{t: t, w: w, ctx: chromium(t), news: make(chan struct{}, 1)}
 	requests := map[network.RequestID]*sent{}
 	err := chromedp.Listen(p.ctx, func(event any) {
 		p.mu.Lock()
@@ -204,7 +204,7 @@ func quoted(text string) string {
 	return string(b)
 }
 
-func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
+func (p *webPage) do(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	if err := chromedp.Do(p.ctx, steps...); err != nil {
 		p.t.Fatal(err)
@@ -212,7 +212,7 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 }
 
 // eval runs the body of an async function in the page and gives what it returns, as text.
-func (p *tab) eval(script string) string {
+func (p *webPage) eval(script string) string {
 	p.t.Helper()
 	text, err := chromedp.Run(p.ctx, chromedp.Evaluate[string]("(async () => { "+script+" })().then(String)", chromedp.EvalAwaitPromise))
 	if err != nil {
@@ -223,7 +223,7 @@ func (p *tab) eval(script string) string {
 
 // requests waits until the page has sent so many requests since the last call, preflights apart, and all are answered, and returns
 // them and the preflights.
-func (p *tab) requests(n int) (real, preflights []sent) {
+func (p *webPage) requests(n int) (real, preflights []sent) {
 	p.t.Helper()
 	for {
 		p.mu.Lock()
@@ -257,7 +257,7 @@ func (p *tab) requests(n int) (real, preflights []sent) {
 }
 
 // seen are the requests since the last call of requests, answered or not.
-func (p *tab) seen() []sent {
+func (p *webPage) seen() []sent {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var list []sent

@@ -19,7 +19,7 @@ import (
 const slsStream = "sls/myproj/mystore"
 
 // newTracker makes a tracker of the SLS SDK for one kind of events in the page; more are further options.
-func (p *tab) newTracker(kind, more string) {
+func (p *webPage) newTracker(kind, more string) {
 	p.t.Helper()
 	p.eval(`
 		window.kind = ` + quoted(kind) + `;
@@ -173,7 +173,7 @@ func (w *site) slsRefused(t *testing.T) {
 }
 
 // newSigner makes a tracker with the STS plugin, whose credentials come from the site's backend, as the vendor's page does it.
-func (p *tab) newSigner(kind, more string) {
+func (p *webPage) newSigner(kind, more string) {
 	p.t.Helper()
 	p.newTracker(kind, more)
 	p.eval(`
