@@ -66,6 +66,7 @@ func TestEveryChangeIsRecorded(t *testing.T) {
 		{"DELETE", "/cls/topic-9", ``, `delete-cls-topic admin cls/topic-9 done {"anonymous_write":false,"origins":[],"topic":"topic-9"} - -`},
 		{"POST", "/products/ABCDE12345/devices/dev_01/login", ``, `login-device admin products/ABCDE12345/devices/dev_01/login done - {"expires_at":`},
 		{"POST", "/tokens", `{"name":"x","role":"viewer","scope":["cls/topic-1"]}`, `create-token admin tokens/`},
+		{"DELETE", "/logs?device=dev_01&product=ABCDE12345&reason=asked+for", ``, `erase-logs admin device/ABCDE12345/dev_01 done {"records":0} - asked for`},
 		{"POST", "/session", `{"token":"` + adminToken + `"}`, `create-session admin session done - - -`},
 	}
 	seen := len(w.audited())

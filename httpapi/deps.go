@@ -42,6 +42,8 @@ type Deps struct {
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
 	Log     Log
+	// Erase removes all records that a stream has now; nil error means that no query finds them any more.
+	Erase   func(ctx context.Context, stream logbridge.Stream) error
 	Counter Counter
 	// Share gives a reader's part of the processors for work on what it has read, which ends with the context.
 	Share func(context.Context) Share

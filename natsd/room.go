@@ -36,6 +36,9 @@ func (n *Node) Room(bytes uint64) error {
 	return n.disk.room(bytes)
 }
 
+// RoomIn is Room for another folder of this machine.
+func RoomIn(dir string) func(bytes uint64) error { return (&disk{dir: dir}).room }
+
 func (d *disk) room(bytes uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/logbridge/logbridge"
-	"github.com/logbridge/logbridge/natsd"
 )
 
 // Temporary keys are kept nowhere: the security token that comes with each says what it is for, and every node that has the
@@ -143,23 +142,8 @@ func temporaryMAC(root, what string, data []byte) []byte {
 
 // makeTemporaryRoot gives the root, and makes it if there is none. Of two nodes that do so at once, both get the same one.
 func (r *Registry) makeTemporaryRoot(ctx context.Context) (string, error) {
-	if root, _ := r.temporary.Get(temporaryRoot); root != nil {
-		return *root, nil
-	}
 	key := newSealKey()
-	root := base64.RawStdEncoding.EncodeToString(key[:])
 	r.sealing.RLock()
 	defer r.sealing.RUnlock()
-	made, err := r.temporary.PutIf(ctx, temporaryRoot, root, 0)
-	if err != nil {
-		return "", err
-	}
-	if made {
-		return root, nil
-	}
-	e, err := r.store.KV().Get(ctx, natsd.Key(kindTemporary, temporaryRoot)) // another's, which the watch has yet to bring
-	if err != nil {
-		return "", fmt.Errorf("read root of temporary keys: %w: %w", logbridge.ErrUnavailable, err)
-	}
-	return r.temporaryForm().codec().Decode(temporaryRoot, e.Value())
+	return r.temporary.First(ctx, temporaryRoot, base64.RawStdEncoding.EncodeToString(key[:]))
 }

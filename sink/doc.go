@@ -45,6 +45,7 @@
 //	   <first>-<last>-<length>-<sum>.parquet   a segment: all records of these sequences that are kept        segment.go
 //	   window-<first>-<last>                   what the three windows took in in these sequences             window_file.go
 //	   ledger-<last>                           all counts up to this sequence                                ledger_file.go
+//	   erasures                                what is erased and still in segments                          erase.go
 //	   *.tmp                                   being written; a start removes it
 //	   *.damaged  *.overlap                    set aside; nobody but an operator touches them
 //
@@ -60,6 +61,7 @@
 //	message   s2( version | entry | entry | … )                  one publish, at most maxGroup bytes before compression
 //	entry     upload: replay key, delivery, time of receipt, part, records
 //	          report: what was refused and dropped, by source, stream and reason
+//	          erasure: a stream whose records before this group are erased
 //
 // A segment is one Parquet file with one row group (schema.go; docs/segments.md is for other readers), sorted by stream, time
 // and position. Our queries go by the side index (segment_index.go), which other readers do not look at:
@@ -150,6 +152,14 @@
 //   - Then remove it. Neither retention nor a start does, and retention does not count its bytes.
 //   - A damaged window or checkpoint is set aside too; there is nothing to repair: its effect is what the log said.
 //   - Names are not to be changed: they hold sequences and checksum.
+//
+// # Erasing
+//
+// An operator erases what a stream holds (erase.go). The erasure is an entry of the commit log: once Erase has returned, no query that
+// begins finds the records, before and after a crash. Then the memtable becomes a segment, without them, the commit log is
+// shortened (on a cluster when its age allows), and each segment that has some is written anew without them, under the same sequences; merges
+// wait until that is done. Their bytes stay in files that were set aside, in snapshots of the disk, in blocks that the file system has
+// freed, and in the commit log's newest file, of 8 MiB, until it has gone, too. The ledger counts what was stored, erased or not, and the windows of duplicates remember the lines.
 //
 // # Duplicates
 //

@@ -177,6 +177,12 @@ func (l *merger) run(ctx context.Context) {
 
 // next does one merge of what pick gives, and reports whether there may be another to do now.
 func (l *merger) next(ctx context.Context, pick func([]*member) []*member) bool {
+	defer l.tend()()
+	l.rewriting.Lock()
+	defer l.rewriting.Unlock()
+	if len(l.erasing()) > 0 { // a sum without erased rows would have fewer than its parts
+		return false
+	}
 	held := l.held()
 	defer l.letGo(held)
 	run := pick(slices.DeleteFunc(slices.Clone(held), func(m *member) bool { return m.first <= l.failed }))
@@ -222,9 +228,7 @@ func (l *merger) merge(ctx context.Context, run []*member) (*member, error) {
 	if err := l.room.check(uint64(size)); err != nil { // a merge is never what fills the disk
 		return nil, err
 	}
-	l.rewriting.Lock()
 	path, err := mergeSegments(ctx, l.cfg.Dir, in)
-	l.rewriting.Unlock()
 	if err != nil {
 		return nil, err
 	}

@@ -65,6 +65,7 @@ func clockStep(before, now time.Time, passed time.Duration) time.Duration {
 // Records of the audit stream that were received within the last of keep stay, and are carried into a smaller segment
 // (carry.go), unless they alone are more than bytes: then the oldest of them go too.
 func (l *Log) expireBut(ctx context.Context, age time.Duration, bytes int64, keep time.Duration) {
+	defer l.tend()()
 	held := l.held()
 	defer l.letGo(held)
 	k := l.keep(keep)

@@ -65,6 +65,8 @@ type Config struct {
 	NATS            string `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server: nats://a:4222,nats://b:4222,nats://c:4222, or tls:// (embedded)."`
 	NATSSyncAlways  bool   `name:"nats-sync-always" yaml:"nats_sync_always" env:"LOGBRIDGE_NATS_SYNC_ALWAYS" help:"The statement that each of its servers has sync_interval: always. Without it a power cut would lose acknowledged records, so --nats is refused."`
 	NATSReplicas    int    `name:"nats-replicas" yaml:"nats_replicas" env:"LOGBRIDGE_NATS_REPLICAS" default:"3" placeholder:"N" help:"How many of its servers keep a copy of everything: 1, 3 or 5 (${default}). The cluster must have as many."`
+	NATSLogAge      age    `name:"nats-log-age" yaml:"nats_log_age" env:"LOGBRIDGE_NATS_LOG_AGE" default:"24h" placeholder:"AGE" help:"How long the cluster's commit log keeps what is in segments, for nodes that are away (${default})."`
+	NATSLogBytes    int64  `name:"nats-log-bytes" yaml:"nats_log_bytes" env:"LOGBRIDGE_NATS_LOG_BYTES" default:"4294967296" placeholder:"N" help:"Bytes of the cluster's commit log (${default}): above three quarters of them it keeps less."`
 	NATSCredentials string `name:"nats-credentials" yaml:"nats_credentials" env:"LOGBRIDGE_NATS_CREDENTIALS" placeholder:"FILE" help:"Login there by a credentials file, as nsc makes them."`
 	NATSNKey        string `name:"nats-nkey" yaml:"nats_nkey" env:"LOGBRIDGE_NATS_NKEY" placeholder:"FILE" help:"Or by the seed of a user's key, in a file."`
 	NATSUser        string `name:"nats-user" yaml:"nats_user" env:"LOGBRIDGE_NATS_USER" placeholder:"NAME" help:"Or by name and password."`

@@ -4,8 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"time"
 
 	"github.com/logbridge/logbridge/natsd"
+)
+
+// What a commit log must hold: the groups of several memtables, and for longer than a node takes to be started again.
+const (
+	leastLogAge   = age(time.Minute)
+	leastLogBytes = 256 << 20
 )
 
 // checkNATS returns every rule about the NATS cluster that is broken. No fault repeats what may be secret.
@@ -26,6 +33,12 @@ func (c *Config) checkNATS() error {
 	}
 	if n := c.NATSReplicas; n != 1 && n != 3 && n != 5 {
 		fault("--nats-replicas: use 1, 3 or 5: an even number survives no more than the odd one below it")
+	}
+	if c.NATSLogAge < leastLogAge {
+		fault("--nats-log-age: use at least %s", time.Duration(leastLogAge))
+	}
+	if c.NATSLogBytes < leastLogBytes {
+		fault("--nats-log-bytes: use at least %d", leastLogBytes)
 	}
 	logins := 0
 	for _, given := range []bool{c.NATSCredentials != "", c.NATSNKey != "", c.NATSUser != "" || c.NATSPassword != ""} {

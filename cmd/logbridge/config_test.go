@@ -85,6 +85,7 @@ func TestFaultsOfNATS(t *testing.T) {
 		{"--nats tls://a --nats-sync-always --nats-replicas 1 --nats-user u --nats-password top-secret --nats-cert c --nats-key k --nats-ca a", nil},
 		{"--nats nats://a", []string{"--nats: say --nats-sync-always", "sync_interval: always", "a power cut loses records"}},
 		{"--nats nats://u:top-secret@a:b --nats-sync-always", []string{"--nats: ", "address 1"}},
+		{"--nats nats://a --nats-sync-always --nats-log-age 1s --nats-log-bytes 1", []string{"--nats-log-age: use at least 1m0s", "--nats-log-bytes: use at least 268435456"}},
 		{"--nats nats://a --nats-sync-always --nats-replicas 2", []string{"--nats-replicas: use 1, 3 or 5"}},
 		{"--nats nats://a --nats-sync-always --nats-password top-secret --nats-nkey f --nats-cert c --demo",
 			[]string{"give one of them", "--nats-user and --nats-password", "--nats-cert and --nats-key", "the demo runs on its own"}},

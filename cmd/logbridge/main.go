@@ -33,6 +33,7 @@ type commands struct {
 	Level   levelCmd   `cmd:"" help:"Say how much a device or a product logs."`
 	Logs    logsCmd    `cmd:"" help:"Read what was logged, or follow it."`
 	Ledger  ledgerCmd  `cmd:"" help:"Say what became of everything that came in."`
+	Erase   eraseCmd   `cmd:"" help:"Erase all records of one device, store or service."`
 	Device  deviceCmd  `cmd:"" help:"Register and look at devices."`
 	Seal    sealCmd    `cmd:"" help:"Change the key that seals secrets at rest."`
 	Token   tokenCmd   `cmd:"" help:"Make, list and revoke the tokens that this API and uploads of services need."`

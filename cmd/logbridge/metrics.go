@@ -122,6 +122,10 @@ var metrics = []metric{
 	{"logbridge_sink_oldest_timestamp_seconds", "Event time of the oldest record in a segment; absent without segments.", gauge, nil, readOldest},
 	{"logbridge_sink_oldest_received_timestamp_seconds", "Earliest time of receipt of a record in a segment, what retention by age goes by; absent without segments.", gauge, nil,
 		func(s *server, e emit) { emitTime(e, s.sink.Stats().OldestReceived) }},
+	{"logbridge_sink_erased_records_total", "Records that were erased by an operator and taken out of segments.", counter, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().Erased)) }},
+	{"logbridge_sink_erasures_pending", "Erased streams of which some bytes may still be in segments.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().Erasures)) }},
 	{"logbridge_sink_expired_records_total", "Records that retention has removed, by what bound.", counter, []string{"bound"}, readExpired},
 	{"logbridge_sink_set_aside_segments_total", "Segments whose checksum was wrong, found since the start: renamed to .damaged and not searched any more.", counter, nil,
 		ofSink(func(st sink.Stats) uint64 { return st.SetAside })},
@@ -137,6 +141,19 @@ var metrics = []metric{
 		ofSink(func(st sink.Stats) uint64 { return uint64(st.Tails) })},
 	{"logbridge_tail_dropped_records_total", "Records that readers who follow did not get, since they were too slow; each was told how many.", counter, nil,
 		ofSink(func(st sink.Stats) uint64 { return st.TailDropped })},
+	{"logbridge_commit_waiting_seconds", "How long the commit log has been waited for now: while a cluster elects a leader, nothing can be stored.", gauge, nil,
+		func(s *server, e emit) { e(s.sink.Stats().CommitWaiting.Seconds()) }},
+	{"logbridge_commit_longest_wait_seconds", "The longest that it was waited for since the start.", gauge, nil,
+		func(s *server, e emit) { e(s.sink.Stats().CommitLongest.Seconds()) }},
+	{"logbridge_commit_repeats_total", "Tries to write to a cluster's commit log that were repeated, their outcome being unknown.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.CommitRepeats })},
+	{"logbridge_sink_lag_groups", "Groups of the cluster's commit log that this node has not indexed, as of its last look.", gauge, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.Lag })},
+	{"logbridge_sink_behind", "1 while this node of a cluster is so far behind that it neither takes nor answers.", gauge, nil, readBehind},
+	{"logbridge_sink_copied_segments_total", "Segments that were copied from another node of a cluster.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.CopiedSegments })},
+	{"logbridge_sink_copied_bytes_total", "Bytes that were copied so.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.CopiedBytes })},
 	{"logbridge_sink_forgotten_keys_total", "Uploads, messages and lines that the bounded windows of duplicates forgot before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
 }
@@ -253,6 +270,14 @@ func readPushes(s *server, e emit) {
 func readOverrides(s *server, e emit) {
 	for level, n := range s.levels.Stats().Overrides {
 		e(float64(n), logbridge.Level(level).String())
+	}
+}
+
+func readBehind(s *server, e emit) {
+	if s.sink.Stats().Behind {
+		e(1)
+	} else {
+		e(0)
 	}
 }
 

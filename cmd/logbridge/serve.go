@@ -174,10 +174,14 @@ func (s *server) sinkConfig() sink.Config {
 	if audit == 0 {
 		audit = -1 // for ever
 	}
-	return sink.Config{
+	cfg := sink.Config{
 		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
 		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes, AuditAge: audit,
 	}
+	if s.cfg.NATS != "" {
+		cfg.CommitLogAge, cfg.CommitLogBytes = time.Duration(s.cfg.NATSLogAge), s.cfg.NATSLogBytes
+	}
+	return cfg
 }
 
 func (s *server) levelsConfig() levels.Config {
@@ -246,7 +250,7 @@ func (s *server) httpDeps() httpapi.Deps {
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, TemporaryKeys: s.registry, Topics: s.registry, TopicKeys: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
 		Levels: s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: gatedLog{s.sink, s.quota}, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
+		Log: gatedLog{s.sink, s.quota}, Erase: s.sink.Erase, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
 		Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,
 		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },

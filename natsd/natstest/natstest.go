@@ -31,6 +31,7 @@ const (
 // Cluster is a number of servers that know each other. Its methods are for one goroutine.
 type Cluster struct {
 	t       testing.TB // nil for one that several tests share
+	dir     string
 	host    string
 	servers []*server
 	given   atomic.Int32 // accounts
@@ -53,7 +54,7 @@ func newCluster(dir string, n int) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{}
+	c := &Cluster{dir: dir}
 	if err := c.place(dir, binary, n); err != nil {
 		return nil, err
 	}

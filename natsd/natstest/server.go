@@ -92,7 +92,7 @@ func (s *server) configuration(data, name string, routes []string) string {
 	line("server_name: %s", name)
 	line("listen: %s:%d", s.host, s.client)
 	line("http: %s:%d", s.host, s.http)
-	line("jetstream { store_dir: %q, sync_interval: always, max_file_store: 64GB }", data)
+	line("jetstream { store_dir: %q, sync_interval: always, max_file_store: 4TB }", data)
 	if len(routes) > 1 {
 		line("cluster { name: natstest, listen: %s:%d, routes: [%s] }", s.host, s.route, strings.Join(routes, ", "))
 	}

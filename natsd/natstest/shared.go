@@ -68,3 +68,11 @@ func URL(t testing.TB, dir string) string {
 	}
 	return shared.urls[dir]
 }
+
+// Folder is where what a test of Run has stored is to be found as files: dir, or the folder of the servers.
+func Folder(dir string) string {
+	if shared.Cluster == nil {
+		return dir
+	}
+	return shared.dir
+}
