@@ -35,7 +35,6 @@ type StoreStatus struct {
 
 // statusView is the answer of GET /status.
 type statusView struct {
-	Time    time.Time `json:"time"`
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Trouble string    `json:"trouble,omitempty" doc:"why nothing can be stored now"`
@@ -62,7 +61,7 @@ func (a *api) status() {
 			if err != nil {
 				return nil, err
 			}
-			v := statusView{Time: time.Now().UTC(), Version: a.version(), Started: s.Started.UTC()}
+			v := statusView{Version: a.version(), Started: s.Started.UTC()}
 			if err := a.deps.Ready(); err != nil {
 				v.Trouble = err.Error()
 			}

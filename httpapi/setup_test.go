@@ -88,8 +88,11 @@ func startWith(t *testing.T, prepare func(*Server), change ...func(*Config, *Dep
 		AddressKey:   func() (string, error) { return reg.AddressKey(ctx) },
 		RotateSeal:   reg.Rotate,
 		SealRotation: func() SealRotation { return SealRotation(reg.Rotation()) },
-		Ready:        func() error { return nil },
-		Metrics:      http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics here\n") }),
+		Status: func(context.Context) (Status, error) {
+			return Status{Started: time.Unix(1_800_000_000, 0), Registered: reg.DeviceCount(), Connected: 1, Sources: stored.LedgerSources(), Store: StoreStatus{Segments: 7}}, nil
+		},
+		Ready:   func() error { return nil },
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "metrics here\n") }),
 	}
 	for _, c := range change {
 		c(&cfg, &deps)

@@ -213,7 +213,21 @@ func TestConsoleLogsOut(t *testing.T) {
 	c.until(`/since=2.*until=2/.test(location.search)`)
 	c.has("stock again")
 	c.press("Zoom out")
-	c.until(`document.querySelector('.status .state').textContent === 'not live' || document.querySelector('.status .state').textContent === 'live'`)
+	c.until(`['live', 'not live'].includes(document.querySelector('.status .state').textContent)`)
+
+	// Dragging over a part of it zooms into that part, and not into the bar at its end.
+	c.open("/logs?source=loki&live=0")
+	c.until(`document.querySelector('.rates .u-over') && /error 1/.test(document.querySelector('.chart-box').ariaLabel)`)
+	c.do(chromedp.MouseEvent(chromedp.MousePressed, box[0]+box[2]/2, box[1]+10, chromedp.ButtonLeft, chromedp.ClickCount(1)),
+		chromedp.MouseEvent(chromedp.MouseMoved, box[0]+box[2]*3/4, box[1]+10, chromedp.ButtonLeft),
+		chromedp.MouseEvent(chromedp.MouseMoved, box[0]+box[2]-2, box[1]+10, chromedp.ButtonLeft),
+		chromedp.MouseEvent(chromedp.MouseReleased, box[0]+box[2]-2, box[1]+10, chromedp.ButtonLeft, chromedp.ClickCount(1)))
+	c.until(`/since=2.*until=2/.test(location.search)`)
+	c.has("stock again")
+	minutes := eval[float64](c, `(() => { const p = new URLSearchParams(location.search); return (Date.parse(p.get('until')) - Date.parse(p.get('since'))) / 60000 })()`)
+	if minutes < 25 || minutes > 35 {
+		t.Errorf("dragging over half an hour shows %.1f minutes", minutes)
+	}
 
 	s.say("shop", said{"error", "later"})
 	c.do(chromedp.Navigate(link))
@@ -249,4 +263,32 @@ func TestConsoleLogsHistory(t *testing.T) {
 	c.key("g")
 	c.key("o")
 	c.until(`location.pathname === '/'`)
+}
+
+// TestConsoleLogsLooks opens everything that can be open, and looks at it.
+func TestConsoleLogsLooks(t *testing.T) {
+	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	s.say("shop", burst(0, 60)...)
+	s.say("shop", said{"error", "panic: runtime error: index out of range\n\tgoroutine 17 [running]:\n\tmain.main()\n" + strings.Repeat("a long line goes on ", 30)})
+	s.say("shop", burst(60, 60)...)
+	c := openConsole(t, s, "/logs?source=loki&q=panic")
+	c.until(`document.querySelector('.line.error')`)
+	c.press("Filters")
+	c.has("Logstore")
+	c.looks("filters")
+	c.fill("Device", "dev-0*")
+	c.until(`location.search.includes('device=dev-0')`)
+	c.has("No lines yet")
+	c.press("Remove device: dev-0*")
+	c.press("Filters")
+	c.click(".line.error")
+	c.press("Lines around it")
+	c.until(`document.querySelectorAll('.line[role="option"]').length > 30 && document.querySelector('.line.chosen')`)
+	c.click(".line.chosen")
+	c.looks("around")
+	c.key("Escape")
+	c.until(`!document.querySelector('.details')`)
+	c.press("Keys")
+	c.until(`document.querySelector('dialog[open]')`)
+	c.looks("keys")
 }

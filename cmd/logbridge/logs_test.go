@@ -144,16 +144,12 @@ func TestReadersOfAPipeMayGoAway(t *testing.T) {
 // push sends entries to Loki's push as the administrator.
 func (s *process) push(body string) {
 	s.place.t.Helper()
-	token, err := os.ReadFile(s.place.tokenFile())
-	if err != nil {
-		s.place.t.Fatal(err)
-	}
 	req, err := http.NewRequest(http.MethodPost, s.url()+"/loki/api/v1/push", strings.NewReader(body))
 	if err != nil {
 		s.place.t.Fatal(err)
 	}
 	req.Header.Set("Content-Type", "application/json")
-	req.SetBasicAuth("test", strings.TrimSpace(string(token)))
+	req.SetBasicAuth("test", s.token())
 	res, err := (&http.Client{Timeout: patience}).Do(req)
 	if err != nil {
 		s.place.t.Fatal(err)

@@ -29,6 +29,9 @@ export function Frame({ routes, title, onSignedOut, children }: FrameProps): JSX
     // On a phone the navigation is wider than the screen.
     document.querySelector('.top nav a.on')?.scrollIntoView({ inline: 'nearest', block: 'nearest' })
   }, [title])
+  const nav = useRef<HTMLElement>(null)
+  // On a phone not all views fit; the one that is shown does.
+  useEffect(() => nav.current?.querySelector('.on')?.scrollIntoView({ block: 'nearest', inline: 'nearest' }), [path])
   const leave = async (): Promise<void> => {
     try {
       await signOut()
@@ -43,7 +46,7 @@ export function Frame({ routes, title, onSignedOut, children }: FrameProps): JSX
       <a class="skip" href="#main" onClick={(e) => { e.preventDefault(); main.current?.focus() }}>Skip to the content</a>
       <header class="top">
         <Link to="/" class="brand" aria-label="logbridge, overview"><Mark /><span>logbridge</span></Link>
-        <nav aria-label="Views">
+        <nav ref={nav} aria-label="Views">
           {listed.map((r) => (
             <Link key={r.path} to={r.path} class={active(r) ? 'on' : undefined} aria-current={active(r) ? 'page' : undefined}>{r.title}</Link>
           ))}

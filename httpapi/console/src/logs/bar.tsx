@@ -5,10 +5,12 @@ import { get } from '../api'
 import { useLoad } from '../load'
 import { Button } from '../ui/button'
 import { Field, Select } from '../ui/field'
-import { levelOptions } from '../ui/level'
-import { defaultSince, filterNames, readSearch, sources, type FilterName, type Query } from './query'
+import { defaultSince, filterNames, readQuery, readSearch, sources, type FilterName, type Query } from './query'
 
 const spans: [string, string][] = [['5m', '5 minutes'], ['15m', '15 minutes'], ['1h', '1 hour'], ['6h', '6 hours'], ['24h', '24 hours'], ['168h', '7 days'], ['720h', '30 days']]
+
+/** A level asks for lines that are at least so severe. */
+const atLeast: [string, string][] = [['', 'all levels'], ['error', 'error'], ['warn', 'warn +'], ['info', 'info +']]
 
 interface BarProps {
   query: Query
@@ -24,7 +26,8 @@ export function SearchBar({ query, onQuery }: BarProps): JSX.Element {
   const listed = !query.until && !query.around && spans.some(([v]) => v === since)
   const search = (e: Event): void => {
     e.preventDefault()
-    onQuery(readSearch(typed, { ...query, around: undefined }))
+    // Enter in a filter's field changes that first: what counts is the address, which has it already.
+    onQuery(readSearch(typed, { ...readQuery(new URLSearchParams(location.search)), around: undefined }))
   }
   const span = (v: string): void => {
     if (v !== '') onQuery({ ...query, since: v, until: '', live: query.live || query.until !== '', around: undefined })
@@ -45,7 +48,7 @@ export function SearchBar({ query, onQuery }: BarProps): JSX.Element {
           onInput={(e) => setTyped(e.currentTarget.value)}
           onKeyDown={(e) => { if (e.key === 'Escape') e.currentTarget.blur() }}
         />
-        <Select label="Level" bare value={query.filters.level ?? ''} options={levelOptions('all levels')} onChange={(e) => onQuery({ ...query, filters: { ...query.filters, level: e.currentTarget.value } })} />
+        <Select label="Level" bare value={query.filters.level ?? ''} options={atLeast} onChange={(e) => onQuery({ ...query, filters: { ...query.filters, level: e.currentTarget.value } })} />
         <Select label="Time" bare value={listed ? since : ''} options={listed ? spans : [['', 'chosen time'], ...spans]} onChange={(e) => span(e.currentTarget.value)} />
         <Button aria-expanded={open} aria-controls="logs-filters" onClick={() => setOpen(!open)}>Filters</Button>
         <Button type="submit" kind="primary">Search</Button>

@@ -11,6 +11,9 @@ import { visible, type LogRecord } from './record'
 /** The most of a body that is shown; the rest is in the download. */
 const mostText = 100_000
 
+/** How the time of a record was found. */
+const quality: Record<string, string> = { device: 'as the sender said', shifted: 'moved: the sender’s clock is wrong', received: 'of receipt: the sender said none' }
+
 interface DetailsProps {
   record: LogRecord
   query: Query
@@ -69,9 +72,9 @@ export function Details({ record: r, query, onQuery, onClose, onCopy }: DetailsP
               </td>
             </tr>
           ))}
-          <tr><th scope="row">time</th><td>{r.time} <span class="quiet">{r.time_quality}</span></td><td /></tr>
-          <tr><th scope="row">received</th><td>{r.observed_time} {Math.abs(off) >= 1000 && <span class="quiet">{duration(Math.abs(off))} {off > 0 ? 'later' : 'earlier'}</span>}</td><td /></tr>
-          <tr><th scope="row">position</th><td>{r.seq}</td><td /></tr>
+          <tr><th scope="row">time</th><td class="at" colSpan={2}>{r.time}<br /><span class="quiet">{quality[r.time_quality] ?? r.time_quality}</span></td></tr>
+          <tr><th scope="row">received</th><td class="at" colSpan={2}>{r.observed_time}{Math.abs(off) >= 1000 && <><br /><span class="quiet">{duration(Math.abs(off))} {off > 0 ? 'later' : 'earlier'}</span></>}</td></tr>
+          <tr><th scope="row">position</th><td colSpan={2}>{r.seq}</td></tr>
         </tbody>
       </table>
       {r.product !== undefined && r.device !== undefined && (

@@ -40,6 +40,7 @@ export class Feed {
   /** How many entries were put before the first, so that the list can keep its place. */
   prepended = 0
   busy = false
+  resting = false
 
   private readonly seen = new Set<string>()
   private last = ''
@@ -86,6 +87,20 @@ export class Feed {
     this.add(waiting)
     if (this.following) this.onChange()
     else void this.follow()
+  }
+
+  /** Lets go of the connection while nobody looks; wake goes on from there, with no gap. */
+  rest(): void {
+    if (!this.following) return
+    this.resting = true
+    this.following.abort()
+    this.following = undefined
+  }
+
+  wake(): void {
+    if (!this.resting) return
+    this.resting = false
+    if (!this.waitingMore) void this.follow()
   }
 
   /** Reads the lines before the first. */
@@ -177,10 +192,10 @@ export class Feed {
         if (isAbort(e) || this.stopped.signal.aborted) return
         this.error = sentence(e)
       }
-      if (this.stopped.signal.aborted) return
+      if (this.stopped.signal.aborted || mine.signal.aborted) return
       if (this.state !== 'paused') this.become('reconnecting')
       await new Promise((done) => setTimeout(done, retries[Math.min(failures++, retries.length - 1)]))
-      if (this.stopped.signal.aborted) return
+      if (this.stopped.signal.aborted || mine.signal.aborted) return
     }
   }
 

@@ -64,14 +64,17 @@ export function LineList({ feed, version, stuck, onStuck, chosen, onChoose, onOp
     if (end && feed.hasNewer) void feed.newer()
   }
   const index = chosen === undefined ? -1 : feed.entries.findIndex((e) => e.seq === chosen)
-  // A line that is chosen by key comes into sight.
+  // A line that is gone to comes into sight: the next one at the edge, a far one in the middle.
   useLayoutEffect(() => {
     const element = box.current
     if (index < 0 || row === 0 || !element || stuck) return
     const at = index * row
-    if (at < element.scrollTop) place(at)
-    else if (at + row > element.scrollTop + element.clientHeight) place(at + row - element.clientHeight)
-  }, [chosen, row > 0 && index >= 0])
+    const before = element.scrollTop - at
+    const behind = at + row - element.scrollTop - element.clientHeight
+    if (Math.max(before, behind) > 2 * row) place(at - (element.clientHeight - row) / 2)
+    else if (before > 0) place(at)
+    else if (behind > 0) place(element.scrollTop + behind)
+  }, [chosen, row > 0 && height > 0 && index >= 0])
 
   const move = (by: number): void => {
     for (let i = (index < 0 ? (by > 0 ? -1 : count) : index) + by; i >= 0 && i < count; i += Math.sign(by)) {

@@ -97,6 +97,9 @@ function stacked(times: readonly number[], series: readonly Series[]): uPlot.Ali
   return [[...times], ...sums.reverse()]
 }
 
+/** Fewer pixels than this are no drag but a click of an unsteady hand. */
+const leastDrag = 4
+
 /** How much higher the chart is than its highest bar. */
 const headroom = 1.05
 
@@ -111,6 +114,7 @@ function options(box: HTMLElement, width: number, height: number, step: number, 
   }
   const axis = { stroke: color('--faint'), font: `11px ${style.fontFamily}`, ticks: { show: false }, grid: { stroke: color('--line'), width: 1 } }
   const bars = uPlot.paths.bars
+  let dragged = false
   const made: uPlot.Options = {
     width,
     height,
@@ -138,16 +142,19 @@ function options(box: HTMLElement, width: number, height: number, step: number, 
     hooks: {
       setCursor: [(u) => onAt(u.cursor.left !== undefined && u.cursor.left >= 0 ? bar(u, u.posToVal(u.cursor.left, 'x'), step) : null)],
       setSelect: [(u) => {
-        if (u.select.width < 4) return
+        if (u.select.width < leastDrag) return
+        dragged = true
         onZoom(u.posToVal(u.select.left, 'x') * 1000, u.posToVal(u.select.left + u.select.width, 'x') * 1000)
         u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
       }],
       ready: [(u) => {
         if (!zooms) return
+        u.over.addEventListener('mousedown', () => { dragged = false })
         u.over.addEventListener('click', (e) => {
+          if (dragged) return // a click comes at the end of a drag, too
           const i = bar(u, u.posToVal(e.offsetX, 'x'), step)
           const from = i === null ? undefined : u.data[0][i]
-          if (from !== undefined && u.select.width < 4) onZoom(from * 1000, (from + step) * 1000)
+          if (from !== undefined) onZoom(from * 1000, (from + step) * 1000)
         })
       }],
     },

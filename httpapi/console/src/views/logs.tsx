@@ -18,6 +18,12 @@ import { toast } from '../ui/toast'
 /** How often the histogram is counted again while lines arrive. */
 const countEvery = 5000
 
+/** How long a tab that nobody looks at goes on following: browsers have six connections for all tabs of one server. */
+const restAfter = 30_000
+
+/** How long after that it goes on where it was; later it begins anew with the newest lines. */
+const restartAfter = 600_000
+
 /** Logs: search, read, follow. Everything that is asked for is in the address. */
 export function Logs(): JSX.Element {
   const { params } = usePlace()
@@ -83,11 +89,29 @@ function useFeed(query: Query, key: string): [Feed, number, () => void] {
     // As often as the screen is drawn, and no more; not at all while nobody looks.
     if (frame.current === 0) frame.current = requestAnimationFrame(() => { frame.current = 0; draw() })
   }), [key, turn])
+  const restart = useCallback(() => setTurn((n) => n + 1), [])
   useEffect(() => {
     void feed.start()
     return () => feed.stop()
   }, [feed])
-  return [feed, version, useCallback(() => setTurn((n) => n + 1), [])]
+  useEffect(() => {
+    let timer = 0
+    let since = 0
+    const look = (): void => {
+      clearTimeout(timer)
+      if (document.hidden) {
+        since = Date.now()
+        timer = window.setTimeout(() => feed.rest(), restAfter)
+      } else if (feed.resting && Date.now() - since > restartAfter) restart()
+      else feed.wake()
+    }
+    document.addEventListener('visibilitychange', look)
+    return () => {
+      clearTimeout(timer)
+      document.removeEventListener('visibilitychange', look)
+    }
+  }, [feed, restart])
+  return [feed, version, restart]
 }
 
 function Rates({ query, text, live, onQuery }: { query: Query; text: string; live: boolean; onQuery: (q: Query) => void }): JSX.Element {
@@ -130,7 +154,7 @@ function Status({ feed, query, stuck, onPause, onNewest, onQuery }: StatusProps)
   const n = feed.entries.length
   const waiting = feed.waiting.length
   const words: Record<Feed['state'], string> = {
-    loading: 'loading …', still: query.around ? 'around one line' : 'not live', live: 'live', paused: 'paused', reconnecting: 'connection lost, trying again', failed: 'failed',
+    loading: 'loading …', still: query.around ? 'around one line' : 'not live', live: 'live', paused: 'paused', reconnecting: `connection lost${feed.error && `: ${feed.error}`}; trying again`, failed: 'failed',
   }
   const follows = feed.state === 'live' || feed.state === 'paused' || feed.state === 'reconnecting'
   return (

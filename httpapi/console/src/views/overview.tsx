@@ -19,7 +19,6 @@ interface Counts {
 }
 
 interface Status {
-  time: string
   version: string
   started: string
   trouble?: string
@@ -138,7 +137,7 @@ function useRate(status: Status | undefined): number | undefined {
   const [rate, setRate] = useState<number | undefined>()
   useEffect(() => {
     if (!status) return
-    const now = { time: Date.parse(status.time), received: status.ledger.total.received }
+    const now = { time: performance.now(), received: status.ledger.total.received }
     const last = before.current
     before.current = now
     if (last && now.time > last.time && now.received >= last.received) setRate(((now.received - last.received) * 1000) / (now.time - last.time))
