@@ -3,9 +3,9 @@ import type { JSX } from 'preact'
 import { lines } from '../api'
 import { useLoad } from '../load'
 import { clock, stamp } from '../time'
-import { Level } from '../ui/level'
 import { Table } from '../ui/table'
 import { place, type Device } from './device'
+import { Target } from './parts'
 
 /** A change of what is wanted of a device. */
 export interface Mark {
@@ -72,7 +72,7 @@ export function History({ device, now }: { device: Device; now: number }): JSX.E
         {strip.map((s) => {
           const tall = (Math.max(levelNames.indexOf(s.level), 0) + 1) * (height / levelNames.length)
           return (
-            <rect key={s.from} class={`strip-${s.level}`} x={x(s.from)} width={Math.max(x(s.to) - x(s.from), 1.5)} y={height - tall} height={tall}>
+            <rect key={s.from} class={s.level === device.base ? 'strip-base' : 'strip-other'} x={x(s.from)} width={Math.max(x(s.to) - x(s.from), 1.5)} y={height - tall} height={tall}>
               <title>{s.level}, {stamp(s.from)} to {stamp(s.to)}</title>
             </rect>
           )
@@ -83,8 +83,8 @@ export function History({ device, now }: { device: Device; now: number }): JSX.E
         caption="Changes of its level, newest first"
         columns={[
           { title: 'Time', kind: 'narrow', cell: (m) => clock(m.time, now, false) },
-          { title: 'From', kind: 'narrow', cell: (m) => <Level level={m.attributes.before ?? ''} />, spare: true },
-          { title: 'To', kind: 'narrow', cell: (m) => <Level level={m.attributes.after ?? ''} /> },
+          { title: 'From', kind: 'narrow', cell: (m) => <Target level={m.attributes.before ?? ''} />, spare: true },
+          { title: 'To', kind: 'narrow', cell: (m) => <Target level={m.attributes.after ?? ''} /> },
           { title: 'What', kind: 'wide', cell: (m) => m.body },
         ]}
         rows={data}
