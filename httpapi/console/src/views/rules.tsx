@@ -52,12 +52,12 @@ export function Rules(): JSX.Element {
     rules.push({
       title: 'Change', kind: 'narrow', cell: (r) => (
         <span class="bar">
-          <Button class="small" aria-label={`Extend rule ${r.id}`} onClick={() => setDoing({ what: 'extend', rule: r })}>Extend</Button>
-          <Button class="small" aria-label={`End rule ${r.id}`} onClick={() => setDoing({ what: 'end', rule: r })}>End</Button>
+          <Button class="small" aria-label={`Extend rule ${r.id}`} onClick={() => setDoing({ what: 'extend', rule: r })}>Extend …</Button>
+          <Button class="small" aria-label={`End rule ${r.id}`} onClick={() => setDoing({ what: 'end', rule: r })}>End …</Button>
         </span>
       ),
     })
-    own.push({ title: 'Change', kind: 'narrow', cell: (d) => <Button class="small" aria-label={`Return ${d.product}/${d.device}`} onClick={() => setDoing({ what: 'return', device: d })}>Return</Button> })
+    own.push({ title: 'Change', kind: 'narrow', cell: (d) => <Button class="small" aria-label={`Return ${d.product}/${d.device}`} onClick={() => setDoing({ what: 'return', device: d })}>Return …</Button> })
   }
   return (
     <>
