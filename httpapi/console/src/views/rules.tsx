@@ -51,7 +51,7 @@ export function Rules(): JSX.Element {
   if (operator) {
     rules.push({
       title: 'Change', kind: 'narrow', cell: (r) => (
-        <span class="bar">
+        <span class="row-actions">
           <Button class="small" aria-label={`Extend rule ${r.id}`} onClick={() => setDoing({ what: 'extend', rule: r })}>Extend …</Button>
           <Button class="small" aria-label={`End rule ${r.id}`} onClick={() => setDoing({ what: 'end', rule: r })}>End …</Button>
         </span>
