@@ -29,6 +29,7 @@ test: ## Run all tests with the race detector; the last line counts what ran and
 	@./.ci/packages chromium:chromium
 	@./.ci/console
 	@./.ci/logcli
+	@./.ci/websdk
 	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race ./...
 
 crash: ## Break the running program in every way we know, for some minutes, and count what is lost: one table.

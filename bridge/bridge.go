@@ -71,6 +71,8 @@ type Bridge struct {
 
 	unpacked *semaphore.Weighted // bounds the memory of packed reports
 
+	upstreams []*Upstream // set before Run
+
 	pushes   queue
 	silent   reminders // sessions that may not have asked
 	unacked  reminders // pushes that may not be acknowledged
@@ -85,7 +87,7 @@ type link struct {
 	mu     sync.Mutex
 	told   logbridge.Level // the level that was sent last
 	resent uint8           // how often a push was sent again since
-	// knows says whether the device was told a level; written with mu held.
+	// knows says whether the device was told a level. It becomes true with mu held.
 	knows atomic.Bool
 	// tries counts how often the device was to be told because it had not asked; for the goroutine of silent alone.
 	tries uint8
@@ -139,6 +141,20 @@ func (b *Bridge) Connected(s logbridge.Session) {
 	b.mu.Unlock()
 	b.observe(s.Device(), logbridge.DeviceConnected, 0)
 	b.silent.add(l, b.clock.now())
+}
+
+// joined takes in the session of a device that is heard through an outside broker, unless it is connected already.
+func (b *Bridge) joined(s logbridge.Session) {
+	if !b.has(s.Device()) {
+		b.Connected(s)
+	}
+}
+
+// has reports whether somebody holds a session of the device.
+func (b *Bridge) has(id logbridge.DeviceID) bool {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	return b.links[id] != nil
 }
 
 // Disconnected forgets a session. That of an older session which comes late says nothing about the device.

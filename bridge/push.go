@@ -6,10 +6,29 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// LevelChanged pushes the level to the connected devices that the change concerns. It returns at once; the level is read
-// when it is sent, so that of several changes a device is told the outcome.
+// LevelChanged pushes the level to the connected devices that the change concerns, and through outside brokers to all others. It
+// returns at once; the level is read when it is sent, so that of several changes a device is told the outcome.
 func (b *Bridge) LevelChanged(c logbridge.LevelChange) {
-	b.pushes.add(b.concerned(c))
+	links := b.concerned(c)
+	for _, u := range b.upstreams {
+		links = append(links, u.changed(c)...)
+	}
+	b.pushes.add(links)
+}
+
+// retell has a device told its level through an outside broker, whatever it was told before; one that is connected elsewhere is
+// told there.
+func (b *Bridge) retell(id logbridge.DeviceID, u *Upstream) {
+	b.mu.RLock()
+	l := b.links[id]
+	b.mu.RUnlock()
+	if l == nil {
+		l = &link{session: &outsider{up: u, device: id}}
+	} else if o, ok := l.session.(*outsider); !ok || o.up != u {
+		return
+	}
+	l.knows.Store(false)
+	b.pushes.add([]*link{l})
 }
 
 // concerned are the links of the devices that a change is about.

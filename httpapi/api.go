@@ -60,6 +60,7 @@ func (s *Server) routeAPI(e *echo.Echo) {
 	a.seal()
 	a.ledger()
 	a.status()
+	a.erase()
 	a.logs(e)
 	a.histogram(e)
 	a.describe(e)

@@ -125,13 +125,14 @@ func (a *api) postRule(ctx context.Context, in *postRule) (*ruleAnswer, error) {
 		By: actor(ctx), DryRun: b.DryRun}
 	var err error
 	wish.For, wish.Permanent, err = parseFor(b.For)
-	switch {
-	case !sees(ctx, productStreams(wish.Selector.Product)):
+	if !sees(ctx, productStreams(wish.Selector.Product)) {
 		err = errRuleScope
-	case err == nil && wish.Permanent:
-		err = mayLast(ctx)
-	case err == nil && wish.Selector.Product != "":
+	}
+	if err == nil && wish.Selector.Product != "" {
 		_, err = a.deps.Products.Product(wish.Selector.Product)
+	}
+	if err == nil && wish.Permanent {
+		err = a.mayLast(ctx, wish.Selector.Product, wish.Level)
 	}
 	if err != nil {
 		return nil, a.refuse(ctx, logbridge.DeviceID{Product: wish.Selector.Product}, "level rule", wish.By, err)
@@ -153,11 +154,15 @@ var errRuleScope = newProblem(http.StatusForbidden, "a limited token may set lev
 // ruleStreams is what the streams of the devices begin with that a rule may be about.
 func ruleStreams(r logbridge.LevelRule) logbridge.Stream { return productStreams(r.Selector.Product) }
 
-// mayLast says whether the caller may set a level of many devices without an end: who does that gives the fleet another base
-// level, which is an administrator's to say. For one device an operator may.
-func mayLast(ctx context.Context) error {
-	if c := callerOf(ctx); c.permit(logbridge.RoleAdmin) != nil {
-		return newProblem(http.StatusForbidden, "a level of many devices without an end needs a token of role admin; give it a time")
+var errLasting = newProblem(http.StatusForbidden, "a level above the base, of many devices and without an end, needs a token of role admin; give it a time")
+
+// mayLast says whether the caller may raise the level of many devices without an end: who does that gives the fleet another
+// base level, which is an administrator's to say. For one device an operator may. A rule for every product counts as a raise,
+// since it is one for some.
+func (a *api) mayLast(ctx context.Context, product string, level logbridge.Level) error {
+	raises := product == "" || level > a.deps.Levels.Base(product)
+	if raises && callerOf(ctx).permit(logbridge.RoleAdmin) != nil {
+		return errLasting
 	}
 	return nil
 }
@@ -182,13 +187,13 @@ func (a *api) getRule(ctx context.Context, in *rulePath) (*answer[ruleReach], er
 func (a *api) patchRule(ctx context.Context, in *patchRule) (*answer[ruleReach], error) {
 	change := logbridge.RuleChange{Reason: in.Body.Reason, By: actor(ctx)}
 	set(&change.Percent, in.Body.Percent)
-	_, _, err := a.rule(ctx, in.ID)
+	former, _, err := a.rule(ctx, in.ID)
 	if errors.Is(err, errOutside) {
 		return nil, a.refuse(ctx, logbridge.DeviceID{}, "change of level rule", change.By, err)
 	}
 	change.For, change.Permanent, err = parseFor(in.Body.For)
-	if err == nil && change.Permanent {
-		err = mayLast(ctx)
+	if lasts := change.Permanent || change.For == 0 && former.Expires.IsZero(); err == nil && lasts && former.ID != "" {
+		err = a.mayLast(ctx, former.Selector.Product, former.Level)
 	}
 	if err != nil {
 		return nil, a.refuse(ctx, logbridge.DeviceID{}, "change of level rule", change.By, err)

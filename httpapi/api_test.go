@@ -397,7 +397,7 @@ func TestTokensAndLedger(t *testing.T) {
 	var ledger logbridge.Ledger
 	check(t, json.Unmarshal([]byte(a.body), &ledger))
 	sls := ledger.Sources[logbridge.SourceSLS]
-	if sls.Received != 2 || sls.Stored != 1 || sls.Refused["malformed"] != 1 || !strings.Contains(a.body, `"streams":[{"stream":"sls/myproj/mystore","received":2`) {
+	if sls.Received != 2 || sls.Stored != 1 || sls.Refused["malformed"] != 1 || !strings.Contains(a.body, `{"stream":"sls/myproj/mystore","received":2`) {
 		t.Errorf("%s", a.body)
 	}
 	if status, _ := w.call("DELETE", "/tokens/"+text(made, "id"), ""); status != 204 {
@@ -453,6 +453,7 @@ func TestAdminListenerIsApart(t *testing.T) {
 		{"/track?topic_id=topic-1&k=v", 200, 404},
 		{"/demo", 200, 404},
 		{"/demo/page", 200, 404},
+		{DemoCredentials, 200, 404},
 	} {
 		if a := w.send("GET", row.path, ""); a.StatusCode != row.public && !(row.public == 404 && a.StatusCode == 404) {
 			t.Errorf("%s on the public address: %d", row.path, a.StatusCode)

@@ -45,7 +45,9 @@ type Deps struct {
 	// a cache.
 	AddressKey func() (string, error)
 	Log        Log
-	Counter    Counter
+	// Erase removes all records that a stream has now; nil error means that no query finds them any more.
+	Erase   func(ctx context.Context, stream logbridge.Stream) error
+	Counter Counter
 	// Share gives a reader's part of the processors for work on what it has read, which ends with the context.
 	Share func(context.Context) Share
 	// Status counts what GET /status shows; nil leaves the call out.

@@ -184,6 +184,7 @@ var callsOfNothing = map[string]string{
 	"create-token":         `{"name":"x","role":"viewer","scope":["device/ABCDE12345"]}`,
 	"delete-token":         ``,
 	"rotate-seal-key":      ``,
+	"erase-logs":           `?stream=device/FOREIGN123/foreign-dev&reason=x`, // it has no body
 }
 
 // TestNothingOutsideTheScopeIsChanged makes every call that the description names for what is not in scope, with limited tokens
@@ -213,6 +214,9 @@ func TestNothingOutsideTheScopeIsChanged(t *testing.T) {
 				continue // TestNothingOutsideTheScopeIsRead
 			case !listed:
 				t.Errorf("%s %s (%s) has no body in callsOfNothing", method, path, id)
+			}
+			if query, ok := strings.CutPrefix(body, "?"); ok {
+				path, body = path+"?"+query, ""
 			}
 			a := w.send(strings.ToUpper(method), apiPath+fill(path, names), body, "Authorization", "Bearer "+admin)
 			if a.StatusCode != 404 && (a.StatusCode != 403 || !listed && path != "/tokens/{id}") {
@@ -271,6 +275,7 @@ func TestLimitedOperator(t *testing.T) {
 		{"POST", "/sts", `{"project":"myproj","logstore":"mystore"}`, 201},
 		{"POST", "/levels", `{"selector":{"product":"ABCDE12345","percent":10},"level":"debug","reason":"x"}`, 201},
 		{"POST", "/levels", `{"selector":{"product":"ABCDE12345","percent":10},"level":"debug","reason":"x","for":"permanent"}`, 403},
+		{"POST", "/levels", `{"selector":{"product":"ABCDE12345","percent":20},"level":"error","reason":"x","for":"permanent"}`, 201},
 		{"POST", "/levels", `{"selector":{"tags":{"site":"lab"}},"level":"debug","reason":"x","dry_run":true}`, 403},
 		{"POST", "/levels", `{"selector":{"percent":10},"level":"debug","reason":"x"}`, 403},
 		{"PUT", "/level", `{"level":"debug","reason":"x"}`, 403},
@@ -283,7 +288,15 @@ func TestLimitedOperator(t *testing.T) {
 		}
 	}
 	own := w.deps.Rules.Rules()
-	id := own[slices.IndexFunc(own, func(r logbridge.LevelRule) bool { return r.Selector.Product == "ABCDE12345" })].ID
+	id := own[slices.IndexFunc(own, func(r logbridge.LevelRule) bool { return r.Selector.Percent == 10 })].ID
+	status, lasting := w.call("POST", "/levels", `{"selector":{"product":"ABCDE12345","percent":1},"level":"debug","reason":"x","for":"permanent"}`)
+	if status != 201 {
+		t.Fatal(status, lasting)
+	}
+	// Nor may it make one wider that an administrator has made to last.
+	if a := w.send("PATCH", apiPath+"/levels/"+text(lasting, "rule", "id"), `{"percent":100,"reason":"x"}`, "Authorization", "Bearer "+operator); a.StatusCode != 403 {
+		t.Errorf("a wider rule without an end: %d %s", a.StatusCode, a.body)
+	}
 	for _, row := range []struct {
 		method, body string
 		status       int

@@ -51,6 +51,10 @@ const (
 // appendTimeout: the C SDK waits one second for an answer (tencent-iot.md 4.5).
 const appendTimeout = 800 * time.Millisecond
 
+// DemoCredentials is the path at which the vendor's samples have a page ask its backend for credentials (web-tracking.md 3.6).
+// Only Config.Demo answers there, since a backend is not ours.
+const DemoCredentials = "/get_sts_token"
+
 // Config says where to listen and how strict to be. Zero fields mean the default.
 type Config struct {
 	// Addr is the address of all public surfaces; port 0 takes a free one.
@@ -305,6 +309,7 @@ func (s *Server) routePublic(e *echo.Echo) {
 	if s.cfg.Demo != nil {
 		e.Any("/demo", echo.WrapHandler(s.cfg.Demo))
 		e.Any("/demo/*", echo.WrapHandler(s.cfg.Demo))
+		e.Any(DemoCredentials, echo.WrapHandler(s.cfg.Demo))
 	}
 }
 

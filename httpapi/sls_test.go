@@ -93,7 +93,7 @@ func TestPutLogs(t *testing.T) {
 	w := start(t)
 	const store = "/logstores/closed"
 	lz4 := unhex(t, goProducerLZ4)
-	plain, err := sls.Decompress(nil, "lz4", "", []byte(lz4), sls.MaxBody)
+	plain, err := sls.Decompress(nil, "lz4", "48", []byte(lz4), sls.MaxBody)
 	check(t, err)
 	z, err := zstd.NewWriter(nil)
 	check(t, err)

@@ -64,7 +64,7 @@ func (l *Levels) withMarker(r logbridge.Record, of scope) []logbridge.Record {
 
 // outcome adds what a change did, and until when.
 func outcome(r *logbridge.Record, before, after, reason string, expires time.Time) {
-	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "before", Value: before}, logbridge.Attr{Key: "after", Value: after})
+	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "outcome", Value: "done"}, logbridge.Attr{Key: "before", Value: before}, logbridge.Attr{Key: "after", Value: after})
 	if reason != "" {
 		r.Attributes = append(r.Attributes, logbridge.Attr{Key: "reason", Value: reason})
 	}
@@ -136,6 +136,7 @@ func (l *Levels) Refused(ctx context.Context, of logbridge.DeviceID, what string
 	text = strings.ToValidUTF8(text[:min(len(text), most)], "")
 	r := l.record(actionRefuse, of, by)
 	r.Body, r.Severity = text, logbridge.LevelWarn
+	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "outcome", Value: "refused"})
 	records := []logbridge.Record{r}
 	if of.Device != "" {
 		records = l.withMarker(r, of)

@@ -42,7 +42,7 @@ func TestRaiseEndsByItself(t *testing.T) {
 	if got := recv(t, r.changes); got.Device != id.Device {
 		t.Errorf("told of %v", got)
 	}
-	if got, want := r.audit.next(t), "device/ABCDE12345/dev:01|log level back to error: expired|action=level.expire,actor=expiry,product=ABCDE12345,device=dev:01,before=debug,after=error,reason=expired,expires=2026-11-21T11:05:44Z"; !strings.HasSuffix(got, want) {
+	if got, want := r.audit.next(t), "device/ABCDE12345/dev:01|log level back to error: expired|action=level.expire,actor=expiry,product=ABCDE12345,device=dev:01,outcome=done,before=debug,after=error,reason=expired,expires=2026-11-21T11:05:44Z"; !strings.HasSuffix(got, want) {
 		t.Errorf("recorded\n%s\nwant\n%s", got, want)
 	}
 	if r.stored(t, id) || !r.stored(t, other) {

@@ -125,7 +125,7 @@ func (l *Levels) wideChanged(id string, before, after *wide, revision uint64) {
 	look := func(id logbridge.DeviceID, s *sighting) {
 		// While its first rule is over, and not yet deleted, one behind that decides.
 		concerns := f.reconsider(id, s, before, after) || s.rule != nil && !s.rule.live(now)
-		if concerns && l.settle(id, s, at, now) && s.sessions > 0 {
+		if concerns && l.settle(id, s, at, now) && l.tells(s) {
 			concerned = append(concerned, logbridge.LevelChange{Product: id.Product, Device: id.Device})
 		}
 	}
@@ -136,6 +136,9 @@ func (l *Levels) wideChanged(id string, before, after *wide, revision uint64) {
 	}
 	l.notices.add(concerned...)
 }
+
+// tells reports whether listeners are told when a device's level changes.
+func (l *Levels) tells(s *sighting) bool { return s.sessions > 0 || l.cfg.TellAbsent }
 
 // reconsider finds the rule of a device after one rule has changed, and reports whether that one has to do with its level. It
 // remembers the rule that a new one displaces, so that a rule which comes and goes costs no search.
@@ -181,7 +184,7 @@ func (l *Levels) Retagged(id logbridge.DeviceID) {
 	}
 	s.tags = d.Tags
 	s.search(id, f.rules.of(id.Product))
-	if now := l.clock.now(); l.settle(id, s, now, now) && s.sessions > 0 {
+	if now := l.clock.now(); l.settle(id, s, now, now) && l.tells(s) {
 		l.notices.add(logbridge.LevelChange{Product: id.Product, Device: id.Device})
 	}
 }

@@ -61,6 +61,8 @@ type Config struct {
 	Cap time.Duration
 	// Default is how long a raise lasts when nothing is said; 0 is 30 minutes, or Cap if that is less.
 	Default time.Duration
+	// TellAbsent has the listeners told of devices that are not connected, too: an outside broker knows which are.
+	TellAbsent bool
 	// GlobalBase is the base level of everyone until SetBase says another. LevelOff, the zero value, means LevelError,
 	// the level that real devices start with (tencent-iot.md 3); silence for everyone can be had by SetBase.
 	GlobalBase logbridge.Level

@@ -115,9 +115,9 @@ func TestEveryChangeIsToldOnceAndRecorded(t *testing.T) {
 		t.Errorf("told %v", c)
 	}
 	if got, want := r.audit.next(t), "audit|ABCDE12345/dev:01: log level set to debug for 30m0s by alice: looking into timeouts|"+
-		"action=level.set,actor=alice,address=192.0.2.7,product=ABCDE12345,device=dev:01,before=error,after=debug,reason=looking into timeouts,expires=2026-11-21T11:25:44Z\n"+
+		"action=level.set,actor=alice,address=192.0.2.7,product=ABCDE12345,device=dev:01,outcome=done,before=error,after=debug,reason=looking into timeouts,expires=2026-11-21T11:25:44Z\n"+
 		"device/ABCDE12345/dev:01|log level set to debug for 30m0s by alice: looking into timeouts|"+
-		"action=level.set,actor=alice,address=192.0.2.7,product=ABCDE12345,device=dev:01,before=error,after=debug,reason=looking into timeouts,expires=2026-11-21T11:25:44Z"; got != want {
+		"action=level.set,actor=alice,address=192.0.2.7,product=ABCDE12345,device=dev:01,outcome=done,before=error,after=debug,reason=looking into timeouts,expires=2026-11-21T11:25:44Z"; got != want {
 		t.Errorf("recorded\n%s\nwant\n%s", got, want)
 	}
 	must(t, r.SetBase(ctx, id.Product, logbridge.LevelWarn, alice, "more"))
@@ -126,7 +126,7 @@ func TestEveryChangeIsToldOnceAndRecorded(t *testing.T) {
 		t.Errorf("told %v", c)
 	}
 	if got, want := r.audit.next(t), "audit|base level of product ABCDE12345 set to warn by alice: more|"+
-		"action=base.set,actor=alice,address=192.0.2.7,product=ABCDE12345,before=error,after=warn,reason=more"; got != want {
+		"action=base.set,actor=alice,address=192.0.2.7,product=ABCDE12345,outcome=done,before=error,after=warn,reason=more"; got != want {
 		t.Errorf("recorded\n%s\nwant\n%s", got, want)
 	}
 	must(t, r.Clear(ctx, id, alice, "found it"))

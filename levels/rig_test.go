@@ -5,6 +5,7 @@ import (
 	"errors"
 	"iter"
 	"log/slog"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/natsd"
+	"github.com/logbridge/logbridge/natsd/natstest"
 )
 
 var (
@@ -137,9 +139,12 @@ func recv[T any](t *testing.T, c <-chan T) T {
 	panic("unreachable")
 }
 
+func TestMain(m *testing.M) { os.Exit(natstest.Run(m)) }
+
+// start is a node: embedded, and in the second round of the tests on the cluster.
 func start(t testing.TB, dir string) *natsd.Node {
 	t.Helper()
-	n, err := natsd.New(natsd.Config{Dir: dir}, slog.New(slog.DiscardHandler))
+	n, err := natsd.New(natsd.Config{Dir: dir, URL: natstest.URL(t, dir), SyncAlways: true}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

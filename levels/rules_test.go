@@ -250,7 +250,7 @@ func TestRuleEnds(t *testing.T) {
 		recv(t, r.changes)
 	}
 	if got := r.audit.next(t); !strings.HasPrefix(got, "audit|rule "+short.ID+" (debug for product=ABCDE12345) expired; 5 devices matched, 3 of them connected, 2 marked|action=level.expire,actor=expiry,product=ABCDE12345,rule=") ||
-		!strings.Contains(got, ",before=info 1, debug 4,after=error 4, info 1,reason=expired") {
+		!strings.Contains(got, ",outcome=done,before=info 1, debug 4,after=error 4, info 1,reason=expired") {
 		t.Errorf("recorded %s", got)
 	}
 	if got := r.audit.next(t); strings.Count(got, "\n") != 1 || !strings.Contains(got, "device/ABCDE12345/dev_000|log level error: rule "+short.ID) {
@@ -275,11 +275,11 @@ func TestRuleIsRecorded(t *testing.T) {
 	rule, _ := r.rule(t, w)
 	const attrs = "actor=alice,address=192.0.2.7,product=ABCDE12345,"
 	if got, want := r.audit.next(t), "audit|rule "+rule.ID+" (debug for product=ABCDE12345 glob=dev_0*) set for 1m0s by alice: why; 5 devices matched, 3 of them connected, 2 marked|action=rule.set,"+
-		attrs+"rule="+rule.ID+",selector=product=ABCDE12345 glob=dev_0*,priority=7,matched=5,connected=3,marked=2,before=error 4, info 1,after=info 1, debug 4,reason=why,expires=2026-11-21T10:56:44Z"; got != want {
+		attrs+"rule="+rule.ID+",selector=product=ABCDE12345 glob=dev_0*,priority=7,matched=5,connected=3,marked=2,outcome=done,before=error 4, info 1,after=info 1, debug 4,reason=why,expires=2026-11-21T10:56:44Z"; got != want {
 		t.Errorf("recorded\n%s\nwant\n%s", got, want)
 	}
 	if got, want := r.audit.next(t), "device/ABCDE12345/dev_000|log level debug: rule "+rule.ID+" (debug for product=ABCDE12345 glob=dev_0*) set for 1m0s by alice: why|action=rule.set,actor=alice,address=192.0.2.7,product=ABCDE12345,device=dev_000,rule="+
-		rule.ID+",before=error,after=debug,reason=why,expires=2026-11-21T10:56:44Z"; !strings.HasPrefix(got, want+"\n") || strings.Contains(got, "dev_002") {
+		rule.ID+",outcome=done,before=error,after=debug,reason=why,expires=2026-11-21T10:56:44Z"; !strings.HasPrefix(got, want+"\n") || strings.Contains(got, "dev_002") {
 		t.Errorf("marked\n%s\nwant\n%s", got, want)
 	}
 	must(t, r.ClearRule(t.Context(), rule.ID, alice, "done"))
@@ -299,7 +299,7 @@ func TestRefusalsAreRecorded(t *testing.T) {
 	rule, _ := r.rule(t, wish(product, logbridge.LevelDebug))
 	r.drain()
 	for want, err := range map[string]error{
-		"audit|ABCDE12345/dev:01: log level debug refused: a change of level needs a reason|action=level.refuse,actor=alice,address=192.0.2.7,product=ABCDE12345,device=dev:01\ndevice/ABCDE12345/dev:01|": func() error {
+		"audit|ABCDE12345/dev:01: log level debug refused: a change of level needs a reason|action=level.refuse,actor=alice,address=192.0.2.7,product=ABCDE12345,device=dev:01,outcome=refused\ndevice/ABCDE12345/dev:01|": func() error {
 			_, err := r.Set(ctx, id, Change{Level: logbridge.LevelDebug, By: alice})
 			return err
 		}(),
@@ -377,5 +377,23 @@ func TestAppendFailsOnce(t *testing.T) {
 	r.rule(t, wish(product, logbridge.LevelDebug))
 	if n := r.Stats().AuditFailures; n != 21 {
 		t.Errorf("%d failures counted, want 21", n)
+	}
+}
+
+// TestTellAbsent: where an outside broker knows who is connected, listeners are told of devices that seem to be away, too.
+func TestTellAbsent(t *testing.T) {
+	for _, tell := range []bool{false, true} {
+		r := open(t, start(t, t.TempDir()), newClock(), Config{TellAbsent: tell})
+		r.fleetOf(2)
+		r.Observe(logbridge.Observation{Device: dev(0), Event: logbridge.DeviceDisconnected, Time: r.clock.now()})
+		r.run(t)
+		r.rule(t, wish(product, logbridge.LevelDebug))
+		told := map[string]bool{recv(t, r.changes).Device: true}
+		if tell {
+			told[recv(t, r.changes).Device] = true
+		}
+		if !told[dev(1).Device] || told[dev(0).Device] != tell || len(r.changes) > 0 {
+			t.Errorf("tell absent %v: told %v", tell, told)
+		}
 	}
 }

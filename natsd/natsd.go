@@ -1,8 +1,12 @@
-// Package natsd is the NATS that everything durable stands on: a server embedded in this process (the default), or
-// later a connection to a cluster. Nothing else knows which.
+// Package natsd is the NATS that everything durable stands on: a server embedded in this process (the default), or a
+// connection to an outside cluster. Nothing else knows which.
 //
 // The embedded server opens no port (clients reach it in process) and syncs every write to disk before it answers
 // (SyncAlways): what JetStream acknowledges survives a power cut, given a disk that keeps what it has synced.
+//
+// An outside cluster keeps several copies of each stream and bucket. Whether its servers sync every write is known to who
+// runs them alone, so it has to be stated. A write there is acknowledged once most of the copies are on disk; the loss of
+// fewer servers than that loses nothing, and stops writes for the seconds in which the others agree on a leader.
 package natsd
 
 import (
@@ -26,24 +30,43 @@ const maxStore = 1 << 60
 // startTimeout bounds the start of the embedded server, recovery of its store included.
 const startTimeout = 60 * time.Second
 
-// Config says where the embedded server keeps its files.
+// Config says which NATS it is.
 type Config struct {
+	// Dir is where the embedded server keeps its files. An outside cluster needs none.
 	Dir string
+
+	// URL, if it is set, is an outside cluster: addresses of its servers with commas between them, nats://a:4222,nats://b:4222.
+	// With tls:// the connection is refused unless it is by TLS.
+	URL string
+	// SyncAlways states that every server of the cluster has "sync_interval: always". Nothing works without.
+	SyncAlways bool
+	// Replicas is how many servers keep a copy of each stream and bucket: 1, 3 (also when it is 0) or 5.
+	Replicas int
+	// The login, at most one of: Credentials, a file as nsc makes them; NKey, a file with the seed of a user's key; User with
+	// Password.
+	Credentials, NKey, User, Password string
+	// CA is a PEM file of the authorities of the servers' certificates, instead of the system's; Cert and Key are PEM files of
+	// the client's own. Any of them asks for TLS.
+	CA, Cert, Key string
 }
 
 // Node is the NATS of this process.
 type Node struct {
-	srv *server.Server
-	nc  *nats.Conn
-	js  jetstream.JetStream
-	log *slog.Logger
+	srv      *server.Server // nil with an outside cluster
+	nc       *nats.Conn
+	js       jetstream.JetStream
+	log      *slog.Logger
+	replicas int
 
-	disk disk
+	disk disk // of the embedded server
 }
 
-// New starts the embedded server and connects to it. Unlike other parts it runs from here on, since the parts above
-// read their state in their own New; Run only waits and shuts down.
+// New starts the embedded server and connects to it, or is Connect. Unlike other parts it runs from here on, since the parts
+// above read their state in their own New; Run only waits and shuts down.
 func New(cfg Config, log *slog.Logger) (*Node, error) {
+	if cfg.URL != "" {
+		return Connect(context.Background(), cfg, log)
+	}
 	if cfg.Dir == "" {
 		return nil, errors.New("natsd: no folder given")
 	}
@@ -68,7 +91,7 @@ func New(cfg Config, log *slog.Logger) (*Node, error) {
 		srv.Shutdown()
 		return nil, fmt.Errorf("embedded NATS server: not ready after %s", startTimeout)
 	}
-	n := &Node{srv: srv, log: log, disk: disk{dir: cfg.Dir}}
+	n := &Node{srv: srv, log: log, replicas: 1, disk: disk{dir: cfg.Dir}}
 	if err := n.connect(); err != nil {
 		srv.Shutdown()
 		return nil, err
@@ -93,21 +116,23 @@ func (n *Node) connect() error {
 // JetStream gives access to streams.
 func (n *Node) JetStream() jetstream.JetStream { return n.js }
 
-// Bucket opens the key-value bucket of this name, and makes it if it is not there. One value is kept for each key.
-func (n *Node) Bucket(ctx context.Context, name string) (jetstream.KeyValue, error) {
-	kv, err := n.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, History: 1, Storage: jetstream.FileStorage})
-	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", name, err)
-	}
-	return kv, nil
-}
+// Conn is the connection itself, for plain messages between nodes: at most once, lost while it is down.
+func (n *Node) Conn() *nats.Conn { return n.nc }
+
+// Embedded reports whether the server is in this process, so that no other node can be there.
+func (n *Node) Embedded() bool { return n.srv != nil }
+
+// Replicas is how many copies a stream or bucket has: 1 when embedded.
+func (n *Node) Replicas() int { return n.replicas }
 
 // Run waits for ctx to end and then closes connection and server. Whoever uses them must have ended before.
 func (n *Node) Run(ctx context.Context) error {
 	<-ctx.Done()
 	n.nc.Close()
-	n.srv.Shutdown()
-	n.srv.WaitForShutdown()
+	if n.srv != nil {
+		n.srv.Shutdown()
+		n.srv.WaitForShutdown()
+	}
 	return nil
 }
 

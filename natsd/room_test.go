@@ -10,7 +10,7 @@ import (
 
 // TestValuesOnAFullDisk: they are refused, reads go on, and they are written again once there is room.
 func TestValuesOnAFullDisk(t *testing.T) {
-	n := start(t, t.TempDir())
+	n := embedded(t, t.TempDir())
 	if n.Room(math.MaxUint64) == nil {
 		t.Skip("SKIPPED: this system does not say how much room there is")
 	}

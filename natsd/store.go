@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 
 	"github.com/logbridge/logbridge"
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,11 +20,14 @@ import (
 // A key is the kind of the value and then its names, each in base64url, since names may hold characters that keys may
 // not: "device.QUJDREUxMjM0NQ.ZGV2XzAx".
 type Store struct {
+	node   *Node
+	bucket string
 	kv     jetstream.KeyValue
 	room   func(bytes uint64) error
 	log    *slog.Logger
 	tables map[string]applier
-	last   uint64 // revision that Load has read up to
+	last   atomic.Uint64 // revision that Load and Run have read up to
+	gap    uint64        // revision up to which nothing more is there to read; of Load and Run
 }
 
 // applier is a Table of any types.
@@ -37,72 +41,11 @@ func OpenStore(ctx context.Context, node *Node, bucket string, log *slog.Logger)
 	if err != nil {
 		return nil, err
 	}
-	return &Store{kv: kv, room: node.Room, log: log, tables: map[string]applier{}}, nil
+	return &Store{node: node, bucket: bucket, kv: kv, room: node.Room, log: log, tables: map[string]applier{}}, nil
 }
 
 // KV is the bucket itself, for values that no table holds.
 func (s *Store) KV() jetstream.KeyValue { return s.kv }
-
-// Load reads every value into the tables. When it returns nil they are complete.
-func (s *Store) Load(ctx context.Context) error {
-	w, err := s.kv.WatchAll(ctx)
-	if err != nil {
-		return fmt.Errorf("read bucket %s: %w", s.kv.Bucket(), err)
-	}
-	defer stop(w)
-	for {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("read bucket %s: %w", s.kv.Bucket(), ctx.Err())
-		case e, ok := <-w.Updates():
-			if !ok {
-				return fmt.Errorf("read bucket %s: the connection ended", s.kv.Bucket())
-			}
-			if e == nil { // all that was there has been delivered
-				return nil
-			}
-			s.apply(e)
-			s.last = max(s.last, e.Revision())
-		}
-	}
-}
-
-// Run brings the changes that others make since Load, until ctx ends.
-func (s *Store) Run(ctx context.Context) error {
-	w, err := s.kv.WatchAll(ctx, jetstream.ResumeFromRevision(s.last+1))
-	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
-		return fmt.Errorf("watch bucket %s: %w", s.kv.Bucket(), err)
-	}
-	defer stop(w)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case e, ok := <-w.Updates():
-			if !ok {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return fmt.Errorf("watch bucket %s: the connection ended", s.kv.Bucket())
-			}
-			if e != nil {
-				s.apply(e)
-			}
-		}
-	}
-}
-
-// stop ends a watch. The watch's callback may be waiting to hand over an entry, so the rest is drained.
-func stop(w jetstream.KeyWatcher) {
-	if w.Stop() != nil {
-		return // the connection is gone, and the watch with it
-	}
-	for range w.Updates() {
-	}
-}
 
 // apply hands an entry to its table. One that cannot be read is logged and passed over: it must not keep the rest of
 // the fleet from working. A kind without a table belongs to a newer version.
@@ -152,4 +95,8 @@ func unavailable(doing, key string, err error) error {
 }
 
 // conflict reports whether err says that a key has another revision than expected.
-func conflict(err error) bool { return errors.Is(err, jetstream.ErrKeyRevisionMismatch) }
+func conflict(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) &&
+		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}

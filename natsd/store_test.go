@@ -7,17 +7,29 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/natsd/natstest"
 )
+
+func TestMain(m *testing.M) { os.Exit(natstest.Run(m)) }
 
 func start(t *testing.T, dir string) *Node {
 	t.Helper()
-	n, err := New(Config{Dir: dir}, slog.New(slog.DiscardHandler))
+	return startWith(t, Config{Dir: dir, URL: natstest.URL(t, dir), SyncAlways: true})
+}
+
+// embedded is start for tests that are about the embedded server.
+func embedded(t *testing.T, dir string) *Node { return startWith(t, Config{Dir: dir}) }
+
+func startWith(t *testing.T, cfg Config) *Node {
+	t.Helper()
+	n, err := New(cfg, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,7 +85,7 @@ func (t *Table[K, V]) Put(ctx context.Context, k K, v V) error {
 	if err != nil {
 		return err
 	}
-	revision, err := t.store.kv.Put(ctx, t.key(k), data)
+	revision, err := t.store.write(ctx, t.key(k), data, "", anyRevision)
 	if err != nil {
 		return unavailable("store", t.kind, err)
 	}
@@ -99,7 +99,7 @@ func (t *Table[K, V]) PutIf(ctx context.Context, k K, v V, revision uint64) (boo
 	if err != nil {
 		return false, err
 	}
-	revision, err = t.store.kv.Update(ctx, t.key(k), data, revision)
+	revision, err = t.store.write(ctx, t.key(k), data, "", revision)
 	if conflict(err) {
 		return false, nil
 	}
@@ -108,6 +108,25 @@ func (t *Table[K, V]) PutIf(ctx context.Context, k K, v V, revision uint64) (boo
 	}
 	t.set(k, &v, revision)
 	return true, nil
+}
+
+// First is Put unless there is a value, and gives what is there then, as Store.First.
+func (t *Table[K, V]) First(ctx context.Context, k K, v V) (got V, err error) {
+	if there, _ := t.Get(k); there != nil {
+		return *there, nil
+	}
+	data, err := t.encode(k, v)
+	if err != nil {
+		return got, err
+	}
+	data, revision, err := t.store.First(ctx, t.key(k), data)
+	if err != nil {
+		return got, err
+	}
+	if got, err = t.codec.Decode(k, data); err == nil {
+		t.set(k, &got, revision)
+	}
+	return got, err
 }
 
 // encode makes the stored form of a value, when there is room for it.
@@ -130,14 +149,13 @@ func (t *Table[K, V]) DeleteIf(ctx context.Context, k K, revision uint64) (bool,
 	if err := t.store.room(Reserve); err != nil {
 		return false, fmt.Errorf("delete %s: %w", t.kind, err)
 	}
-	err := t.store.kv.Delete(ctx, t.key(k), jetstream.LastRevision(revision))
+	revision, err := t.store.write(ctx, t.key(k), nil, opDelete, revision)
 	if conflict(err) {
 		return false, nil
 	}
 	if err != nil {
 		return false, unavailable("delete", t.kind, err)
 	}
-	// The marker's own revision is not told, but it is higher than this one and arrives with the watch.
 	t.set(k, nil, revision)
 	return true, nil
 }
@@ -154,15 +172,15 @@ func (t *Table[K, V]) Delete(ctx context.Context, k K) (bool, error) {
 			return done, err
 		}
 		// Another node was faster: take its revision.
-		e, err := t.store.kv.Get(ctx, t.key(k))
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			t.set(k, nil, revision)
+		var gone uint64
+		if _, gone, err = t.store.Read(ctx, t.key(k)); errors.Is(err, logbridge.ErrNotFound) {
+			t.set(k, nil, max(gone, revision))
 			return false, nil
 		}
 		if err != nil {
-			return false, unavailable("delete", t.kind, err)
+			return false, fmt.Errorf("delete %s: %w", t.kind, err)
 		}
-		revision = e.Revision()
+		revision = gone
 	}
 	return false, fmt.Errorf("delete %s: %w: it keeps changing", t.kind, logbridge.ErrUnavailable)
 }

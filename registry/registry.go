@@ -13,7 +13,6 @@ package registry
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -21,7 +20,6 @@ import (
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/natsd"
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -80,7 +78,7 @@ func New(ctx context.Context, node *natsd.Node, key SealKey, log *slog.Logger, o
 	if err != nil {
 		return nil, err
 	}
-	if err := checkSealKey(ctx, store.KV(), seal); err != nil {
+	if err := checkSealKey(ctx, store, seal); err != nil {
 		return nil, err
 	}
 	r := &Registry{node: node, log: log, seal: seal, store: store, connected: newConnectedSet(), mostTokens: maxTokens}
@@ -111,19 +109,12 @@ const (
 	checkText = "logbridge"
 )
 
-func checkSealKey(ctx context.Context, kv jetstream.KeyValue, seal *sealer) error {
-	_, err := kv.Create(ctx, checkKey, []byte(seal.seal(checkKey, checkText)))
-	if err == nil {
-		return nil
-	}
-	if !errors.Is(err, jetstream.ErrKeyExists) {
-		return fmt.Errorf("seal key check: %w: %w", logbridge.ErrUnavailable, err)
-	}
-	e, err := kv.Get(ctx, checkKey)
+func checkSealKey(ctx context.Context, store *natsd.Store, seal *sealer) error {
+	value, _, err := store.First(ctx, checkKey, []byte(seal.seal(checkKey, checkText)))
 	if err != nil {
-		return fmt.Errorf("seal key check: %w: %w", logbridge.ErrUnavailable, err)
+		return fmt.Errorf("seal key check: %w", err)
 	}
-	if text, err := seal.open(checkKey, string(e.Value())); err != nil || text != checkText {
+	if text, err := seal.open(checkKey, string(value)); err != nil || text != checkText {
 		return fmt.Errorf("%w: this seal key is not the one that the secrets in the data folder were sealed with: start with that key", logbridge.ErrInvalid)
 	}
 	return nil

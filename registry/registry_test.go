@@ -20,6 +20,7 @@ import (
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/natsd"
+	"github.com/logbridge/logbridge/natsd/natstest"
 )
 
 const (
@@ -30,9 +31,12 @@ const (
 
 var testKey = SealKey{1, 2, 3}
 
+func TestMain(m *testing.M) { os.Exit(natstest.Run(m)) }
+
+// start is a node: embedded, and in the second round of the tests on the cluster.
 func start(t testing.TB, dir string) *natsd.Node {
 	t.Helper()
-	n, err := natsd.New(natsd.Config{Dir: dir}, slog.New(slog.DiscardHandler))
+	n, err := natsd.New(natsd.Config{Dir: dir, URL: natstest.URL(t, dir), SyncAlways: true}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +140,7 @@ func TestNoSecretInTheDataFolder(t *testing.T) {
 	end(n)
 
 	var raw []byte
-	must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+	must(t, filepath.WalkDir(natstest.Folder(dir), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}

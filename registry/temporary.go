@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/logbridge/logbridge"
-	"github.com/logbridge/logbridge/natsd"
 )
 
 // Temporary keys are kept nowhere: the security token that comes with each says what it is for, and every node that has the
@@ -154,19 +153,7 @@ func (r *Registry) makeRoot(ctx context.Context, name string) (string, error) {
 		return *root, nil
 	}
 	key := newSealKey()
-	root := base64.RawStdEncoding.EncodeToString(key[:])
 	r.sealing.RLock()
 	defer r.sealing.RUnlock()
-	made, err := r.temporary.PutIf(ctx, name, root, 0)
-	if err != nil {
-		return "", err
-	}
-	if made {
-		return root, nil
-	}
-	e, err := r.store.KV().Get(ctx, natsd.Key(kindTemporary, name)) // another's, which the watch has yet to bring
-	if err != nil {
-		return "", fmt.Errorf("read a root key: %w: %w", logbridge.ErrUnavailable, err)
-	}
-	return r.temporaryForm().codec().Decode(name, e.Value())
+	return r.temporary.First(ctx, name, base64.RawStdEncoding.EncodeToString(key[:]))
 }

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -78,8 +79,16 @@ type group struct {
 	raw      []byte
 	members  []*waiting
 	answered chan<- struct{} // told when the members are answered, if not nil; never blocks
+
+	id      string      // of its message
+	claimed atomic.Bool // somebody answers the members
 }
 
+// claim reports whether the caller is the one who answers the members. On a cluster a group may come back from the commit log
+// before its acknowledgement does.
+func (g *group) claim() bool { return g.claimed.CompareAndSwap(false, true) }
+
+// fail answers the members; whoever calls it has the claim, or nobody else knows the group.
 func (g *group) fail(err error) {
 	for _, w := range g.members {
 		w.done <- result{err: err}
@@ -106,6 +115,10 @@ type committer struct {
 	out    chan<- *group
 	ledger *ledger
 	log    *slog.Logger
+	writer *writer       // how a cluster is written to; nil with an embedded server
+	ending chan struct{} // closed when Run is to end
+
+	flight flight
 
 	packed []byte // room for a compressed group; the NATS client copies it before a publish returns
 
@@ -123,7 +136,7 @@ type committer struct {
 }
 
 func newCommitter(js publisher, room *room, out chan<- *group, ledger *ledger, log *slog.Logger) *committer {
-	return &committer{js: js, room: room, out: out, ledger: ledger, log: log, wake: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
+	return &committer{js: js, room: room, out: out, ledger: ledger, log: log, ending: make(chan struct{}), wake: make(chan struct{}, 1), answered: make(chan struct{}, 1)}
 }
 
 var (
@@ -199,7 +212,7 @@ func (c *committer) take(alone bool) []*waiting {
 // waiting would only hide it.
 func (c *committer) run(ctx context.Context) error {
 	defer close(c.out)
-	defer context.AfterFunc(ctx, c.close)()
+	defer context.AfterFunc(ctx, func() { c.close(); close(c.ending) })()
 	report := time.NewTicker(reportAge)
 	defer report.Stop()
 	for ctx.Err() == nil {
@@ -244,10 +257,15 @@ func (c *committer) publishAll(report bool) error {
 			g.fail(err)
 			continue
 		}
-		start := time.Now()
+		g.id = rand.Text()
+		if c.writer != nil {
+			c.writer.own.add(g)
+		}
+		c.flight.begin()
 		err := c.publish(g)
+		took := c.flight.end()
 		if err == nil {
-			c.handOver(g, time.Since(start))
+			c.handOver(g, took)
 			continue
 		}
 		c.log.Error("group not committed", "records", recordsOf(members), "err", err)
@@ -256,7 +274,9 @@ func (c *committer) publishAll(report bool) error {
 		if known { // counted before the senders are told
 			c.ledger.refuseGroup(members)
 		}
-		g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
+		if g.claim() {
+			g.fail(fmt.Errorf("%w: commit log: %w", logbridge.ErrUnavailable, err))
+		}
 		if !known {
 			c.close()
 			c.failAll(err)
@@ -315,10 +335,13 @@ func joinGroup(members []*waiting) []byte {
 // publish returns when JetStream has the group on disk. A try whose outcome is unknown is repeated under the same
 // message id; a refusal ends it.
 func (c *committer) publish(g *group) error {
-	msg := nats.NewMsg(subject)
 	c.packed = s2.Encode(c.packed[:cap(c.packed)], g.raw)
+	id := cmp.Or(g.id, rand.Text())
+	if c.writer != nil {
+		return c.writer.publish(c.js, g, id, c.packed, c.ending)
+	}
+	msg := nats.NewMsg(subject)
 	msg.Data = c.packed
-	id := rand.Text()
 	var err error
 	for range publishTries {
 		ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
@@ -338,17 +361,7 @@ func (c *committer) publish(g *group) error {
 
 // openStream makes the commit log, or opens it. A log that has to be made anew continues behind the segments.
 func openStream(ctx context.Context, js jetstream.JetStream, lastIndexed uint64, maxBytes int64) (jetstream.Stream, error) {
-	cfg := jetstream.StreamConfig{
-		Name:        streamName,
-		Description: "logbridge commit log: groups of records that are not yet in a segment",
-		Subjects:    []string{subject},
-		Storage:     jetstream.FileStorage,
-		Discard:     jetstream.DiscardNew,
-		MaxBytes:    maxBytes,
-		DenyDelete:  true,
-		AllowDirect: true,
-		Duplicates:  publishTries * publishTimeout * 2, // message ids are only needed while one is tried again
-	}
+	cfg := streamConfig(maxBytes)
 	s, err := js.Stream(ctx, streamName)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		cfg.FirstSeq = lastIndexed + 1
@@ -360,6 +373,20 @@ func openStream(ctx context.Context, js jetstream.JetStream, lastIndexed uint64,
 		return nil, fmt.Errorf("commit log: %w", err)
 	}
 	return s, nil
+}
+
+func streamConfig(maxBytes int64) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:        streamName,
+		Description: "logbridge commit log: groups of records that are not yet in a segment",
+		Subjects:    []string{subject},
+		Storage:     jetstream.FileStorage,
+		Discard:     jetstream.DiscardNew,
+		MaxBytes:    maxBytes,
+		DenyDelete:  true,
+		AllowDirect: true,
+		Duplicates:  publishTries * publishTimeout * 2, // message ids are only needed while one is tried again
+	}
 }
 
 // groupReader reads messages back; one that is not there is jetstream.ErrMsgNotFound.

@@ -21,7 +21,7 @@ const maxCounts = 100_000
 // Count counts the records that answer q, in groups; q.Order and q.Limit are not looked at. The answer is sorted by time
 // and value. It is ErrTooLarge when there are more than 100 000 groups, and else bounded as Query is.
 func (l *Log) Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error) {
-	err := cmp.Or(q.Validate(), by.Validate())
+	err := cmp.Or(q.Validate(), by.Validate(), l.current())
 	if err == nil {
 		err = l.queries.enter()
 	}

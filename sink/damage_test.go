@@ -164,6 +164,7 @@ func TestNewestSetAside(t *testing.T) {
 
 // TestFlipInCommitLog: a group that JetStream finds damaged is lost alone, and the sink goes on behind it.
 func TestFlipInCommitLog(t *testing.T) {
+	wantsEmbedded(t, "it damages the server's files")
 	const groups = 20
 	e := newEnv(t, Config{})
 	for i := range groups {

@@ -45,6 +45,7 @@
 //	   <first>-<last>-<length>-<sum>.parquet   a segment: all records of these sequences that are kept        segment.go
 //	   window-<first>-<last>                   what the three windows took in in these sequences             window_file.go
 //	   ledger-<last>                           all counts up to this sequence                                ledger_file.go
+//	   erasures                                what is erased and still in segments                          erase.go
 //	   *.tmp                                   being written; a start removes it
 //	   *.damaged  *.overlap                    set aside; nobody but an operator touches them
 //
@@ -60,6 +61,7 @@
 //	message   s2( version | entry | entry | … )                  one publish, at most maxGroup bytes before compression
 //	entry     upload: replay key, delivery, time of receipt, part, records
 //	          report: what was refused and dropped, by source, stream and reason
+//	          erasure: a stream whose records before this group are erased
 //
 // A segment is one Parquet file with one row group (schema.go; docs/segments.md is for other readers), sorted by stream, time
 // and position. Our queries go by the side index (segment_index.go), which other readers do not look at:
@@ -124,6 +126,20 @@
 // A newest one that is too old becomes an empty one, so that the folder still says where the commit log begins. Memtables are
 // never touched.
 //
+// The audit stream is kept for Config.AuditAge at least, while it lies in the same segments (carry.go). A segment that goes
+// earlier leaves one of the same sequences with its audit records alone, at their positions; its markers in the streams of
+// devices go with the rest. Where older segments stay for that, one without audit records leaves an empty one, so that no gap
+// keeps its neighbours apart. Those small ones are merged over up to a month. Bytes cost audit records only when nothing else
+// is left but the newest segment.
+//
+//	1  smaller segment, same sequences   written, synced, renamed. A crash before 4 leaves both, and a start takes the one with
+//	2  queries move over                 more records, which is the whole one: nothing is lost, and it expires again.
+//	3  the whole one is unlinked         Also while it is read: its readers take a new look.
+//	4  the folder is synced              Only then is the smaller one merged, so that no start finds the whole one beside a sum.
+//
+// One that cannot be written (a full disk) leaves the whole one where it is, with an error in the log, and for bytes nothing
+// newer goes in its place; it is tried again every minute.
+//
 // A segment whose checksum is wrong in two reads leaves the set: it gets the name *.damaged, an error is logged with its
 // records and times, Stats counts it, and the query goes on with the rest (reading.go). At a start, one whose footer cannot
 // be read, be it for an error of the disk, is treated alike. Of two files whose sequences overlap in any other way than parts
@@ -136,6 +152,14 @@
 //   - Then remove it. Neither retention nor a start does, and retention does not count its bytes.
 //   - A damaged window or checkpoint is set aside too; there is nothing to repair: its effect is what the log said.
 //   - Names are not to be changed: they hold sequences and checksum.
+//
+// # Erasing
+//
+// An operator erases what a stream holds (erase.go). The erasure is an entry of the commit log: once Erase has returned, no query that
+// begins finds the records, before and after a crash. Then the memtable becomes a segment, without them, the commit log is
+// shortened (on a cluster when its age allows), and each segment that has some is written anew without them, under the same sequences; merges
+// wait until that is done. Their bytes stay in files that were set aside, in snapshots of the disk, in blocks that the file system has
+// freed, and in the commit log's newest file, of 8 MiB, until it has gone, too. The ledger counts what was stored, erased or not, and the windows of duplicates remember the lines.
 //
 // # Duplicates
 //
@@ -209,7 +233,7 @@
 //	state on disk         flush.go (order) · window_file.go · ledger_file.go · files.go · room.go
 //	segment, writing      schema.go · segment_write.go · segment_columns.go · segment_texts.go · segment_pack.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
 //	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go · scan_filter.go · segment_read.go (records)
-//	the set of segments   segments.go · cache.go · merge.go · retention.go
+//	the set of segments   segments.go · cache.go · merge.go · retention.go, carry.go (the audit stream)
 //	questions             query.go (plan) · reading.go (Query), tables.go · tail.go, sleepers.go · count.go, count_segment.go · needle.go · bounds.go, turns.go
 //
 // # Proof

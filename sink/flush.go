@@ -37,7 +37,7 @@ func (l *Log) writeSegment(ctx context.Context, fr *frozen) {
 	}
 }
 
-// writeFrozen writes windows, ledger and segment, in this order, and opens the segment: a segment that is there says that
+// writeFrozen writes windows, ledger, erasures and segment, in this order, and opens the segment: a segment that is there says that
 // all before its end is dealt with.
 func (l *Log) writeFrozen(fr *frozen) (*segment, error) {
 	if err := saveWindow(l.cfg.Dir, &fr.window); err != nil {
@@ -48,8 +48,13 @@ func (l *Log) writeFrozen(fr *frozen) (*segment, error) {
 	if err := saveLedger(l.cfg.Dir, fr.last, encoded); err != nil {
 		return nil, err
 	}
+	if err := l.saveErasures(); err != nil {
+		return nil, err
+	}
 	if fr.path == "" {
-		path, err := writeSegment(l.cfg.Dir, fr.table.snapshot(), fr.first, fr.last)
+		rows := fr.table.snapshot()
+		rows.gone = fr.gone
+		path, err := writeSegment(l.cfg.Dir, rows, fr.first, fr.last)
 		if err != nil {
 			return nil, err
 		}
@@ -70,7 +75,7 @@ func (l *Log) install(s *segment) {
 	l.segments.replace(nil, m)
 	l.frozen = nil
 	l.mu.Unlock()
-	for _, wake := range []chan struct{}{l.wakeMerge, l.wakeRetention} {
+	for _, wake := range []chan struct{}{l.wakeMerge, l.wakeRetention, l.wakeEraser} {
 		select {
 		case wake <- struct{}{}:
 		default:
@@ -83,6 +88,28 @@ func (l *Log) install(s *segment) {
 // too full to try, the files go all the same, so that they do not fill it further: a restart would need them only if it found
 // the newest segment damaged as well.
 func (l *Log) dropCommitted(ctx context.Context, fr *frozen) {
+	if l.cluster != nil {
+		l.leaveCommitted()
+	} else if !l.purgeCommitted(ctx, fr) {
+		return
+	}
+	l.stateFiles.Lock()
+	defer l.stateFiles.Unlock()
+	if err := errors.Join(l.duplicates.removeOld(l.cfg.Dir, &fr.window), removeOldLedgers(l.cfg.Dir, fr.last)); err != nil {
+		l.log.Warn("old files not removed", "err", err)
+	}
+}
+
+// leaveCommitted leaves it to keeping what the nodes do not need any more.
+func (l *Log) leaveCommitted() {
+	select {
+	case l.cluster.flushed <- struct{}{}:
+	default:
+	}
+}
+
+// purgeCommitted reports whether older files may go.
+func (l *Log) purgeCommitted(ctx context.Context, fr *frozen) bool {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
 	// The purge may write a block anew, and JetStream must not meet a full disk.
@@ -90,9 +117,7 @@ func (l *Log) dropCommitted(ctx context.Context, fr *frozen) {
 		l.log.Warn("commit log not shortened", "err", err)
 	} else if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(fr.last+1)); err != nil {
 		l.log.Warn("commit log not shortened", "err", err)
-		return
+		return false
 	}
-	if err := errors.Join(l.duplicates.removeOld(l.cfg.Dir, &fr.window), removeOldLedgers(l.cfg.Dir, fr.last)); err != nil {
-		l.log.Warn("old files not removed", "err", err)
-	}
+	return true
 }

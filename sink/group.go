@@ -12,15 +12,18 @@ import (
 //	group   version(2) entry…
 //	entry   kind(1) text key  byte delivery  int64 time of receipt  uvarint part  uvarint records  record…
 //	        kind(2) uint64 id  int64 time  uvarint counts  count…
+//	        kind(3) int64 time of receipt  text stream
 //	count   byte source | dropped<<7  text stream  text reason  uvarint lines
 //
 // An entry of kind 1 is an upload, or the n-th part of one that needs several groups. One of kind 2 is a report: what was
-// refused and dropped, which is in no upload, so that the ledger is a function of the commit log too (ledger.go).
+// refused and dropped, which is in no upload, so that the ledger is a function of the commit log too (ledger.go). One of kind 3
+// erases what a stream holds (erase.go).
 
 const (
 	groupVersion = 2
 	kindUpload   = 1
 	kindReport   = 2
+	kindErasure  = 3
 
 	// droppedBit marks lines that were acknowledged and not stored, as opposed to refused.
 	droppedBit = 0x80
@@ -33,6 +36,7 @@ type uploadHead struct {
 	received int64 // ns since 1970
 	part     uint32
 	records  int
+	erases   []byte // the stream that an entry of kind 3 erases; then all else but received is empty
 }
 
 func (u uploadHead) encode() []byte {
@@ -120,6 +124,8 @@ func (p *parsed) parse(raw []byte) error {
 			b, err = p.parseUpload(b[1:], len(raw))
 		case kindReport:
 			b, err = p.parseReport(b[1:])
+		case kindErasure:
+			b, err = p.parseErasure(b[1:])
 		default:
 			err = errCorrupt
 		}

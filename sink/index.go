@@ -2,8 +2,12 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -20,6 +24,13 @@ const memtableSpare = 16
 func (l *Log) index(ctx context.Context) error {
 	ticker := time.NewTicker(l.cfg.MemtableAge / 10)
 	defer ticker.Stop()
+	var looks <-chan time.Time
+	if l.cluster != nil {
+		often := time.NewTicker(pollEvery)
+		defer often.Stop()
+		l.cluster.running = true
+		looks = often.C
+	}
 	for {
 		select {
 		case g, open := <-l.groups:
@@ -27,11 +38,18 @@ func (l *Log) index(ctx context.Context) error {
 				<-l.written
 				return nil
 			}
-			err := l.takeCommitted(g)
+			err := l.takeCommitted(ctx, g)
 			g.settle()
 			if err != nil {
 				return err
 			}
+		case <-l.others():
+			if err := l.follow(ctx); err != nil {
+				return err
+			}
+		case <-looks:
+			l.cluster.look()
+		case <-l.wakeIndexer:
 		case <-ticker.C:
 		}
 		l.rotate(ctx)
@@ -40,7 +58,10 @@ func (l *Log) index(ctx context.Context) error {
 
 // takeCommitted indexes a group that this process committed, and before it whatever the stream holds in between: a group
 // whose acknowledgement was lost is committed all the same.
-func (l *Log) takeCommitted(g *group) error {
+func (l *Log) takeCommitted(ctx context.Context, g *group) error {
+	if l.cluster != nil {
+		return l.takeOwn(ctx, g)
+	}
 	for seq := l.next(); seq < g.seq; seq++ {
 		missed, err := l.readGap(seq)
 		if err != nil {
@@ -92,6 +113,7 @@ func (l *Log) indexGroup(g *group) {
 	} else {
 		l.duplicates.judge(p)
 		l.active.add(g, p)
+		l.noteErasures(g.seq, p)
 		l.ledger.take(p)
 	}
 	if l.began.IsZero() {
@@ -132,7 +154,7 @@ func (g *group) answer(p *parsed) {
 func (l *Log) rotate(ctx context.Context) {
 	_, size := l.active.size()
 	full := size >= l.cfg.MemtableBytes
-	old := !l.began.IsZero() && time.Since(l.began) >= l.cfg.MemtableAge
+	old := !l.began.IsZero() && time.Since(l.began) >= l.cfg.MemtableAge || l.overdue()
 	if !full && !old {
 		return
 	}
@@ -154,14 +176,18 @@ func (l *Log) rotate(ctx context.Context) {
 	fr, written := l.freeze(), make(chan struct{})
 	l.written = written
 	go func() {
-		defer close(written)
 		l.writeSegment(ctx, fr)
+		close(written)
+		select { // another may have to be written
+		case l.wakeIndexer <- struct{}{}:
+		default:
+		}
 	}()
 }
 
 func (l *Log) freeze() *frozen {
 	last := l.next() - 1
-	fr := &frozen{table: l.active, last: last, window: l.duplicates.freeze(last), ledger: l.ledger.state()}
+	fr := &frozen{table: l.active, last: last, gone: l.erasing(), window: l.duplicates.freeze(last), ledger: l.ledger.state()}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fr.first = l.first
@@ -170,6 +196,55 @@ func (l *Log) freeze() *frozen {
 	l.active, l.began = newMemtable(rows+rows/memtableSpare), time.Time{} // the next one will be much like it
 	l.first = fr.last + 1
 	return fr
+}
+
+// join makes ready for what a cluster's commit log holds behind sequence last, the end of the segments; Run then indexes it.
+func (l *Log) join(ctx context.Context, last uint64) (err error) {
+	c := l.cluster
+	info, err := l.stream.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.State.LastSeq < last {
+		if info.State.Msgs > 0 {
+			return fmt.Errorf("%w: the commit log of the cluster ends at %d and this node's segments at %d: they are not of one cluster, or the cluster has lost acknowledged groups",
+				logbridge.ErrInvalid, info.State.LastSeq, last)
+		}
+		l.log.Error("the commit log is empty, going on behind the segments", "commit_log", info.State.LastSeq, "segments", last)
+		if err := l.stream.Purge(ctx, jetstream.WithPurgeSequence(last+1)); err != nil {
+			return err
+		}
+	}
+	from := last + 1
+	if last > 0 {
+		l.last = logbridge.Position{Seq: last, Index: math.MaxUint32}
+		_, err := os.Stat(filepath.Join(l.cfg.Dir, ledgerName(last)))
+		c.stateless = errors.Is(err, fs.ErrNotExist)
+	}
+	if (c.stateless || info.State.FirstSeq > from) && l.alone(ctx) {
+		// Nobody has anything to copy: the same as with an embedded server (recover).
+		all, err := checkpoints(l.cfg.Dir)
+		if err != nil {
+			return err
+		}
+		if n := len(all); n > 0 {
+			from = max(from, all[n-1]+1)
+		}
+		c.stateless, from = false, max(from, info.State.FirstSeq)
+	}
+	l.first = from
+	if l.duplicates, err = loadDuplicates(l.cfg.Dir, from-1, windowEntries, l.log); err != nil {
+		return err
+	}
+	if l.ledger, err = loadLedger(l.cfg.Dir, from-1, maxLedgerStreams, l.log); err != nil {
+		return err
+	}
+	c.target = info.State.LastSeq
+	c.behind.Store(from <= info.State.LastSeq || c.stateless)
+	c.lag.Store(info.State.LastSeq + 1 - min(from, info.State.LastSeq+1))
+	l.followAtStart(ctx)
+	c.look()
+	return nil
 }
 
 // recover indexes what the commit log holds behind sequence last, the end of the segments.

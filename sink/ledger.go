@@ -208,6 +208,20 @@ func (l *ledger) takeBack(r *report) {
 	}
 }
 
+// reported notes that a report is in the commit log, and counted with what came of that from another node.
+func (l *ledger) reported(r *report) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.flying, r.id)
+}
+
+// become takes the counts of another ledger over; what is not in the commit log stays to be reported.
+func (l *ledger) become(other *ledger) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.index, l.entries, l.sources, l.since = other.index, other.entries, other.sources, other.since
+}
+
 // owes reports whether something waits for a report.
 func (l *ledger) owes() bool {
 	l.mu.Lock()

@@ -48,7 +48,7 @@ func (s ledgerState) encode(sorted []uint32) (b []byte, order []uint32) {
 	order = s.order(sorted)
 	b = append(make([]byte, 0, 1<<10+16*len(s.entries)), ledgerMagic...)
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.since))
-	reasons, number := s.reasons()
+	reasons, number := s.reasons(order)
 	b = binary.AppendUvarint(b, uint64(len(reasons)))
 	for _, r := range reasons {
 		b = appendText(b, r)
@@ -93,10 +93,10 @@ func (s ledgerState) order(sorted []uint32) []uint32 {
 	return sorted
 }
 
-// reasons lists all reasons, and gives each its number.
-func (s ledgerState) reasons() (list []string, number map[string]uint64) {
+// reasons lists all reasons, and gives each its number: in the order of the entries in the file, so that all nodes write alike.
+func (s ledgerState) reasons(order []uint32) (list []string, number map[string]uint64) {
 	number = map[string]uint64{}
-	for i := range s.entries {
+	for _, i := range order {
 		for _, l := range s.entries[i].lost {
 			if _, known := number[l.reason]; !known {
 				number[l.reason] = uint64(len(list))

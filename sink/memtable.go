@@ -120,6 +120,20 @@ type memSnapshot struct {
 
 	one    bool   // only one stream's rows are asked for:
 	latest uint32 // the number behind its newest
+
+	gone erasures // hides rows
+}
+
+// least gives the first sequence that is not erased, by stream; nil when nothing is.
+func (s memSnapshot) least() (seqs []uint64) {
+	if len(s.gone) == 0 {
+		return nil
+	}
+	seqs = make([]uint64, len(s.streams))
+	for i, name := range s.streams {
+		seqs[i] = s.gone.least(name)
+	}
+	return seqs
 }
 
 func (s memSnapshot) position(r *rowRef) logbridge.Position {
@@ -152,13 +166,14 @@ func (s memSnapshot) matching(q *plan, fn func(i int) error) error {
 	if err != nil || !any {
 		return err
 	}
+	least := s.least()
 	for i := first; i < end; i++ {
 		if i%blockRows == 0 {
 			if err := q.scanned(0); err != nil {
 				return err
 			}
 		}
-		if r := &s.rows[i]; wanted[r.stream] && s.matches(q, r) {
+		if r := &s.rows[i]; wanted[r.stream] && (least == nil || s.position(r).Seq >= least[r.stream]) && s.matches(q, r) {
 			if err := fn(i); err != nil {
 				return err
 			}
@@ -202,7 +217,7 @@ func (s memSnapshot) matchingOne(q *plan, fn func(i int) error) error {
 		}
 		r := &s.rows[n-1]
 		at := s.position(r)
-		if at.Compare(q.After) <= 0 {
+		if at.Compare(q.After) <= 0 || at.Seq < s.gone.least(s.streams[r.stream]) {
 			return nil
 		}
 		if at.Seq <= q.newest && s.matches(q, r) {

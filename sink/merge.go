@@ -35,6 +35,9 @@ const (
 	mergeSpan     = 24 * time.Hour
 	mergeAgeParts = 16
 
+	// mergeAudit is mergeSpan for segments that hold audit records alone, which are small and kept for long.
+	mergeAudit = 30 * 24 * time.Hour
+
 	// mergeIdle is how long no new segment must have come for the newest to be merged although they are few. A failed merge
 	// waits so long, too.
 	mergeIdle = 10 * time.Second
@@ -44,13 +47,18 @@ const (
 type mergePolicy struct {
 	rows, bytes int64
 	span        time.Duration
+	audit       time.Duration // in place of span for segments with audit records alone
 }
 
-func newMergePolicy(retention time.Duration) mergePolicy {
-	p := mergePolicy{rows: mergeRows, bytes: mergeBytes, span: mergeSpan}
+func newMergePolicy(retention, audit time.Duration) mergePolicy {
+	p := mergePolicy{rows: mergeRows, bytes: mergeBytes, span: mergeSpan, audit: mergeAudit}
 	if retention > 0 {
 		p.span = min(p.span, retention/mergeAgeParts)
 	}
+	if audit >= 0 {
+		p.audit = min(p.audit, audit/mergeAgeParts)
+	}
+	p.audit = max(p.span, p.audit)
 	return p
 }
 
@@ -100,14 +108,20 @@ func isFreshMember(m *member) bool { return m.fresh }
 func (p mergePolicy) run(list []*member, each, sum int64) (n int, full, closed bool) {
 	var rows, bytes int64
 	var times span
+	audit := true
 	for ; n < len(list) && n < mergeFiles; n++ {
 		m := list[n]
 		// A gap in the sequences is left open: what was set aside there may be put back from a copy.
 		gap := n > 0 && list[n-1].last+1 != m.first
 		wider := times.with(m)
-		if gap || p.enough(m.rows, m.size, each) || wider.length() > p.span || rows+m.rows > maxSegmentRows {
-			return n, false, true
+		longest := p.span
+		if audit && (m.rows == 0 || m.auditOnly()) {
+			longest = p.audit
 		}
+		if gap || p.enough(m.rows, m.size, each) || wider.length() > longest || rows+m.rows > maxSegmentRows {
+			return n, false, !audit || !times.any || n >= auditMergeRun
+		}
+		audit = audit && (m.rows == 0 || m.auditOnly())
 		rows, bytes, times = rows+m.rows, bytes+m.size, wider
 		if p.enough(rows, bytes, sum) {
 			return n + 1, true, false
@@ -163,6 +177,12 @@ func (l *merger) run(ctx context.Context) {
 
 // next does one merge of what pick gives, and reports whether there may be another to do now.
 func (l *merger) next(ctx context.Context, pick func([]*member) []*member) bool {
+	defer l.tend()()
+	l.rewriting.Lock()
+	defer l.rewriting.Unlock()
+	if len(l.erasing()) > 0 { // a sum without erased rows would have fewer than its parts
+		return false
+	}
 	held := l.held()
 	defer l.letGo(held)
 	run := pick(slices.DeleteFunc(slices.Clone(held), func(m *member) bool { return m.first <= l.failed }))

@@ -41,7 +41,7 @@ func TestMergePolicyOverALife(t *testing.T) {
 		"one large among ten tiny": {10 * time.Minute, 0, func() int64 { return 100 + 700_000*(1-min(rnd.Int64N(11), 1)) }, 3000, 1000},
 	} {
 		t.Run(name, func(t *testing.T) {
-			policy := newMergePolicy(c.retention)
+			policy := newMergePolicy(c.retention, 0)
 			writes := map[*member]int{}
 			var list []*member
 			clock, next := epoch, uint64(1)
@@ -83,7 +83,7 @@ func TestMergePolicyOverALife(t *testing.T) {
 // TestMergePolicyOfALogThatRests: when there is a pause after each tiny segment, that is merged by itself first, which is one
 // more time for its records.
 func TestMergePolicyOfALogThatRests(t *testing.T) {
-	policy, clock := newMergePolicy(0), epoch
+	policy, clock := newMergePolicy(0, 0), epoch
 	var list []*member
 	writes := make([]int, 2000) // of the record of each sequence
 	merge := func(run []*member) bool {
@@ -125,11 +125,11 @@ func TestMergePolicyLeavesGaps(t *testing.T) {
 			list = append(list, described(10*i+1, 10*i+10, 100_000, 1<<20, epoch, epoch))
 		}
 	}
-	run := newMergePolicy(0).pick(list)
+	run := newMergePolicy(0, 0).pick(list)
 	if len(run) != 7 || run[6].last != 70 {
 		t.Errorf("%d segments, want the 7 before the gap, which nothing can join", len(run))
 	}
-	if run := newMergePolicy(0).pick(list[:6]); run != nil {
+	if run := newMergePolicy(0, 0).pick(list[:6]); run != nil {
 		t.Errorf("%d segments, but more can come", len(run))
 	}
 }

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"iter"
@@ -60,7 +61,7 @@ func (l *Log) newReading(ctx context.Context, q logbridge.Query, g *gate) *readi
 // Config allows.
 func (l *Log) Query(ctx context.Context, q logbridge.Query) iter.Seq2[logbridge.Record, error] {
 	return func(yield func(logbridge.Record, error) bool) {
-		err := q.Validate()
+		err := cmp.Or(q.Validate(), l.current())
 		if err == nil {
 			err = l.queries.enter()
 		}

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -10,6 +11,11 @@ import (
 
 	"github.com/logbridge/logbridge"
 )
+
+// expire is expireBut without a retention for the audit stream.
+func (l *Log) expire(age time.Duration, bytes int64) {
+	l.expireBut(context.Background(), age, bytes, 0)
+}
 
 // clocked is a sink whose clock a test sets. Lines carry the time of receipt that it shows.
 func clocked(t *testing.T, cfg Config) (*env, *atomic.Int64) {

@@ -135,15 +135,22 @@ func sortedRows(m memSnapshot) []int32 {
 	rank := streamRanks(m.streams)
 	// Counting by stream first leaves short runs to sort, most of which are in order already: devices send in order.
 	start := make([]int32, len(m.streams)+1)
+	least := m.least()
+	erased := func(r *rowRef) bool { return least != nil && m.position(r).Seq < least[r.stream] }
 	for i := range m.rows {
-		start[rank[m.rows[i].stream]+1]++
+		if !erased(&m.rows[i]) {
+			start[rank[m.rows[i].stream]+1]++
+		}
 	}
 	for i := 1; i < len(start); i++ {
 		start[i] += start[i-1]
 	}
-	order := make([]int32, len(m.rows))
+	order := make([]int32, start[len(start)-1])
 	next := slices.Clone(start)
 	for i := range m.rows {
+		if erased(&m.rows[i]) {
+			continue
+		}
 		at := &next[rank[m.rows[i].stream]]
 		order[*at] = int32(i)
 		*at++

@@ -35,6 +35,7 @@ type mergeFeed struct {
 	plan  *plan
 	in    []*segment
 	index []*segmentIndex
+	from  []uint32 // the first row of each that is read; nil is all of them
 	table streamTable
 	runs  []mergeRun // whose rows come next
 
@@ -56,6 +57,7 @@ type columnReader struct {
 	*pageReader
 	page  int // the next one
 	at, n int // in the page that is loaded
+	skip  int // rows of the first page
 
 	ints  []int64
 	codes []int32
@@ -77,7 +79,13 @@ func (f *mergeFeed) begin(column int) {
 	f.release()
 	f.column, f.run, f.used = column, 0, 0
 	for i, s := range f.in {
-		f.readers = append(f.readers, &columnReader{pageReader: newPageReader(f.plan, s, f.index[i])})
+		r := &columnReader{pageReader: newPageReader(f.plan, s, f.index[i])}
+		if f.from != nil {
+			c := &r.x.columns[column]
+			r.page = c.find(f.from[i])
+			r.skip = int(f.from[i] - c.first[r.page])
+		}
+		f.readers = append(f.readers, r)
 	}
 }
 
@@ -231,7 +239,7 @@ func (r *columnReader) lastPage(column int) int { return len(r.x.columns[column]
 
 // turn makes the page that was read the current one.
 func (r *columnReader) turn(column int) {
-	r.at, r.n = 0, r.pageRows(column, r.page)
+	r.at, r.n, r.skip = r.skip, r.pageRows(column, r.page), 0
 	r.page++
 }
 

@@ -142,6 +142,15 @@ func (l *Log) letGo(held []*member) {
 	}
 }
 
+// tend begins a merge or a removal, which no copy from another node may meet, and gives its end.
+func (l *Log) tend() (end func()) {
+	if l.cluster == nil {
+		return func() {}
+	}
+	l.cluster.tending.RLock()
+	return l.cluster.tending.RUnlock
+}
+
 // has reports whether a segment is in the set.
 func (l *Log) has(m *member) bool {
 	l.mu.RLock()

@@ -30,11 +30,17 @@ type Config struct {
 	// CommitLogBytes bounds the commit log on disk; default 4 GiB. It holds what is in the memtables, and far less than
 	// this, unless old sequences cannot be dropped.
 	CommitLogBytes int64
+	// CommitLogAge is how long a cluster's commit log keeps groups at least, so that a node which was away goes on from there,
+	// unless they are more than three quarters of CommitLogBytes; default 24 h. An embedded server keeps none that is in a segment.
+	CommitLogAge time.Duration
 
 	// RetentionAge is how long records are kept after they were received; RetentionBytes how many bytes of segments. What
 	// is beyond goes, whole segments, oldest first. 0 keeps for ever.
 	RetentionAge   time.Duration
 	RetentionBytes int64
+	// AuditAge is how long records of the audit stream are kept at least, also when what lies beside them goes. 0 is as long as
+	// that, negative for ever. Only when they alone are more than RetentionBytes, the oldest of them go before.
+	AuditAge time.Duration
 
 	// MaxQueries is how many queries are being answered at a time, those that wait for their turn or for their readers
 	// included; default 72. Any beyond is told to come later.
@@ -62,6 +68,7 @@ func (c *Config) setDefaults() {
 	if c.CommitLogBytes == 0 {
 		c.CommitLogBytes = 4 << 30
 	}
+	c.CommitLogAge = cmp.Or(c.CommitLogAge, 24*time.Hour)
 	c.MaxQueries = cmp.Or(c.MaxQueries, 72)
 	c.QueryTime = cmp.Or(c.QueryTime, 2*time.Minute)
 	c.QueryBytes = cmp.Or(c.QueryBytes, 64<<30)
@@ -80,14 +87,15 @@ const ExtraProcs = 1
 
 // Log is the sink. Its methods may be called concurrently.
 type Log struct {
-	cfg    Config
-	log    *slog.Logger
-	stream jetstream.Stream
-	room   *room
-	commit *committer
-	groups chan *group // committed, on their way to the indexer
-	ledger *ledger
-	stuck  atomic.Pointer[error] // why the latest segment is not written yet, nil when nothing failed
+	cfg     Config
+	log     *slog.Logger
+	stream  jetstream.Stream
+	room    *room
+	commit  *committer
+	groups  chan *group // committed, on their way to the indexer
+	ledger  *ledger
+	cluster *cluster              // nil with an embedded server
+	stuck   atomic.Pointer[error] // why the latest segment is not written yet, nil when nothing failed
 
 	turns          *turns
 	queries, tails *gate
@@ -95,16 +103,19 @@ type Log struct {
 	patience       time.Duration // of tails; tailPatience but in tests
 	tailDropped    atomic.Uint64 // records
 
-	wakeMerge, wakeRetention chan struct{} // after each new segment
-	merges                   atomic.Uint64
-	expiredByAge             atomic.Uint64 // records
-	expiredByBytes           atomic.Uint64
+	wakeMerge, wakeRetention, wakeEraser chan struct{} // after each new segment
+	wakeIndexer                          chan struct{} // a memtable may have to be written
+	merges                               atomic.Uint64
+	expiredByAge                         atomic.Uint64 // records
+	expiredByBytes, erased               atomic.Uint64
 
 	// The indexer's own.
 	duplicates *duplicates
 	parsed     parsed
 	began      time.Time     // when active got its first group
 	written    chan struct{} // closed when no segment is being written
+
+	stateFiles sync.Mutex // windows and ledgers beside the segments are removed, or linked, one at a time
 
 	// Of whoever writes a segment, one at a time.
 	ledgerOrder []uint32 // of the last checkpoint
@@ -115,6 +126,15 @@ type Log struct {
 	frozen   *frozen     // being written as a segment, or nil
 	segments *segmentSet // its list
 	last     logbridge.Position
+	erasures erasures // not done
+
+	erasuresDone erasures // the last ones, on a cluster
+
+	savingErasures sync.Mutex
+	erasedFiles    []string // to be removed; of the eraser alone
+
+	// rewriting is locked by whoever writes a segment in the place of others, until they have left the set and their files are gone.
+	rewriting sync.Mutex
 }
 
 // frozen is a memtable that takes no more.
@@ -123,7 +143,8 @@ type frozen struct {
 	first, last uint64
 	window      frozenWindow // what tells repetitions, at that point
 	ledger      ledgerState
-	path        string // of its file, once written
+	gone        erasures // what has been erased of it
+	path        string   // of its file, once written
 }
 
 // New opens the folder, indexes what the commit log holds beyond the segments, and makes the sink ready for Append, which
@@ -143,26 +164,75 @@ func New(ctx context.Context, cfg Config, node *natsd.Node, log *slog.Logger) (*
 		return nil, fmt.Errorf("sink: %w", err)
 	}
 	l := &Log{
-		cfg: cfg, log: log, room: newRoom(cfg, node.Room, log),
+		cfg: cfg, log: log,
 		groups: make(chan *group, handOverMost), active: newMemtable(0),
 		written: make(chan struct{}), wakeMerge: make(chan struct{}, 1), wakeRetention: make(chan struct{}, 1),
+		wakeEraser: make(chan struct{}, 1), wakeIndexer: make(chan struct{}, 1),
 		turns: newTurns(), queries: newGate(0, cfg.MaxQueries), tails: newGate(maxTailsReading, 0),
 		sleepers: newSleepers(), patience: tailPatience,
 	}
 	close(l.written)
+	l.wakeIndexer <- struct{}{} // an erasure may wait since before the start
+	open := l.openAlone
+	if !node.Embedded() {
+		open = l.openShared
+	}
+	if err := open(ctx, node); err != nil {
+		return nil, fmt.Errorf("sink: %w", err)
+	}
+	return l, nil
+}
+
+// openAlone is New with an embedded server.
+func (l *Log) openAlone(ctx context.Context, node *natsd.Node) error {
+	l.room = newRoom(l.cfg, node.Room, l.log)
 	var err error
 	var last uint64
-	if l.segments, last, err = loadSegments(cfg.Dir, log); err != nil {
-		return nil, fmt.Errorf("sink: %w", err)
+	if l.segments, last, err = loadSegments(l.cfg.Dir, l.log); err != nil {
+		return err
 	}
-	if l.stream, err = openStream(ctx, node.JetStream(), last, cfg.CommitLogBytes); err != nil {
-		return nil, fmt.Errorf("sink: %w", err)
+	if err := l.loadErasures(); err != nil {
+		return err
+	}
+	if l.stream, err = openStream(ctx, node.JetStream(), last, l.cfg.CommitLogBytes); err != nil {
+		return err
 	}
 	if err := l.recover(ctx, last); err != nil {
-		return nil, fmt.Errorf("sink: %w", err)
+		return err
 	}
-	l.commit = newCommitter(node.JetStream(), l.room, l.groups, l.ledger, log)
-	return l, nil
+	l.commit = newCommitter(node.JetStream(), l.room, l.groups, l.ledger, l.log)
+	return nil
+}
+
+// openShared is New on a cluster: what the commit log holds is indexed by Run.
+func (l *Log) openShared(ctx context.Context, node *natsd.Node) (err error) {
+	l.room = newRoom(l.cfg, natsd.RoomIn(l.cfg.Dir), l.log)
+	if err := errors.Join(removeCopies(l.cfg.Dir), finishCopy(l.cfg.Dir)); err != nil {
+		return err
+	}
+	if l.cluster, err = openCluster(ctx, l.cfg, node, l.log); err != nil {
+		return err
+	}
+	var last uint64
+	if l.segments, last, err = loadSegments(l.cfg.Dir, l.log); err == nil {
+		err = l.loadErasures()
+	}
+	if err == nil {
+		l.stream, err = openSharedStream(ctx, node, last, l.cfg.CommitLogBytes)
+	}
+	if err == nil {
+		err = l.join(ctx, last)
+	}
+	if err == nil {
+		err = l.cluster.listen()
+	}
+	if err != nil {
+		l.cluster.close()
+		return err
+	}
+	l.commit = newCommitter(node.JetStream(), l.room, l.groups, l.ledger, l.log)
+	l.commit.writer = l.cluster.writer
+	return nil
 }
 
 // Run commits, indexes, writes, merges and expires segments until ctx ends; then it finishes what was appended before and
@@ -179,13 +249,21 @@ func (l *Log) Run(ctx context.Context) error {
 	})
 	tending, stop := context.WithCancel(ctx)
 	defer stop()
-	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge)}).run(tending) })
+	wg.Go(func() { (&merger{Log: l, policy: newMergePolicy(l.cfg.RetentionAge, l.cfg.AuditAge)}).run(tending) })
 	wg.Go(func() { l.retaining(tending) })
+	wg.Go(func() { l.eraser(tending) })
+	if l.cluster != nil {
+		defer l.cluster.close()
+		wg.Go(func() { l.keeping(tending) })
+		wg.Go(func() { l.answering(tending) })
+	}
 	indexing := l.index(ctx)
 	if indexing != nil {
 		cancel()
 		for g := range l.groups { // until the committer has ended
-			g.fail(fmt.Errorf("%w: %w", logbridge.ErrUnavailable, indexing))
+			if g.claim() {
+				g.fail(fmt.Errorf("%w: %w", logbridge.ErrUnavailable, indexing))
+			}
 			g.settle()
 		}
 	}
@@ -208,7 +286,10 @@ func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt,
 	if err != nil {
 		return sum, err
 	}
-	members, err := l.commit.enqueue(uploads)
+	var members []*waiting
+	if err = l.current(); err == nil {
+		members, err = l.commit.enqueue(uploads)
+	}
 	if err != nil {
 		l.ledger.refuseBatch(b.Records)
 		return sum, err
@@ -228,9 +309,12 @@ func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt,
 	return sum, nil
 }
 
-// Ready is nil when records can be stored. An error says why they cannot, or soon cannot: segments are not being
-// written, or the disk is full.
+// Ready is nil when records can be stored and found. An error says why they cannot, or soon cannot: segments are not being
+// written, the disk is full, or this node of a cluster has not come to what the others have.
 func (l *Log) Ready() error {
+	if err := l.current(); err != nil {
+		return err
+	}
 	if err := l.stuck.Load(); err != nil {
 		return fmt.Errorf("%w: segments cannot be written: %w", logbridge.ErrUnavailable, *err)
 	}
@@ -251,6 +335,9 @@ type Stats struct {
 	SetAside, SetAsideRecords uint64
 	// ExpiredByAge and ExpiredByBytes count the records that retention has removed since the start.
 	ExpiredByAge, ExpiredByBytes uint64
+	// Erased counts the records that were taken out of segments since the start, and Erasures the streams of which some may still be there.
+	Erased   uint64
+	Erasures int
 	// Merges counts the merged segments that were written since the start.
 	Merges uint64
 	// Queries are being answered now, tails not counted. QueriesRefused counts those that were too many.
@@ -262,6 +349,17 @@ type Stats struct {
 	// ForgottenKeys counts uploads, messages and lines that the bounded windows forgot before their time: a repetition of one
 	// would be stored again.
 	ForgottenKeys uint64
+
+	// CommitWaiting is how long the commit log has been waited for now, CommitLongest the longest since the start: on a
+	// cluster that is the election of a leader. CommitRepeats counts publishes that were repeated, as their outcome was not known.
+	CommitWaiting, CommitLongest time.Duration
+	CommitRepeats                uint64
+	// Of a node of a cluster: groups of the commit log that it has not indexed, whether it is so far behind that it neither takes nor
+	// answers, and what it has copied from other nodes since the start.
+	Lag            uint64
+	Behind         bool
+	CopiedSegments uint64
+	CopiedBytes    uint64
 }
 
 // Stats counts what is there now.
@@ -272,8 +370,14 @@ func (l *Log) Stats() Stats {
 		Segments: len(l.segments.list), ForgottenKeys: l.duplicates.forgotten(),
 		SetAside: l.segments.aside.Load(), SetAsideRecords: l.segments.asideRows.Load(),
 		ExpiredByAge: l.expiredByAge.Load(), ExpiredByBytes: l.expiredByBytes.Load(), Merges: l.merges.Load(),
+		Erased: l.erased.Load(), Erasures: len(l.erasures),
 		Queries: int(l.queries.there.Load()), QueriesRefused: uint64(l.queries.refused.Load()),
 		Tails: int(l.sleepers.there.Load()), TailDropped: l.tailDropped.Load(),
+	}
+	s.CommitWaiting, s.CommitLongest = l.commit.flight.waiting(), l.commit.flight.worst()
+	if c := l.cluster; c != nil {
+		s.Lag, s.Behind = c.lag.Load(), c.behind.Load()
+		s.CommitRepeats, s.CopiedSegments, s.CopiedBytes = c.writer.repeats.Load(), c.copied.Load(), c.copiedBytes.Load()
 	}
 	for _, seg := range l.segments.list {
 		s.SegmentBytes += seg.size

@@ -18,13 +18,39 @@ import (
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/natsd"
+	"github.com/logbridge/logbridge/natsd/natstest"
 )
 
-// env is a sink on a real embedded NATS server that can be stopped and started again on the same folder.
+// natsOf is the NATS of a sink whose files are in dir: an embedded server, or an account of its own on the cluster.
+func natsOf(t testing.TB, dir string) natsd.Config {
+	if url := natstest.URL(t, accountOf(dir)); url != "" {
+		return natsd.Config{URL: url, SyncAlways: true}
+	}
+	return natsd.Config{Dir: filepath.Join(dir, "nats")}
+}
+
+// accountOf lets nodes share an account: they lie beside each other in a folder of this name.
+func accountOf(dir string) string {
+	if above := filepath.Dir(dir); filepath.Base(above) == "nodes" {
+		return above
+	}
+	return dir
+}
+
+// wantsEmbedded skips what cannot be done to a cluster of other processes.
+func wantsEmbedded(t testing.TB, why string) {
+	t.Helper()
+	if natstest.URL(t, t.TempDir()) != "" {
+		t.Skip("on embedded servers only: " + why)
+	}
+}
+
+// env is a sink on a real embedded NATS server, or on a cluster, that can be stopped and started again on the same folder.
 type env struct {
 	t    testing.TB
 	dir  string
 	cfg  Config
+	url  string // of a cluster of its own
 	log  *Log
 	stop func()
 }
@@ -44,8 +70,12 @@ func (e *env) start() {
 // open opens the folder and runs nothing yet.
 func (e *env) open() *natsd.Node {
 	e.t.Helper()
-	quiet := slog.New(slog.NewTextHandler(testWriter{e.t}, &slog.HandlerOptions{Level: slog.LevelError}))
-	node, err := natsd.New(natsd.Config{Dir: filepath.Join(e.dir, "nats")}, quiet)
+	quiet := slog.New(slog.NewTextHandler(testWriter{e.t}, &slog.HandlerOptions{Level: slog.LevelInfo}))
+	at := natsOf(e.t, e.dir)
+	if e.url != "" {
+		at = natsd.Config{URL: e.url, SyncAlways: true}
+	}
+	node, err := natsd.New(at, quiet)
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -515,6 +545,7 @@ func TestOnlyDuplicates(t *testing.T) {
 // TestCommitLogOlderThanSegments: a commit log that lost its messages, as one restored from an older copy, goes on behind
 // the segments.
 func TestCommitLogOlderThanSegments(t *testing.T) {
+	wantsEmbedded(t, "it takes the server's files away")
 	e := newEnv(t, Config{MemtableBytes: 8 << 10})
 	for i := range 20 {
 		e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", fmt.Sprint(i, strings.Repeat("x", 2000)))}})

@@ -104,6 +104,16 @@ func (s *sleepers) committed(seq uint64, p *parsed) {
 	}
 }
 
+// everyone wakes all, for groups up to seq that did not come one by one.
+func (s *sleepers) everyone(seq uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.many.ring(seq)
+	for _, w := range s.one {
+		w.ring(seq)
+	}
+}
+
 func (w *watch) ring(seq uint64) {
 	w.newest = seq
 	for _, t := range w.asleep {

@@ -35,6 +35,7 @@ func (e *env) crashed() *env {
 	if err := os.CopyFS(c.dir, os.DirFS(e.dir)); err != nil {
 		e.t.Fatal(err)
 	}
+	copyCommitLog(e.t, natsOf(e.t, e.dir), natsOf(e.t, c.dir))
 	c.start()
 	e.t.Cleanup(func() { c.stop() })
 	return c

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/logbridge/logbridge/natsd"
+	"github.com/logbridge/logbridge/natsd/natstest"
 )
 
 // How the store benchmark is done.
@@ -45,7 +46,8 @@ const (
 	lastLines = 1000
 )
 
-// TestMain lets the benchmark load in a process of its own, whose CPU and memory are then those of loading.
+// TestMain runs all tests twice: on embedded servers, and on one cluster of three. It lets the benchmark load in a process of its
+// own, whose CPU and memory are then those of loading.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(asLoader); dir != "" {
 		if err := loaderMain(dir); err != nil {
@@ -54,7 +56,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	os.Exit(natstest.Run(m))
 }
 
 // loaded is what the loader says.

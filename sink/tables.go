@@ -26,6 +26,7 @@ func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
 	}
 	for _, m := range memtables {
 		snapshot := m.snapshotOf(p)
+		snapshot.gone = l.erasures
 		_, size := m.size()
 		all = append(all, table{bound: p.bestOf(math.MinInt64, math.MaxInt64, 0), bytes: size, open: func(p *plan) (cursor, func(), error) {
 			c, err := snapshot.open(p)
@@ -36,10 +37,14 @@ func (l *Log) tables(p *plan) ([]table, logbridge.Position) {
 		if s.rows == 0 || p.given(s.last) || s.maxTime < p.since || s.minTime >= p.until && p.until != math.MaxInt64 {
 			continue
 		}
-		held := l.segments.hold(s)
+		held, hidden := l.segments.hold(s), l.erasures.before(s.last)
 		all = append(all, table{bound: p.bestOf(s.minTime, s.maxTime, s.first), held: held, open: func(p *plan) (cursor, func(), error) {
-			return l.segments.open(held, p)
-		}, count: func(c *counter) error { return l.segments.count(held, c) }})
+			return l.segments.open(held, p.but(hidden))
+		}, count: func(c *counter) error {
+			part := *c
+			part.plan = c.plan.but(hidden)
+			return l.segments.count(held, &part)
+		}})
 	}
 	return all, l.last
 }

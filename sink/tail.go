@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"context"
 	"iter"
 	"math"
@@ -33,7 +34,7 @@ const (
 // the newest position: the pair that says so has a *logbridge.Lost for its error, and is not the last. Any other error is.
 func (l *Log) Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error] {
 	return func(yield func(logbridge.Record, error) bool) {
-		if err := q.Validate(); err != nil {
+		if err := cmp.Or(q.Validate(), l.current()); err != nil {
 			yield(logbridge.Record{}, err)
 			return
 		}

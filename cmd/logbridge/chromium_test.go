@@ -15,6 +15,9 @@ import (
 // browserPatience is how long one test may use the browser before that counts as broken.
 const browserPatience = 4 * patience
 
+// visitor is what the browser says it is: its own name without a head is one of a robot.
+const visitor = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/156.0.0.0 Safari/537.36"
+
 // shared is the browser of all tests of this package, started by the first that needs it: a start costs more than most tests.
 var shared browser
 
@@ -74,6 +77,7 @@ func (b *browser) start(path string) {
 		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		chromedp.UserAgent(visitor),
 		// /dev/shm is small in containers.
 		chromedp.Flag("disable-dev-shm-usage", true),
 	)

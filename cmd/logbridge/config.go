@@ -20,6 +20,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/bridge"
 	"github.com/logbridge/logbridge/registry"
 )
 
@@ -50,8 +51,9 @@ type Config struct {
 
 	MemtableBytes int `yaml:"memtable_bytes" env:"LOGBRIDGE_MEMTABLE_BYTES" default:"33554432" placeholder:"N" help:"Bytes of newest records in memory at which a segment is written (${default}); twice as many may be in memory meanwhile."`
 
-	RetentionAge   age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h, 1h at least (for ever)."`
-	RetentionBytes int64 `yaml:"retention_bytes" env:"LOGBRIDGE_RETENTION_BYTES" placeholder:"N" help:"Bytes of segment files above which the oldest are removed, 1048576 at least (no bound)."`
+	RetentionAge      age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h, 1h at least (for ever)."`
+	RetentionAuditAge age   `yaml:"retention_audit_age" env:"LOGBRIDGE_RETENTION_AUDIT_AGE" default:"400d" placeholder:"AGE" help:"How long records of the audit stream are kept at least, also when what lies beside them goes; 0 is for ever (${default})."`
+	RetentionBytes    int64 `yaml:"retention_bytes" env:"LOGBRIDGE_RETENTION_BYTES" placeholder:"N" help:"Bytes of segment files above which the oldest are removed, 1048576 at least (no bound)."`
 
 	QuotaDeviceLines  int64 `yaml:"quota_device_lines" env:"LOGBRIDGE_QUOTA_DEVICE_LINES" placeholder:"N" help:"Lines a second that each device may log, where its product says nothing (no bound). A minute's worth may come at once; lines beyond are dropped."`
 	QuotaDeviceBytes  int64 `yaml:"quota_device_bytes" env:"LOGBRIDGE_QUOTA_DEVICE_BYTES" placeholder:"N" help:"Bytes a second, likewise (no bound)."`
@@ -78,8 +80,20 @@ type Config struct {
 	LevelDefault age `yaml:"level_default" env:"LOGBRIDGE_LEVEL_DEFAULT" placeholder:"TIME" help:"How long a level above the base lasts when nothing is said (30m, or the cap if that is less)."`
 	LevelCap     age `yaml:"level_cap" env:"LOGBRIDGE_LEVEL_CAP" placeholder:"TIME" help:"How long it lasts at most, unless it is said to be permanent (24h)."`
 
-	NATS         string   `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server (not in this version)."`
-	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to; may be given again (not in this version)."`
+	NATS            string `name:"nats" yaml:"nats" env:"LOGBRIDGE_NATS" placeholder:"URL" help:"NATS cluster instead of the embedded server: nats://a:4222,nats://b:4222,nats://c:4222, or tls:// (embedded)."`
+	NATSSyncAlways  bool   `name:"nats-sync-always" yaml:"nats_sync_always" env:"LOGBRIDGE_NATS_SYNC_ALWAYS" help:"The statement that each of its servers has sync_interval: always. Without it a power cut would lose acknowledged records, so --nats is refused."`
+	NATSReplicas    int    `name:"nats-replicas" yaml:"nats_replicas" env:"LOGBRIDGE_NATS_REPLICAS" default:"3" placeholder:"N" help:"How many of its servers keep a copy of everything: 1, 3 or 5 (${default}). The cluster must have as many."`
+	NATSLogAge      age    `name:"nats-log-age" yaml:"nats_log_age" env:"LOGBRIDGE_NATS_LOG_AGE" default:"24h" placeholder:"AGE" help:"How long the cluster's commit log keeps what is in segments, for nodes that are away (${default})."`
+	NATSLogBytes    int64  `name:"nats-log-bytes" yaml:"nats_log_bytes" env:"LOGBRIDGE_NATS_LOG_BYTES" default:"4294967296" placeholder:"N" help:"Bytes of the cluster's commit log (${default}): above three quarters of them it keeps less."`
+	NATSCredentials string `name:"nats-credentials" yaml:"nats_credentials" env:"LOGBRIDGE_NATS_CREDENTIALS" placeholder:"FILE" help:"Login there by a credentials file, as nsc makes them."`
+	NATSNKey        string `name:"nats-nkey" yaml:"nats_nkey" env:"LOGBRIDGE_NATS_NKEY" placeholder:"FILE" help:"Or by the seed of a user's key, in a file."`
+	NATSUser        string `name:"nats-user" yaml:"nats_user" env:"LOGBRIDGE_NATS_USER" placeholder:"NAME" help:"Or by name and password."`
+	NATSPassword    string `name:"nats-password" yaml:"nats_password" env:"LOGBRIDGE_NATS_PASSWORD" placeholder:"PASSWORD" help:"The password; better in the environment than on a command line."`
+	NATSCA          string `name:"nats-ca" yaml:"nats_ca" env:"LOGBRIDGE_NATS_CA" placeholder:"FILE" help:"Authorities of the cluster's certificates, PEM; asks for TLS (the system's)."`
+	NATSCert        string `name:"nats-cert" yaml:"nats_cert" env:"LOGBRIDGE_NATS_CERT" placeholder:"FILE" help:"Client certificate for the cluster, PEM; asks for TLS."`
+	NATSKey         string `name:"nats-key" yaml:"nats_key" env:"LOGBRIDGE_NATS_KEY" placeholder:"FILE" help:"Its key, PEM."`
+
+	UpstreamMQTT []string `name:"upstream-mqtt" yaml:"upstream_mqtt" env:"LOGBRIDGE_UPSTREAM_MQTT" placeholder:"URL" help:"Outside MQTT broker to link to, mqtt://user@host:port?password_file=FILE or mqtts://; may be given again. docs/mqtt.md has the rest."`
 	Demo         bool     `yaml:"demo" env:"LOGBRIDGE_DEMO" help:"A small simulated fleet and a demo page, on loopback, with a data folder and keys of its own that end with it."`
 
 	// Provision is set up at start, again and again without harm. It has no flag.
@@ -233,6 +247,9 @@ func (c *Config) check() error {
 	if c.RetentionAge != 0 && c.RetentionAge < leastRetentionAge {
 		fault("--retention-age: use at least %s, or 0 to keep for ever", time.Duration(leastRetentionAge))
 	}
+	if c.RetentionAuditAge != 0 && c.RetentionAuditAge < leastRetentionAge {
+		fault("--retention-audit-age: use at least %s, or 0 to keep for ever", time.Duration(leastRetentionAge))
+	}
 	if c.RetentionBytes != 0 && c.RetentionBytes < leastRetentionBytes {
 		fault("--retention-bytes: use at least %d, or 0 for no bound", leastRetentionBytes)
 	}
@@ -250,7 +267,8 @@ func (c *Config) check() error {
 	if c.SealKey != "" && within(c.Data, c.SealKey) {
 		fault("--seal-key: keep it outside --data, or a copy of the data would hold its own key")
 	}
-	return errors.Join(append(faults, c.refuse())...)
+	_, err := c.upstreams()
+	return errors.Join(append(faults, c.checkNATS(), err)...)
 }
 
 // quota is what devices may log whose product says nothing.
@@ -289,16 +307,17 @@ func (c *Config) checkMQTT() error {
 	return errors.Join(faults...)
 }
 
-// refuse names the settings whose part is not built yet. They are in the table so that a configuration keeps its meaning.
-func (c *Config) refuse() error {
+// upstreams reads the addresses of the outside brokers.
+func (c *Config) upstreams() (list []bridge.UpstreamConfig, err error) {
 	var faults []error
-	if c.NATS != "" {
-		faults = append(faults, errors.New("--nats: this version runs on its embedded NATS server only; leave it out"))
+	for i, address := range c.UpstreamMQTT {
+		u, err := bridge.ParseUpstream(address)
+		if err != nil {
+			faults = append(faults, fmt.Errorf("--upstream-mqtt, number %d: %w", i+1, err))
+		}
+		list = append(list, u)
 	}
-	if len(c.UpstreamMQTT) > 0 {
-		faults = append(faults, errors.New("--upstream-mqtt: this version cannot link to another broker yet; leave it out"))
-	}
-	return errors.Join(faults...)
+	return list, errors.Join(faults...)
 }
 
 type address struct{ flag, addr string }

@@ -62,7 +62,7 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 func TestAllFaultsComeTogether(t *testing.T) {
 	file := writeFile(t, "c.yaml", "http: nonsense\nmqtts: 127.0.0.1:1\n\nunknown_key: 1\nnats: nats://x\n")
 	_, err := parseServe(t, "--config", file, "--mqtt", "127.0.0.1:99999", "--admin-token", "short", "--admin-token-file", "x",
-		"--upstream-mqtt", "mqtt://y", "--https", "127.0.0.1:2", "--tls-client-ca", "z", "--seal-key", "data/key")
+		"--upstream-mqtt", "mqtt://user:hidden@y/path", "--https", "127.0.0.1:2", "--tls-client-ca", "z", "--seal-key", "data/key")
 	if err == nil {
 		t.Fatal("no fault found")
 	}
@@ -70,6 +70,37 @@ func TestAllFaultsComeTogether(t *testing.T) {
 		"--upstream-mqtt", "--https: give its certificate", "--nats", "--mqtts: give its certificate", "--seal-key: keep it outside"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "hidden") {
+		t.Errorf("a password is in:\n%v", err)
+	}
+}
+
+func TestFaultsOfNATS(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want []string // none: no fault
+	}{
+		{"--nats nats://a:4222,nats://b:4222,nats://c:4222 --nats-sync-always", nil},
+		{"--nats tls://a --nats-sync-always --nats-replicas 1 --nats-user u --nats-password top-secret --nats-cert c --nats-key k --nats-ca a", nil},
+		{"--nats nats://a", []string{"--nats: say --nats-sync-always", "sync_interval: always", "a power cut loses records"}},
+		{"--nats nats://u:top-secret@a:b --nats-sync-always", []string{"--nats: ", "address 1"}},
+		{"--nats nats://a --nats-sync-always --nats-log-age 1s --nats-log-bytes 1", []string{"--nats-log-age: use at least 1m0s", "--nats-log-bytes: use at least 268435456"}},
+		{"--nats nats://a --nats-sync-always --nats-replicas 2", []string{"--nats-replicas: use 1, 3 or 5"}},
+		{"--nats nats://a --nats-sync-always --nats-password top-secret --nats-nkey f --nats-cert c --demo",
+			[]string{"give one of them", "--nats-user and --nats-password", "--nats-cert and --nats-key", "the demo runs on its own"}},
+		{"--nats-sync-always", []string{"nothing uses these without --nats"}},
+		{"--nats-credentials f", []string{"nothing uses these without --nats"}},
+	} {
+		_, err := parseServe(t, strings.Fields(tt.args)...)
+		if len(tt.want) == 0 && err != nil {
+			t.Errorf("%s: %v", tt.args, err)
+		}
+		for _, want := range tt.want {
+			if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "top-secret") {
+				t.Errorf("%s: %q is missing, or a secret is there, in:\n%v", tt.args, want, err)
+			}
 		}
 	}
 }
@@ -212,12 +243,15 @@ func TestRetentionAge(t *testing.T) {
 			t.Errorf("file %s: %s, %d, %v", text, time.Duration(c.RetentionAge), c.RetentionBytes, err)
 		}
 	}
+	if c, err := parseServe(t); err != nil || time.Duration(c.RetentionAuditAge) != 400*24*time.Hour {
+		t.Errorf("the audit is kept for %s, %v", time.Duration(c.RetentionAuditAge), err)
+	}
 	for _, text := range []string{"", "d", "-1d", "30 d", "1w", "99999999999d", "1.5d"} {
 		if err := new(age).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q is taken", text)
 		}
 	}
-	for _, args := range [][]string{{"--retention-age", "59m"}, {"--retention-age=-2h"}, {"--retention-bytes", "1000"}, {"--retention-bytes=-1"}} {
+	for _, args := range [][]string{{"--retention-age", "59m"}, {"--retention-age=-2h"}, {"--retention-audit-age", "59m"}, {"--retention-bytes", "1000"}, {"--retention-bytes=-1"}} {
 		if _, err := parseServe(t, args...); err == nil || !strings.Contains(err.Error(), "--retention-") {
 			t.Errorf("%v: %v", args, err)
 		}

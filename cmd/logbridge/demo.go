@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"embed"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/devicesim"
+	"github.com/logbridge/logbridge/httpapi"
 	"github.com/logbridge/logbridge/registry"
 )
 
@@ -28,6 +30,8 @@ const (
 	demoTopic    = "demo-topic"
 	// demoRate keeps a device talkative enough to watch and slow enough to read.
 	demoRate = 1
+	// demoKeyLife is three times the interval at which the vendor's plugin gets new credentials.
+	demoKeyLife = 15 * time.Minute
 )
 
 //go:embed demo
@@ -91,13 +95,21 @@ func freeAddress(addr string) string {
 // remove deletes the folder.
 func (d *demo) remove() { _ = os.RemoveAll(d.dir) }
 
-// page serves the demo page with a policy that lets it load and call nothing but this server.
-func (d *demo) page() http.Handler {
+// temporaryKeys issues the credentials of the demo's page.
+type temporaryKeys interface {
+	IssueTemporaryKey(ctx context.Context, project, logstore string, life time.Duration) (logbridge.TemporaryKey, error)
+}
+
+// page serves the demo page with a policy that lets it load and call nothing but this server, and beside it what is a backend's
+// part: the page's credentials.
+func (d *demo) page(keys temporaryKeys) http.Handler {
 	files, err := fs.Sub(demoFiles, "demo")
 	if err != nil {
 		panic(err) // the folder is embedded
 	}
-	serve := http.StripPrefix("/demo", http.FileServerFS(files))
+	serve := http.NewServeMux()
+	serve.Handle("/demo/", http.StripPrefix("/demo", http.FileServerFS(files)))
+	serve.HandleFunc("GET "+httpapi.DemoCredentials, func(w http.ResponseWriter, r *http.Request) { giveCredentials(w, r, keys) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
@@ -107,6 +119,22 @@ func (d *demo) page() http.Handler {
 			r.URL.Path = "/demo/"
 		}
 		serve.ServeHTTP(w, r)
+	})
+}
+
+// giveCredentials is the backend of docs/web-sts.md: temporary credentials for the demo's logstore, in the vendor's form. A real
+// one asks who the visitor is first. No page of another origin can read the answer, since it carries no CORS header.
+func giveCredentials(w http.ResponseWriter, r *http.Request, keys temporaryKeys) {
+	key, err := keys.IssueTemporaryKey(r.Context(), demoProject, demoLogstore, demoKeyLife)
+	if err != nil {
+		http.Error(w, "no credentials now", http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	// An error of Encode is that the page is gone.
+	_ = json.NewEncoder(w).Encode(map[string]string{
+		"AccessKeyId": key.ID, "AccessKeySecret": key.Secret, "SecurityToken": key.Token,
+		"Expiration": key.Expires.UTC().Format(time.RFC3339),
 	})
 }
 

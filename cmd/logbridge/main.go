@@ -38,6 +38,7 @@ type commands struct {
 	Logs    logsCmd    `cmd:"" help:"Read what was logged, or follow it."`
 	Audit   auditCmd   `cmd:"" help:"Read who changed what, and why."`
 	Ledger  ledgerCmd  `cmd:"" help:"Say what became of everything that came in."`
+	Erase   eraseCmd   `cmd:"" help:"Erase all records of one device, store or service."`
 	Product productCmd `cmd:"" help:"Products: their base level, time zone and quota."`
 	Device  deviceCmd  `cmd:"" help:"Register and look at devices."`
 	Sls     slsCmd     `cmd:"" help:"Alibaba SLS: projects, logstores and access keys."`

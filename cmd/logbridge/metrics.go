@@ -83,6 +83,16 @@ var metrics = []metric{
 		ofBridge(func(b bridge.Stats) uint64 { return b.Reports })},
 	{"logbridge_mqtt_duplicates_total", "Log reports that were delivered again and had been stored before.", counter, nil,
 		ofBridge(func(b bridge.Stats) uint64 { return b.Duplicates })},
+	{"logbridge_upstream_linked", "1 while this node reads from the outside broker; absent without --upstream-mqtt.", gauge, []string{"broker"}, eachUpstream(func(u bridge.UpstreamStats) float64 {
+		if u.Linked {
+			return 1
+		}
+		return 0
+	})},
+	{"logbridge_upstream_failures_total", "Connections to the outside broker that failed or were lost; absent without --upstream-mqtt.", counter, []string{"broker"},
+		eachUpstream(func(u bridge.UpstreamStats) float64 { return float64(u.Failures) })},
+	{"logbridge_upstream_messages_total", "Messages from the outside broker, and what was tried again; result: received, redelivered, unknown (no registered device), retried; absent without --upstream-mqtt.", counter, []string{"broker", "result"}, readUpstreamMessages},
+	{"logbridge_upstream_published_total", "Messages to the outside broker; result: published, unpublished (levels among them are sent again); absent without --upstream-mqtt.", counter, []string{"broker", "result"}, readUpstreamPublished},
 	{"logbridge_mqtt_ignored_total", "Messages on topics that mean nothing here.", counter, nil,
 		ofBridge(func(b bridge.Stats) uint64 { return b.Ignored })},
 
@@ -112,6 +122,10 @@ var metrics = []metric{
 	{"logbridge_sink_oldest_timestamp_seconds", "Event time of the oldest record in a segment; absent without segments.", gauge, nil, readOldest},
 	{"logbridge_sink_oldest_received_timestamp_seconds", "Earliest time of receipt of a record in a segment, what retention by age goes by; absent without segments.", gauge, nil,
 		func(s *server, e emit) { emitTime(e, s.sink.Stats().OldestReceived) }},
+	{"logbridge_sink_erased_records_total", "Records that were erased by an operator and taken out of segments.", counter, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().Erased)) }},
+	{"logbridge_sink_erasures_pending", "Erased streams of which some bytes may still be in segments.", gauge, nil,
+		func(s *server, e emit) { e(float64(s.sink.Stats().Erasures)) }},
 	{"logbridge_sink_expired_records_total", "Records that retention has removed, by what bound.", counter, []string{"bound"}, readExpired},
 	{"logbridge_sink_set_aside_segments_total", "Segments whose checksum was wrong, found since the start: renamed to .damaged and not searched any more.", counter, nil,
 		ofSink(func(st sink.Stats) uint64 { return st.SetAside })},
@@ -127,6 +141,19 @@ var metrics = []metric{
 		ofSink(func(st sink.Stats) uint64 { return uint64(st.Tails) })},
 	{"logbridge_tail_dropped_records_total", "Records that readers who follow did not get, since they were too slow; each was told how many.", counter, nil,
 		ofSink(func(st sink.Stats) uint64 { return st.TailDropped })},
+	{"logbridge_commit_waiting_seconds", "How long the commit log has been waited for now: while a cluster elects a leader, nothing can be stored.", gauge, nil,
+		func(s *server, e emit) { e(s.sink.Stats().CommitWaiting.Seconds()) }},
+	{"logbridge_commit_longest_wait_seconds", "The longest that it was waited for since the start.", gauge, nil,
+		func(s *server, e emit) { e(s.sink.Stats().CommitLongest.Seconds()) }},
+	{"logbridge_commit_repeats_total", "Tries to write to a cluster's commit log that were repeated, their outcome being unknown.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.CommitRepeats })},
+	{"logbridge_sink_lag_groups", "Groups of the cluster's commit log that this node has not indexed, as of its last look.", gauge, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.Lag })},
+	{"logbridge_sink_behind", "1 while this node of a cluster is so far behind that it neither takes nor answers.", gauge, nil, readBehind},
+	{"logbridge_sink_copied_segments_total", "Segments that were copied from another node of a cluster.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.CopiedSegments })},
+	{"logbridge_sink_copied_bytes_total", "Bytes that were copied so.", counter, nil,
+		ofSink(func(st sink.Stats) uint64 { return st.CopiedBytes })},
 	{"logbridge_sink_forgotten_keys_total", "Uploads, messages and lines that the bounded windows of duplicates forgot before their time.", counter, nil,
 		func(s *server, e emit) { e(float64(s.sink.Stats().ForgottenKeys)) }},
 }
@@ -202,6 +229,30 @@ func readMessages(s *server, e emit) {
 	}
 }
 
+// eachUpstream gives one number of each link.
+func eachUpstream(number func(bridge.UpstreamStats) float64) func(*server, emit) {
+	return func(s *server, e emit) {
+		for _, u := range s.bridge.Upstreams() {
+			e(number(u), u.Name)
+		}
+	}
+}
+
+func readUpstreamMessages(s *server, e emit) {
+	for _, u := range s.bridge.Upstreams() {
+		for result, n := range map[string]uint64{"received": u.Received, "redelivered": u.Redelivered, "unknown": u.Unknown, "retried": u.Retried} {
+			e(float64(n), u.Name, result)
+		}
+	}
+}
+
+func readUpstreamPublished(s *server, e emit) {
+	for _, u := range s.bridge.Upstreams() {
+		e(float64(u.Published), u.Name, "published")
+		e(float64(u.Unpublished), u.Name, "unpublished")
+	}
+}
+
 func readQuestions(s *server, e emit) {
 	st := s.bridge.Stats()
 	for result, n := range map[string]uint64{"level": st.Asked, "time": st.TimeAsked, "malformed": st.Malformed} {
@@ -219,6 +270,14 @@ func readPushes(s *server, e emit) {
 func readOverrides(s *server, e emit) {
 	for level, n := range s.levels.Stats().Overrides {
 		e(float64(n), logbridge.Level(level).String())
+	}
+}
+
+func readBehind(s *server, e emit) {
+	if s.sink.Stats().Behind {
+		e(1)
+	} else {
+		e(0)
 	}
 }
 

@@ -255,6 +255,7 @@ func (s *process) follow(args ...string) (*exec.Cmd, io.Reader) {
 // found is a record as the operator API shows it.
 type found struct {
 	Seq        string            `json:"seq"`
+	Time       time.Time         `json:"time"`
 	Source     string            `json:"source"`
 	Stream     string            `json:"stream"`
 	Level      string            `json:"level"`

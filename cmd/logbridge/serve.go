@@ -107,7 +107,7 @@ func (s *server) build(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if s.node, err = natsd.New(natsd.Config{Dir: filepath.Join(s.cfg.Data, "nats")}, s.log); err != nil {
+	if s.node, err = s.openNATS(ctx); err != nil {
 		return err
 	}
 	s.add("nats", s.node.Run)
@@ -135,18 +135,57 @@ func (s *server) build(ctx context.Context) (err error) {
 	})
 	s.add("quota", s.quota.Run)
 	s.add("bridge", s.bridge.Run)
+	if err := s.link(); err != nil {
+		return err
+	}
 	return s.listen()
 }
 
-func (s *server) sinkConfig() sink.Config {
-	return sink.Config{
-		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
-		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes,
+func (s *server) openNATS(ctx context.Context) (*natsd.Node, error) {
+	cfg := s.cfg.natsConfig()
+	if cfg.URL != "" {
+		return natsd.Connect(ctx, cfg, s.log)
 	}
+	return natsd.New(cfg, s.log)
+}
+
+// link makes the links to outside brokers.
+func (s *server) link() error {
+	configs, err := s.cfg.upstreams()
+	if err != nil {
+		return err
+	}
+	var parts []part
+	for _, cfg := range configs {
+		u, err := s.bridge.AddUpstream(cfg, s.registry, s.node, s.log)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, part{"upstream", u.Run})
+	}
+	if len(parts) > 0 {
+		s.stages = append(s.stages, stage{parts: parts})
+	}
+	return nil
+}
+
+func (s *server) sinkConfig() sink.Config {
+	audit := time.Duration(s.cfg.RetentionAuditAge)
+	if audit == 0 {
+		audit = -1 // for ever
+	}
+	cfg := sink.Config{
+		Dir: filepath.Join(s.cfg.Data, "segments"), MemtableBytes: s.cfg.MemtableBytes,
+		RetentionAge: time.Duration(s.cfg.RetentionAge), RetentionBytes: s.cfg.RetentionBytes, AuditAge: audit,
+	}
+	if s.cfg.NATS != "" {
+		cfg.CommitLogAge, cfg.CommitLogBytes = time.Duration(s.cfg.NATSLogAge), s.cfg.NATSLogBytes
+	}
+	return cfg
 }
 
 func (s *server) levelsConfig() levels.Config {
-	return levels.Config{Default: time.Duration(s.cfg.LevelDefault), Cap: time.Duration(s.cfg.LevelCap)}
+	return levels.Config{Default: time.Duration(s.cfg.LevelDefault), Cap: time.Duration(s.cfg.LevelCap), TellAbsent: len(s.cfg.UpstreamMQTT) > 0}
 }
 
 // listen makes the parts that the world talks to.
@@ -202,7 +241,7 @@ func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
 		cfg.MQTTPort = addr.Port
 	}
 	if s.demo != nil {
-		cfg.Demo = s.demo.page()
+		cfg.Demo = s.demo.page(s.registry)
 	}
 	return cfg
 }
@@ -213,7 +252,7 @@ func (s *server) httpDeps() httpapi.Deps {
 		AccessKeys: s.registry, TemporaryKeys: s.registry, Topics: s.registry, TopicKeys: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
 		AddressKey: func() (string, error) { return s.registry.AddressKey(context.Background()) },
 		Levels:     s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: gatedLog{s.sink, s.quota}, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
+		Log: gatedLog{s.sink, s.quota}, Erase: s.sink.Erase, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
 		Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,
 		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },

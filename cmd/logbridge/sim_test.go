@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -120,10 +121,12 @@ func TestMetricsNameNoDevice(t *testing.T) {
 	}
 }
 
-func TestDemoRunsAndLeavesNothing(t *testing.T) {
-	home := &place{t: t, dir: t.TempDir(), args: []string{"serve", "--demo"}}
+// startDemo runs serve --demo with an own folder for what it makes, until it has told what to try; it is killed with the test.
+func startDemo(t *testing.T) (cmd *exec.Cmd, home *place, told string) {
+	t.Helper()
+	home = &place{t: t, dir: t.TempDir(), args: []string{"serve", "--demo"}}
 	t.Setenv("TMPDIR", home.dir)
-	cmd := home.program("logbridge", "serve", "--demo", "--http", anyone, "--mqtt", anyone)
+	cmd = home.program("logbridge", "serve", "--demo", "--http", anyone, "--mqtt", anyone)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +134,7 @@ func TestDemoRunsAndLeavesNothing(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = cmd.Process.Kill() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	var said strings.Builder
 	for !strings.Contains(said.String(), "Ctrl-C ends the demo.") {
 		b := make([]byte, 1)
@@ -140,12 +143,23 @@ func TestDemoRunsAndLeavesNothing(t *testing.T) {
 		}
 		_, _ = said.Write(b)
 	}
-	found := regexp.MustCompile(`LOGBRIDGE_URL=(\S+) LOGBRIDGE_MQTT=\S+ LOGBRIDGE_TOKEN_FILE=(\S+)`).FindStringSubmatch(said.String())
+	return cmd, home, said.String()
+}
+
+// demoAddress finds the address and the token's file in what the demo told.
+func demoAddress(t *testing.T, told string) (url, token string) {
+	t.Helper()
+	found := regexp.MustCompile(`LOGBRIDGE_URL=(\S+) LOGBRIDGE_MQTT=\S+ LOGBRIDGE_TOKEN_FILE=(\S+)`).FindStringSubmatch(told)
 	if found == nil {
-		t.Fatalf("no address in %q", said.String())
+		t.Fatalf("no address in %q", told)
 	}
-	url, token := found[1], found[2]
-	wantReadmeLines(t, said.String(), url)
+	return found[1], found[2]
+}
+
+func TestDemoRunsAndLeavesNothing(t *testing.T) {
+	cmd, home, told := startDemo(t)
+	url, token := demoAddress(t, told)
+	wantReadmeLines(t, told, url)
 	cli := func(args ...string) string {
 		t.Helper()
 		out, err := home.program("logbridge", append(args, "--url", url, "--token-file", token)...).Output()
@@ -162,7 +176,7 @@ func TestDemoRunsAndLeavesNothing(t *testing.T) {
 		}
 	}
 	client := &http.Client{Timeout: patience}
-	for _, path := range []string{"/demo", "/demo/demo.js", "/demo/demo.css"} {
+	for _, path := range []string{"/demo", "/demo/demo.js", "/demo/sts.js", "/demo/demo.css"} {
 		res, err := client.Get(url + path)
 		if err != nil || res.StatusCode != http.StatusOK || !strings.Contains(res.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Fatalf("%s: %v %v", path, res, err)

@@ -20,9 +20,10 @@ import (
 // Decompress undoes x-log-compresstype (4.2, 4.7): none, lz4 (a raw block), zstd (frames), deflate (zlib, or raw), and gzip,
 // which an old page shows. The result is at most most bytes and uses dst's memory if that is large enough; without compression it is body
 // itself. bodyRawSize is x-log-bodyrawsize: of an uncompressed body it is ignored, because three SDKs fill it wrongly (1), of
-// a compressed one it can only refuse, early, what says itself that it is too large. Nothing is allocated before it is known
+// a compressed one it can only refuse, early, what says itself that it is too large; an lz4 block must have it, being without a
+// size of its own, whatever it says. Nothing is allocated before it is known
 // to be within most: an lz4 block is measured first, the head of a zstd frame is asked, the streams grow as they go. *Error InvalidCompressType,
-// PostBodyUncompressError, PostBodyTooLarge.
+// MissingBodyRawSize, InvalidBodyRawSize, PostBodyUncompressError, PostBodyTooLarge.
 func Decompress(dst []byte, compressType, bodyRawSize string, body []byte, most int) ([]byte, error) {
 	kind := strings.ToLower(compressType)
 	if kind == "" {
@@ -36,6 +37,9 @@ func Decompress(dst []byte, compressType, bodyRawSize string, body []byte, most 
 	}
 	switch kind {
 	case "lz4":
+		if err := checkRawSize(bodyRawSize); err != nil {
+			return nil, err
+		}
 		return unlz4(dst, body, most)
 	case "zstd":
 		return unzstd(dst, body, most)
@@ -49,6 +53,17 @@ func Decompress(dst []byte, compressType, bodyRawSize string, body []byte, most 
 		return finish(inflate(dst, gzipReader, body, most))
 	}
 	return nil, InvalidCompressType(compressType)
+}
+
+// checkRawSize wants a size, but not the right one.
+func checkRawSize(text string) error {
+	if text == "" {
+		return MissingBodyRawSize()
+	}
+	if n, err := strconv.Atoi(text); err != nil || n < 0 {
+		return InvalidBodyRawSize(text)
+	}
+	return nil
 }
 
 var errUncompress = errors.New("not compressed as it says")

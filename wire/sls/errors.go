@@ -98,6 +98,16 @@ func InvalidCompressType(compressType string) *Error {
 	return newError(http.StatusBadRequest, "InvalidCompressType", "x-log-compresstype %s is unsupported.", compressType)
 }
 
+// MissingBodyRawSize: an lz4 block that does not say how long it will be.
+func MissingBodyRawSize() *Error {
+	return newError(http.StatusBadRequest, "MissingBodyRawSize", "x-log-bodyrawsize does not exist in header when it is necessary.")
+}
+
+// InvalidBodyRawSize: x-log-bodyrawsize is no size.
+func InvalidBodyRawSize(size string) *Error {
+	return newError(http.StatusBadRequest, "InvalidBodyRawSize", "x-log-bodyrawsize %s is invalid.", size)
+}
+
 // MissingAPIVersion: no version in header or query.
 func MissingAPIVersion() *Error {
 	return newError(http.StatusBadRequest, "MissingAPIVersion", "x-log-apiversion does not exist in http header.")

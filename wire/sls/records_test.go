@@ -71,6 +71,7 @@ func TestErrorKinds(t *testing.T) {
 	}{
 		{PostBodyInvalid(), 400, logbridge.ErrInvalid}, {PostBodyUncompressError(), 400, logbridge.ErrInvalid},
 		{PostBodyTooLarge(1), 400, logbridge.ErrTooLarge}, {InvalidCompressType("x"), 400, logbridge.ErrInvalid},
+		{MissingBodyRawSize(), 400, logbridge.ErrInvalid}, {InvalidBodyRawSize("x"), 400, logbridge.ErrInvalid},
 		{MissingAPIVersion(), 400, logbridge.ErrInvalid}, {InvalidAPIVersion("x"), 400, logbridge.ErrInvalid},
 		{MissingDate(), 400, logbridge.ErrInvalid}, {InvalidRequestTime("x"), 400, logbridge.ErrInvalid},
 		{RequestTimeExpired("x", time.Now()), 400, logbridge.ErrInvalid}, {MissingSignatureMethod(), 400, logbridge.ErrInvalid},

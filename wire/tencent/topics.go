@@ -68,6 +68,13 @@ var exact = [...]struct {
 	{prefixSys, TopicSys},
 }
 
+// The filters of what all devices say.
+const (
+	OperationFilter = prefixOperation + "+/+"
+	ReportFilter    = prefixReport + "+/+"
+	SysFilter       = prefixSys + "+/+"
+)
+
 // OperationTopic is where a device asks for its level.
 func OperationTopic(id logbridge.DeviceID) string { return prefixOperation + id.String() }
 
