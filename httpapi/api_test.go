@@ -88,7 +88,7 @@ func roleOfCall(method, path string) logbridge.Role {
 		return logbridge.RoleAdmin
 	case method == "get":
 		return logbridge.RoleViewer
-	case path == "/products/{product}", path == "/level": // for everyone, and without an end
+	case path == "/products/{product}", path == "/level", path == "/logs": // for everyone, and without an end
 		return logbridge.RoleAdmin
 	}
 	return logbridge.RoleOperator
