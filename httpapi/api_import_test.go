@@ -2,12 +2,14 @@ package httpapi
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -226,4 +228,32 @@ func TestExport(t *testing.T) {
 	if strings.Count(r.body, "scope of this token") != 2 || !strings.Contains(r.body, `"unchanged":1,"bad":2`) {
 		t.Errorf("imported by a token that sees one: %s", r.body)
 	}
+}
+
+// FuzzImportLines: whatever is sent, every line is read once, and what is a device comes out as it is written down.
+func FuzzImportLines(f *testing.F) {
+	f.Add([]byte(`{"product":"ABCDE12345","device":"d","psk":"c2VjcmV0","tags":{"a":"b"}}` + "\n\r\n{}\n"))
+	f.Add([]byte(`{"device":1}` + "\n" + strings.Repeat("x", maxImportLine+1) + "\n{"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		lines, n := bufio.NewReaderSize(bytes.NewReader(body), maxImportLine), 0
+		for {
+			text, err := readLine(lines)
+			if err == io.EOF {
+				break
+			}
+			n++
+			job := importJob{number: n}
+			if err != nil || len(text) == 0 || job.parse(text) != nil {
+				continue
+			}
+			written, err := json.Marshal(job.line)
+			again := importJob{}
+			if err != nil || again.parse(written) != nil || !reflect.DeepEqual(again.line, job.line) {
+				t.Errorf("%q became %s: %v", text, written, err)
+			}
+		}
+		if want := bytes.Count(body, []byte("\n")); n != want && n != want+1 {
+			t.Errorf("%d lines of %d", n, want)
+		}
+	})
 }

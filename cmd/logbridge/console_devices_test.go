@@ -29,6 +29,9 @@ func TestConsoleDevices(t *testing.T) {
 	c.press("← Previous")
 	c.until(rows + ` === 100 && document.body.innerText.includes('off-100')`)
 
+	c.until(`[...document.querySelectorAll('option')].some((o) => o.value === 'ABCDE12345')`)
+	c.fill("Product", "ABCDE12345")
+	c.until(`location.search.includes('product=ABCDE12345')`)
 	c.fill("Tag", "site:lab") // begins with the first page again
 	c.until(rows + ` === 6 && !location.search.includes('cursor')`)
 	c.fill("Name", "dev_0")
@@ -73,7 +76,7 @@ func TestConsoleDevice(t *testing.T) {
 	c.until(`document.querySelector('.facts .state').textContent === 'seen'`)
 	c.until(`[...document.querySelectorAll('td .level')].filter((l) => l.textContent === 'debug').length > 2`)
 	c.has("log level set to debug for 15m0s by admin: ticket 8")
-	c.until(`document.querySelector('.strip-debug')`)
+	c.until(`document.querySelector('.strip-other')`)
 	if wrote := fleet.wrote(); len(wrote) != 1 || wrote[0] != "dev_01" {
 		t.Errorf("%v wrote debug lines", wrote)
 	}

@@ -51,10 +51,10 @@ func (s *process) talk(rate float64) {
 }
 
 // said is a line of a service.
-type said struct{ level, text string }
+type saidLine struct{ level, text string }
 
 // say stores lines of a service, in this order; their times are a millisecond apart and end now.
-func (s *process) say(service string, list ...said) {
+func (s *process) say(service string, list ...saidLine) {
 	t := s.place.t
 	t.Helper()
 	streams := []any{}
@@ -128,9 +128,9 @@ var hostile = []string{
 // that shows them: they are there as text, and nothing else is.
 func TestConsoleObeysNoLine(t *testing.T) {
 	s := newPlace(t, e2eConfig).start(anyone, anyone)
-	var lines []said
+	var lines []saidLine
 	for _, text := range hostile {
-		lines = append(lines, said{"error", text})
+		lines = append(lines, saidLine{"error", text})
 		event, err := json.Marshal(map[string]any{"__logs__": []map[string]string{{"event": text, text: "name"}}})
 		if err != nil {
 			t.Fatal(err)
@@ -178,7 +178,7 @@ func TestConsoleObeysNoLine(t *testing.T) {
 // later; and zooms in and out of time.
 func TestConsoleLogsOut(t *testing.T) {
 	s := newPlace(t, e2eConfig).start(anyone, anyone)
-	s.say("shop", said{"error", "no stock"}, said{"info", "stock again"}, said{"warn", `tab	and "quotes" and ünïcode`})
+	s.say("shop", saidLine{"error", "no stock"}, saidLine{"info", "stock again"}, saidLine{"warn", `tab	and "quotes" and ünïcode`})
 	c := openConsole(t, s, "/logs?source=loki&live=0")
 	c.has("stock again")
 	eval[bool](c, `(() => {
@@ -229,7 +229,7 @@ func TestConsoleLogsOut(t *testing.T) {
 		t.Errorf("dragging over half an hour shows %.1f minutes", minutes)
 	}
 
-	s.say("shop", said{"error", "later"})
+	s.say("shop", saidLine{"error", "later"})
 	c.do(chromedp.Navigate(link))
 	c.has("stock again")
 	if eval[bool](c, `document.body.innerText.includes('later')`) {
@@ -269,7 +269,7 @@ func TestConsoleLogsHistory(t *testing.T) {
 func TestConsoleLogsLooks(t *testing.T) {
 	s := newPlace(t, e2eConfig).start(anyone, anyone)
 	s.say("shop", burst(0, 60)...)
-	s.say("shop", said{"error", "panic: runtime error: index out of range\n\tgoroutine 17 [running]:\n\tmain.main()\n" + strings.Repeat("a long line goes on ", 30)})
+	s.say("shop", saidLine{"error", "panic: runtime error: index out of range\n\tgoroutine 17 [running]:\n\tmain.main()\n" + strings.Repeat("a long line goes on ", 30)})
 	s.say("shop", burst(60, 60)...)
 	c := openConsole(t, s, "/logs?source=loki&q=panic")
 	c.until(`document.querySelector('.line.error')`)

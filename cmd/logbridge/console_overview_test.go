@@ -15,7 +15,7 @@ func TestConsoleOverview(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.say("shop", said{"error", "no stock"}, said{"info", "stock again"})
+	s.say("shop", saidLine{"error", "no stock"}, saidLine{"info", "stock again"})
 	res, err := http.Get(s.url() + "/track?topic_id=topic-2&event=lost")
 	if err != nil {
 		t.Fatal(err)

@@ -14,10 +14,10 @@ import (
 // The browser tests of the live tail.
 
 // burst makes n lines that say which they are.
-func burst(from, n int) []said {
-	list := make([]said, n)
+func burst(from, n int) []saidLine {
+	list := make([]saidLine, n)
 	for i := range list {
-		list[i] = said{[]string{"info", "debug", "warn"}[i%3], fmt.Sprintf("burst line %d", from+i)}
+		list[i] = saidLine{[]string{"info", "debug", "warn"}[i%3], fmt.Sprintf("burst line %d", from+i)}
 	}
 	return list
 }

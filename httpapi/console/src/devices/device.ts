@@ -91,3 +91,9 @@ export function until(local: string, now: number): string {
   const seconds = Math.round((Date.parse(local) - now) / 1000)
   return seconds >= 1 ? `${seconds}s` : ''
 }
+
+/** The ids of the products that may be seen. */
+export async function productIds(signal: AbortSignal): Promise<string[]> {
+  const answer = await get<{ products: { id: string }[] }>('/products', {}, signal)
+  return answer.products.map((p) => p.id)
+}

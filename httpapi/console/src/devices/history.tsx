@@ -3,9 +3,9 @@ import type { JSX } from 'preact'
 import { lines } from '../api'
 import { useLoad } from '../load'
 import { clock, stamp } from '../time'
-import { Level } from '../ui/level'
 import { Table } from '../ui/table'
 import { place, type Device } from './device'
+import { Target } from './parts'
 
 /** A change of what is wanted of a device. */
 export interface Mark {
@@ -32,8 +32,14 @@ export async function marks(product: string, device: string, since: string, sign
 
 const levelNames = ['off', 'error', 'warn', 'info', 'debug']
 
-/** The strip: its width and height in its own units, and the hours that it shows. */
-const width = 1000, height = 40, hours = 24
+/** The strip: its width and height in its own units, and the hours that it may show: the fewest that have all changes. */
+const width = 1000, height = 40
+const spans = [1, 6, 24, 168] as const
+
+function span(list: readonly Mark[], now: number): number {
+  const oldest = list.at(-1)
+  return oldest ? spans.find((hours) => Date.parse(oldest.time) > now - hours * 3_500_000) ?? 168 : 24
+}
 
 interface Stretch {
   from: number
@@ -59,9 +65,10 @@ export function stretches(list: readonly Mark[], now: string, begin: number, end
   return out.filter((s) => s.to > s.from)
 }
 
-/** The strip of the last day, and the changes of the last week. */
+/** The strip of the last hours, and the changes of the last week. */
 export function History({ device, now }: { device: Device; now: number }): JSX.Element {
   const { data, error, loading } = useLoad((signal) => marks(device.product, device.device, '168h', signal), `${place(device.product, device.device)} ${device.changed_at ?? ''} ${device.desired} ${device.expires_at ?? ''}`, 15_000)
+  const hours = span(data ?? [], now)
   const begin = now - hours * 3_600_000
   const strip = stretches(data ?? [], device.desired, begin, now)
   const x = (time: number): number => ((time - begin) / (now - begin)) * width
@@ -72,7 +79,7 @@ export function History({ device, now }: { device: Device; now: number }): JSX.E
         {strip.map((s) => {
           const tall = (Math.max(levelNames.indexOf(s.level), 0) + 1) * (height / levelNames.length)
           return (
-            <rect key={s.from} class={`strip-${s.level}`} x={x(s.from)} width={Math.max(x(s.to) - x(s.from), 1.5)} y={height - tall} height={tall}>
+            <rect key={s.from} class={s.level === device.base ? 'strip-base' : 'strip-other'} x={x(s.from)} width={Math.max(x(s.to) - x(s.from), 1.5)} y={height - tall} height={tall}>
               <title>{s.level}, {stamp(s.from)} to {stamp(s.to)}</title>
             </rect>
           )
@@ -83,8 +90,8 @@ export function History({ device, now }: { device: Device; now: number }): JSX.E
         caption="Changes of its level, newest first"
         columns={[
           { title: 'Time', kind: 'narrow', cell: (m) => clock(m.time, now, false) },
-          { title: 'From', kind: 'narrow', cell: (m) => <Level level={m.attributes.before ?? ''} />, spare: true },
-          { title: 'To', kind: 'narrow', cell: (m) => <Level level={m.attributes.after ?? ''} /> },
+          { title: 'From', kind: 'narrow', cell: (m) => <Target level={m.attributes.before ?? ''} />, spare: true },
+          { title: 'To', kind: 'narrow', cell: (m) => <Target level={m.attributes.after ?? ''} /> },
           { title: 'What', kind: 'wide', cell: (m) => m.body },
         ]}
         rows={data}

@@ -5,8 +5,9 @@ import { sentence } from '../api'
 import { Button } from '../ui/button'
 import { Dialog } from '../ui/dialog'
 import { Field, Select } from '../ui/field'
-import { Level, levels } from '../ui/level'
+import { levels } from '../ui/level'
 import { toast } from '../ui/toast'
+import { Target } from './parts'
 import { addRule, readTags, tryRule, words, type Reach, type RuleWish } from './rule'
 
 interface NewRuleProps {
@@ -88,7 +89,7 @@ export function NewRule({ products, onClose, onDone }: NewRuleProps): JSX.Elemen
 function Reached({ reach, about, level }: { reach: Reach; about: string; level: string }): JSX.Element {
   return (
     <>
-      <p><b>{reach.matched.toLocaleString('en')}</b> devices are meant by {about}; <b>{reach.connected.toLocaleString('en')}</b> of them are online, and the level of <b>{reach.decides.toLocaleString('en')}</b> becomes <Level level={level} />.</p>
+      <p><b>{reach.matched.toLocaleString('en')}</b> devices are meant by {about}; <b>{reach.connected.toLocaleString('en')}</b> of them are online, and the level of <b>{reach.decides.toLocaleString('en')}</b> becomes <Target level={level} />.</p>
       <Spread reach={reach} />
     </>
   )

@@ -3,7 +3,7 @@ import type { JSX } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { get, lines } from '../api'
 import { getDevice, meaning, mood, skew, type Device as State } from '../devices/device'
-import { Bad, Wanted } from '../devices/parts'
+import { Bad, PerMinute, Wanted } from '../devices/parts'
 import { History } from '../devices/history'
 import { LevelForm } from '../devices/raise'
 import { bars, levelColor, levelOrder, type Histogram } from '../histogram'
@@ -66,12 +66,12 @@ function Facts({ device: d, now }: { device: State; now: number }): JSX.Element 
   const ago = (time: string | undefined): string => (time ? `${relative(time, now)} (${stamp(time)})` : 'never')
   const rows: [string, JSX.Element | string | undefined][] = [
     ['Wanted', <Wanted device={d} now={now} />],
-    ['Base', <Level level={d.base} />],
+    ['Base', d.base],
     ['Observed', <span class={`state ${mood(d.state)}`}>{d.state}</span>],
     ['', `${meaning(d.state)}; since ${d.state_time ? relative(d.state_time, now) : 'the beginning'}`],
     ['By rule', d.rule && <Link to={`/rules?rule=${encodeURIComponent(d.rule)}`}>{d.rule}</Link>],
     ['Set by', d.set_by], ['Reason', d.reason], ['Since', d.changed_at && ago(d.changed_at)], ['Ends', d.expires_at && ago(d.expires_at)],
-    ['Last seen', ago(d.last_seen)], ['Last line', ago(d.last_line)], ['Lines/min', d.lines_per_minute.toLocaleString('en')],
+    ['Last seen', ago(d.last_seen)], ['Last line', ago(d.last_line)], ['Lines/min', <PerMinute n={d.lines_per_minute} />],
     ['Stored', `${d.stored.toLocaleString('en')} lines`], ['Dropped', <Bad n={d.dropped} />], ['Refused', <Bad n={d.refused} />],
     ['Clock', skew(d.clock_skew_ms) || 'not known'],
     ['Login', [d.has_psk && 'key', d.certificate && 'certificate', d.certificate_subject && `certificates of ${d.certificate_subject}`].filter(Boolean).join(', ')],

@@ -2,8 +2,8 @@
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
 import { get } from '../api'
-import { place, states, type Device } from '../devices/device'
-import { Bad, Clock, State, Wanted } from '../devices/parts'
+import { place, productIds, states, type Device } from '../devices/device'
+import { Bad, Clock, PerMinute, State, Wanted } from '../devices/parts'
 import { Raise } from '../devices/raise'
 import { useLoad } from '../load'
 import { Link, useParams } from '../router'
@@ -29,14 +29,14 @@ export function Devices(): JSX.Element {
   const now = useNow()
   const [raise, setRaise] = useState<Device | undefined>()
   const [turn, setTurn] = useState(0)
-  const products = useLoad((signal) => get<{ products: { product: string }[] }>('/products', {}, signal), 'products')
+  const products = useLoad(productIds, 'products')
   const wanted = Object.fromEntries(filters.map((name) => [name, params.get(name) ?? '']))
   const load = async (cursor: string, signal: AbortSignal): Promise<Page<Device>> => {
     const page = await get<{ devices: Device[]; next_cursor?: string }>('/devices', { ...wanted, cursor, limit: perPage }, signal)
     return { rows: page.devices, next: page.next_cursor }
   }
   const set = (name: string) => (e: { currentTarget: HTMLInputElement | HTMLSelectElement }): void => change({ [name]: e.currentTarget.value, cursor: undefined })
-  const of = products.data?.products.map((p): [string, string] => [p.product, p.product]) ?? []
+  const of = products.data?.map((p): [string, string] => [p, p]) ?? []
   const product = wanted.product ?? ''
   if (product !== '' && !of.some(([p]) => p === product)) of.push([product, product])
   const columns: Column<Device>[] = [
@@ -46,7 +46,7 @@ export function Devices(): JSX.Element {
     { title: 'Base', kind: 'narrow', cell: (d) => <span class="quiet">{d.base}</span>, spare: true },
     { title: 'Observed', kind: 'narrow', cell: (d) => <State device={d} now={now} /> },
     { title: 'Last line', kind: 'narrow', cell: (d) => <span class={d.last_line ? undefined : 'quiet'}>{relative(d.last_line, now) || 'never'}</span>, spare: true },
-    { title: 'Lines/min', kind: 'num', cell: (d) => d.lines_per_minute.toLocaleString('en') },
+    { title: 'Lines/min', kind: 'num', cell: (d) => <PerMinute n={d.lines_per_minute} /> },
     { title: 'Drops', kind: 'num', cell: (d) => <Bad n={d.dropped + d.refused} />, spare: true },
     { title: 'Clock', kind: 'narrow', cell: (d) => <Clock ms={d.clock_skew_ms} />, spare: true },
     { title: 'Tags', cell: (d) => Object.entries(d.tags).map(([k, v]) => <span key={k} class="chip tag">{k}:{v}</span>), spare: true },

@@ -1,9 +1,9 @@
 // Rules: levels for all devices that a selector means, and the devices that have a level of their own.
 import type { JSX } from 'preact'
 import { useState } from 'preact/hooks'
-import { get, sentence } from '../api'
-import { endLevel, left, place, type Device } from '../devices/device'
-import { State } from '../devices/parts'
+import { sentence } from '../api'
+import { endLevel, left, place, productIds, type Device } from '../devices/device'
+import { State, Target } from '../devices/parts'
 import { changeRule, endRule, getRule, live, words, type Rule } from '../devices/rule'
 import { lengths, NewRule, Spread } from '../devices/rule-new'
 import { useLoad } from '../load'
@@ -13,7 +13,6 @@ import { relative, stamp, useNow } from '../time'
 import { Button } from '../ui/button'
 import { Dialog } from '../ui/dialog'
 import { Field, Select } from '../ui/field'
-import { Level } from '../ui/level'
 import { Table, type Column } from '../ui/table'
 import { toast } from '../ui/toast'
 
@@ -28,14 +27,14 @@ export function Rules(): JSX.Element {
   const now = useNow()
   const [doing, setDoing] = useState<Doing | undefined>()
   const list = useLoad(live, 'live', every)
-  const products = useLoad((signal) => get<{ products: { product: string }[] }>('/products', {}, signal), 'products')
+  const products = useLoad(productIds, 'products')
   const shown = params.get('rule') ?? ''
   const operator = may(session, 'operator')
   const close = (): void => setDoing(undefined)
   const ends = (t: { expires_at?: string }): JSX.Element => <span class="countdown">{left(t.expires_at, now) || 'no end'}</span>
   const rules: Column<Rule>[] = [
     { title: 'Devices', kind: 'wide', cell: (r) => <button type="button" class="link" onClick={() => change({ rule: r.id }, false)}>{words(r.selector)}</button> },
-    { title: 'Level', kind: 'narrow', cell: (r) => <Level level={r.level} /> },
+    { title: 'Level', kind: 'narrow', cell: (r) => <Target level={r.level} /> },
     { title: 'Ends in', kind: 'narrow', cell: ends },
     { title: 'Priority', kind: 'num', cell: (r) => r.priority, spare: true },
     { title: 'Reason', kind: 'wide', cell: (r) => r.reason, spare: true },
@@ -43,7 +42,7 @@ export function Rules(): JSX.Element {
   ]
   const own: Column<Device>[] = [
     { title: 'Device', cell: (d) => <Link to={place(d.product, d.device)}><span class="quiet">{d.product}/</span>{d.device}</Link> },
-    { title: 'Level', kind: 'narrow', cell: (d) => <Level level={d.desired} /> },
+    { title: 'Level', kind: 'narrow', cell: (d) => <Target level={d.desired} /> },
     { title: 'Ends in', kind: 'narrow', cell: ends },
     { title: 'Observed', kind: 'narrow', cell: (d) => <State device={d} now={now} />, spare: true },
     { title: 'Reason', kind: 'wide', cell: (d) => d.reason, spare: true },
@@ -52,19 +51,19 @@ export function Rules(): JSX.Element {
   if (operator) {
     rules.push({
       title: 'Change', kind: 'narrow', cell: (r) => (
-        <span class="bar">
-          <Button class="small" aria-label={`Extend rule ${r.id}`} onClick={() => setDoing({ what: 'extend', rule: r })}>Extend</Button>
-          <Button class="small" aria-label={`End rule ${r.id}`} onClick={() => setDoing({ what: 'end', rule: r })}>End</Button>
+        <span class="row-actions">
+          <Button class="small" aria-label={`Extend rule ${r.id}`} onClick={() => setDoing({ what: 'extend', rule: r })}>Extend …</Button>
+          <Button class="small" aria-label={`End rule ${r.id}`} onClick={() => setDoing({ what: 'end', rule: r })}>End …</Button>
         </span>
       ),
     })
-    own.push({ title: 'Change', kind: 'narrow', cell: (d) => <Button class="small" aria-label={`Return ${d.product}/${d.device}`} onClick={() => setDoing({ what: 'return', device: d })}>Return</Button> })
+    own.push({ title: 'Change', kind: 'narrow', cell: (d) => <Button class="small" aria-label={`Return ${d.product}/${d.device}`} onClick={() => setDoing({ what: 'return', device: d })}>Return …</Button> })
   }
   return (
     <>
       <div class="head">
         <h1>Rules</h1>
-        {operator && <Button kind="primary" onClick={() => setDoing({ what: 'new' })}>New rule</Button>}
+        {operator && <Button kind="primary" disabled={!products.data} onClick={() => setDoing({ what: 'new' })}>New rule</Button>}
       </div>
       <section class="part" aria-labelledby="rules">
         <h2 id="rules">For many devices</h2>
@@ -75,7 +74,7 @@ export function Rules(): JSX.Element {
         <h2 id="own">Devices with a level of their own</h2>
         <Table caption="Devices with a level of their own" columns={own} rows={list.data?.levels} rowKey={(d) => `${d.product}/${d.device}`} empty="No device has a level of its own." error={list.error} loading={list.loading && !list.data} />
       </section>
-      {doing?.what === 'new' && <NewRule products={products.data?.products.map((p) => p.product) ?? []} onClose={close} onDone={list.again} />}
+      {doing?.what === 'new' && <NewRule products={products.data ?? []} onClose={close} onDone={list.again} />}
       {doing?.what === 'extend' && <Extend rule={doing.rule} onClose={close} onDone={list.again} />}
       {doing?.what === 'end' && <End title={`End rule ${doing.rule.id}`} about={`${doing.rule.level} for ${words(doing.rule.selector)}`} onEnd={(reason) => endRule(doing.rule.id, reason)} onClose={close} onDone={list.again} />}
       {doing?.what === 'return' && <End title={`Return ${doing.device.device}`} about={`${doing.device.desired}, back to ${doing.device.base}`} onEnd={(reason) => endLevel(doing.device, reason)} onClose={close} onDone={list.again} />}
@@ -94,7 +93,7 @@ function Chosen({ id, now, onClose }: { id: string; now: number; onClose: () => 
       {data && rule && (
         <>
           <p>
-            <Level level={rule.level} /> for {words(rule.selector)}, {rule.expires_at ? `until ${stamp(rule.expires_at)} (${relative(rule.expires_at, now)})` : 'without an end'}. {rule.set_by}: {rule.reason}
+            <Target level={rule.level} /> for {words(rule.selector)}, {rule.expires_at ? `until ${stamp(rule.expires_at)} (${relative(rule.expires_at, now)})` : 'without an end'}. {rule.set_by}: {rule.reason}
           </p>
           <p><b>{data.matched.toLocaleString('en')}</b> devices matched, <b>{data.connected.toLocaleString('en')}</b> online; it decides the level of <b>{data.decides.toLocaleString('en')}</b>.</p>
           <Spread reach={data} />
