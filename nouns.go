@@ -79,6 +79,7 @@ type Logstore struct {
 	WebTracking bool
 	// Origins that a page may write from: exact origins, or "*" for any. Empty is any.
 	Origins []string
+	WebRules
 }
 
 // AccessKey signs requests to a project. The secret is sealed at rest.
@@ -97,6 +98,7 @@ type CLSTopic struct {
 	AnonymousWrite bool
 	// Origins as in Logstore.
 	Origins []string
+	WebRules
 }
 
 // TopicKey signs uploads to a topic. Other topics may have a key of the same id, since the vendor's SDKs sign for all topics

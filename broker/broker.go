@@ -247,6 +247,14 @@ func (b *Broker) drain() {
 	}
 }
 
+// TakeOver ends the session of a device that has connected to another node.
+func (b *Broker) TakeOver(id logbridge.DeviceID) {
+	if s := b.table.session(id); s != nil {
+		b.counters.takeovers.Add(1)
+		s.conn.takeOver()
+	}
+}
+
 // EndSession ends the session of a device that was deleted or has another secret; it may log in again with that. The
 // connection of a device without a session is left alone.
 func (b *Broker) EndSession(id logbridge.DeviceID) {

@@ -49,3 +49,25 @@ func TestRefusedIsTold(t *testing.T) {
 		t.Errorf("refused %s", got)
 	}
 }
+
+// TestTakeOver: a device that has connected to another node loses its connection here, and is told why where it can be.
+func TestTakeOver(t *testing.T) {
+	r := newRecorder()
+	b := start(t, Config{}, r)
+	for _, version := range []byte{4, 5} {
+		c, s := listening(t, b, r, dev1, version, 0)
+		b.TakeOver(dev1)
+		if version == 5 {
+			if bye := c.expect(packets.Disconnect); bye.ReasonCode != packets.ErrSessionTakenOver.Code {
+				t.Errorf("DISCONNECT with reason %#x", bye.ReasonCode)
+			}
+		}
+		if _, err := c.r.ReadByte(); err != io.EOF {
+			t.Errorf("v%d: %v, want the end", version, err)
+		}
+		if got := receive(t, "end of the session", r.disconnected); got != s {
+			t.Errorf("v%d: another session ended", version)
+		}
+		b.TakeOver(dev1) // without a session it does nothing
+	}
+}

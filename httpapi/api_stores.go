@@ -18,6 +18,7 @@ type logstoreView struct {
 	Logstore    string   `json:"logstore"`
 	WebTracking bool     `json:"web_tracking" doc:"whether anonymous writes are taken"`
 	Origins     []string `json:"origins" doc:"origins that a page may write from; empty or * is any"`
+	StoreRules
 }
 
 type accessKeyView struct {
@@ -29,6 +30,7 @@ type topicView struct {
 	Topic          string   `json:"topic"`
 	AnonymousWrite bool     `json:"anonymous_write"`
 	Origins        []string `json:"origins" doc:"origins that a page may write from; empty or * is any"`
+	StoreRules
 }
 
 type projectPath struct {
@@ -62,6 +64,7 @@ type putLogstore struct {
 	Body     *struct {
 		WebTracking *bool     `json:"web_tracking,omitempty"`
 		Origins     *[]string `json:"origins,omitempty" maxItems:"100"`
+		StoreRulesChange
 	}
 }
 
@@ -91,6 +94,7 @@ type putTopic struct {
 	Body  *struct {
 		AnonymousWrite *bool     `json:"anonymous_write,omitempty"`
 		Origins        *[]string `json:"origins,omitempty" maxItems:"100"`
+		StoreRulesChange
 	}
 }
 
@@ -154,13 +158,13 @@ func viewProject(p logbridge.SLSProject) projectView {
 }
 
 func viewLogstore(l logbridge.Logstore) logstoreView {
-	return logstoreView{Logstore: l.Name, WebTracking: l.WebTracking, Origins: list(l.Origins)}
+	return logstoreView{Logstore: l.Name, WebTracking: l.WebTracking, Origins: list(l.Origins), StoreRules: viewRules(l.WebRules)}
 }
 
 func viewAccessKey(k logbridge.AccessKey) accessKeyView { return accessKeyView{ID: k.ID} }
 
 func viewTopic(t logbridge.CLSTopic) topicView {
-	return topicView{Topic: t.ID, AnonymousWrite: t.AnonymousWrite, Origins: list(t.Origins)}
+	return topicView{Topic: t.ID, AnonymousWrite: t.AnonymousWrite, Origins: list(t.Origins), StoreRules: viewRules(t.WebRules)}
 }
 
 type projectList struct {
@@ -248,6 +252,7 @@ func (a *api) putLogstore(ctx context.Context, in *putLogstore) (*answer[logstor
 	if in.Body != nil {
 		set(&l.WebTracking, in.Body.WebTracking)
 		set(&l.Origins, in.Body.Origins)
+		in.Body.apply(&l.WebRules)
 	}
 	if err := a.deps.Logstores.PutLogstore(ctx, l); err != nil {
 		return nil, err
@@ -345,6 +350,7 @@ func (a *api) putTopic(ctx context.Context, in *putTopic) (*answer[topicView], e
 	if in.Body != nil {
 		set(&t.AnonymousWrite, in.Body.AnonymousWrite)
 		set(&t.Origins, in.Body.Origins)
+		in.Body.apply(&t.WebRules)
 	}
 	if err := a.deps.Topics.PutCLSTopic(ctx, t); err != nil {
 		return nil, err

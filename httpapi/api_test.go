@@ -334,7 +334,7 @@ func TestStores(t *testing.T) {
 		{"PUT", "/sls/proj2/logstores/web", `{"web_tracking":true,"origins":["https://a.example"]}`, 200, "web_tracking", "true"},
 		{"PUT", "/sls/proj2/logstores/web", `{"origins":["*"]}`, 200, "web_tracking", "true"},
 		{"GET", "/sls/proj2/logstores/web", "", 200, "origins", "[*]"},
-		{"GET", "/sls/proj2/logstores", "", 200, "logstores", "[map[logstore:web origins:[*] web_tracking:true]]"},
+		{"GET", "/sls/proj2/logstores", "", 200, "logstores", "[map[limits:map[] logstore:web origins:[*] privacy:map[] web_tracking:true write_token_count:0]]"},
 		{"PUT", "/sls/proj2/access-keys/LTAInew", `{"secret":"given"}`, 200, "secret", "<nil>"},
 		{"PUT", "/sls/proj2/access-keys/LTAInew", `{}`, 200, "secret", "<nil>"},
 		{"GET", "/sls/proj2/access-keys", "", 200, "access_keys", "[map[id:LTAInew]]"},
@@ -397,7 +397,7 @@ func TestTokensAndLedger(t *testing.T) {
 	var ledger logbridge.Ledger
 	check(t, json.Unmarshal([]byte(a.body), &ledger))
 	sls := ledger.Sources[logbridge.SourceSLS]
-	if sls.Received != 2 || sls.Stored != 1 || sls.Refused["malformed"] != 1 || !strings.Contains(a.body, `"streams":[{"stream":"sls/myproj/mystore","received":2`) {
+	if sls.Received != 2 || sls.Stored != 1 || sls.Refused["malformed"] != 1 || !strings.Contains(a.body, `{"stream":"sls/myproj/mystore","received":2`) {
 		t.Errorf("%s", a.body)
 	}
 	if status, _ := w.call("DELETE", "/tokens/"+text(made, "id"), ""); status != 204 {

@@ -121,12 +121,7 @@ func (s *Server) readBody(c echo.Context, most int64) (*buffer, error) {
 	if r.ContentLength == 0 {
 		return buf, nil
 	}
-	if err := s.fill(r, buf, most); err != nil {
-		return buf, err
-	}
-	// The body is in; a later expiry of its deadline would cancel the request.
-	_ = http.NewResponseController(c.Response()).SetReadDeadline(time.Time{})
-	return buf, nil
+	return buf, s.fill(r, buf, most)
 }
 
 func (s *Server) fill(r *http.Request, buf *buffer, most int64) error {

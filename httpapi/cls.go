@@ -21,6 +21,7 @@ var clsErrors = map[reason]cls.Error{
 	slow:        {Status: http.StatusBadRequest, Code: "InvalidContent"},
 	overload:    {Status: http.StatusInternalServerError, Code: "InternalError"},
 	unanswered:  {Status: http.StatusInternalServerError, Code: "InternalError"},
+	writeToken:  {Status: http.StatusForbidden, Code: "NotAllowed"},
 	unsupported: {Status: http.StatusMethodNotAllowed, Code: "NotSupported"},
 	badMethod:   {Status: http.StatusMethodNotAllowed, Code: "NotSupported"},
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalError"},
@@ -44,7 +45,7 @@ func clsDialect() *dialect {
 		headers: func(c echo.Context) {
 			h := c.Response().Header()
 			openCORS(h)
-			h.Set("X-Cls-Requestid", sls.RequestID())
+			h["X-Cls-Requestid"] = []string{sls.RequestID()}
 		},
 		fault: func(r *refusal) (int, []byte) {
 			if e := (*cls.Error)(nil); errors.As(r.err, &e) {
@@ -54,8 +55,17 @@ func clsDialect() *dialect {
 			e.Message = r.err.Error()
 			return e.Status, e.JSON()
 		},
+		tooMuch: func(what string, n, most int64) error {
+			return cls.LogSizeExceed("%s is %d, at most %d", what, n, most)
+		},
+		throttled: func(r *http.Request) error { return cls.SpeedQuotaExceed(waits(r)) },
 	}
 }
+
+// waits says of a client that it answers 429 by waiting before it tries again. Browser SDK 2.0.0, which sends text/plain, and the
+// SDKs of services, which send protobuf, do. SDK 1.0.13 and those of mini-programs send application/json; the former repeats everything
+// but 200 and 413 at once, five times (web-tracking.md 5.1, 5.2, 6).
+func waits(r *http.Request) bool { return mediaType(r) != mediaJSON }
 
 func (s *Server) routeCLS(e *echo.Echo) {
 	d := s.cls
@@ -72,7 +82,7 @@ func (s *Server) routeCLS(e *echo.Echo) {
 
 func (s *Server) clsPreflight(c echo.Context) error {
 	s.cls.headers(c)
-	topic, err := s.deps.Topics.CLSTopic(c.QueryParam("topic_id"))
+	topic, err := s.deps.Topics.CLSTopic(queryValue(c.Request().URL.RawQuery, "topic_id"))
 	if err != nil { // let the page send its request and read what is wrong
 		return preflight(c, nil)
 	}
@@ -93,39 +103,53 @@ func (s *Server) topicOf(c echo.Context, id string) (logbridge.CLSTopic, error) 
 	return topic, nil
 }
 
-// openTopic finds a topic that takes anonymous writes from this page.
-func (s *Server) openTopic(c echo.Context, id string) (logbridge.Stream, error) {
+// openTopic finds a topic that takes anonymous writes from this page, with its token if it has any.
+func (s *Server) openTopic(c echo.Context, id string) (v visit, err error) {
 	topic, err := s.topicOf(c, id)
 	if err != nil {
-		return "", err
+		return v, err
 	}
-	stream := logbridge.CLSStream(topic.ID)
+	stream, r := logbridge.CLSStream(topic.ID), c.Request()
 	if !topic.AnonymousWrite {
-		return "", refuse(closed, stream, 0, cls.NotAllowed("anonymous write is not enabled for this topic"))
+		return v, refuse(closed, stream, 0, cls.NotAllowed("anonymous write is not enabled for this topic"))
 	}
-	if !fromAllowedPage(topic.Origins, c.Request()) {
-		return "", refuse(badOrigin, stream, 0, cls.NotAllowed("this origin may not write to this topic"))
+	if err := mayWriteTopic(r, topic, stream); err != nil {
+		return v, err
 	}
-	return stream, nil
+	return s.arrive(r, s.cls, stream, &topic.WebRules, true)
+}
+
+// mayWriteTopic asks an anonymous writer where it comes from and for its token.
+func mayWriteTopic(r *http.Request, topic logbridge.CLSTopic, stream logbridge.Stream) error {
+	if !fromAllowedPage(topic.Origins, r) {
+		return refuse(badOrigin, stream, 0, cls.NotAllowed("this origin may not write to this topic"))
+	}
+	if !hasWriteToken(r, topic.WriteTokens) {
+		return refuse(writeToken, stream, 0, errWriteToken)
+	}
+	return nil
 }
 
 // clsTrackLog is the anonymous upload of several logs to one topic (web-tracking.md 5.1 to 5.3).
 func (s *Server) clsTrackLog(c echo.Context) error {
 	received := time.Now()
-	stream, err := s.openTopic(c, c.QueryParam("topic_id"))
+	v, err := s.openTopic(c, queryValue(c.Request().URL.RawQuery, "topic_id"))
 	if err != nil {
 		return err
 	}
-	body, err := s.readBody(c, cls.MaxBody)
+	body, err := s.readBody(c, min(v.limits.RequestBytes, cls.MaxBody))
 	defer body.release()
 	if err != nil {
-		return refuse(kindOf(err), stream, 0, err)
+		return refuse(kindOf(err), v.stream, 0, err)
 	}
 	group, err := cls.DecodeJSON(body.b)
 	if err != nil {
-		return refuse(kindOf(err), stream, 0, err)
+		return refuse(kindOf(err), v.stream, 0, err)
 	}
-	return s.appendCLS(c, cls.Records(group, stream, received, clientIP(c.Request())), stream)
+	if err := s.check(&v, group.Logs, nil, len(body.b)); err != nil {
+		return err
+	}
+	return s.keepCLS(&v, body, group, received)
 }
 
 // clsQuery stores the one log in the query, with headers as further fields (web-tracking.md 5.3).
@@ -136,19 +160,40 @@ func (s *Server) clsQuery(c echo.Context, headers ...[2]string) error {
 	if err != nil {
 		return refuse(kindOf(err), "", 1, err)
 	}
-	stream, err := s.openTopic(c, id)
+	v, err := s.openTopic(c, id)
 	if err != nil {
 		return err
 	}
-	for i := range group.Logs {
-		group.Logs[i].Fields = append(group.Logs[i].Fields, headerFields(r.Header, headers...)...)
+	if n := int64(len(r.URL.RawQuery)); n > v.limits.QueryBytes {
+		return refuse(tooLarge, v.stream, 1, s.cls.tooMuch("query", n, v.limits.QueryBytes))
 	}
-	return s.appendCLS(c, cls.Records(group, stream, received, clientIP(r)), stream)
+	if err := s.check(&v, group.Logs, nil, len(r.URL.RawQuery)); err != nil {
+		return err
+	}
+	v.addHeaders(group.Logs, headers)
+	body := s.bodies.get()
+	defer body.release()
+	return s.keepCLS(&v, body, group, received)
 }
 
-// appendCLS stores the logs of a request. Their times are of the clock of a browser or a service; the request does not say
-// when it was sent.
-func (s *Server) appendCLS(c echo.Context, records []logbridge.Record, stream logbridge.Stream) error {
-	logbridge.RepairTimes(records, time.Time{}, nil)
-	return s.append(c.Request().Context(), logbridge.Batch{Records: records}, stream)
+// keepCLS stores the logs of a request, which are within the limits. What was decoded takes the body's place in the bound of memory.
+func (s *Server) keepCLS(v *visit, body *buffer, g cls.Group, received time.Time) error {
+	size := len(body.b)
+	for i := range g.Logs {
+		size += recordMemory + attributeMemory*(len(g.Logs[i].Fields)+4)
+	}
+	if err := body.keep(v.request.Context(), int64(size)); err != nil {
+		return refuse(kindOf(err), v.stream, len(g.Logs), err)
+	}
+	return s.keep(v, s.recordsCLS(v, []cls.Group{g}, received))
+}
+
+// recordsCLS makes records of what groups hold.
+func (s *Server) recordsCLS(v *visit, groups []cls.Group, received time.Time) (records []logbridge.Record) {
+	address := s.address(v)
+	for _, g := range groups {
+		g.Tags = s.enrich(v, g.Logs, g.Tags, g.Source, address)
+		records = append(records, cls.Records(g, v.stream, received, address)...)
+	}
+	return records
 }

@@ -25,7 +25,7 @@ const (
 // (web-tracking.md 6). Without a signature it is taken as the anonymous forms are, since the Go SDK without keys sends it so.
 func (s *Server) clsStructured(c echo.Context) error {
 	received := time.Now()
-	topic, err := s.topicOf(c, c.QueryParam("topic_id"))
+	topic, err := s.topicOf(c, queryValue(c.Request().URL.RawQuery, "topic_id"))
 	if err != nil {
 		return err
 	}
@@ -34,7 +34,11 @@ func (s *Server) clsStructured(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	body, err := s.readBody(c, cls.MaxBody)
+	v, err := s.arrive(c.Request(), s.cls, stream, &topic.WebRules, key == nil)
+	if err != nil {
+		return err
+	}
+	body, err := s.readBody(c, min(v.limits.RequestBytes, cls.MaxBody))
 	defer body.release()
 	if err != nil {
 		return refuse(kindOf(err), stream, 0, err)
@@ -44,11 +48,11 @@ func (s *Server) clsStructured(c echo.Context) error {
 	}
 	plain := s.bodies.get()
 	defer plain.release()
-	records, err := s.decodeStructured(c.Request(), body, plain, stream, received)
+	records, err := s.decodeStructured(&v, body, plain, received)
 	if err != nil {
-		return refuse(kindOf(err), stream, len(records), err)
+		return err
 	}
-	return s.appendCLS(c, records, stream)
+	return s.keep(&v, records)
 }
 
 // topicKey is the signature of a request with the secret that it must be of; nil is for a request that needs none.
@@ -64,10 +68,8 @@ func (s *Server) structuredKey(r *http.Request, topic logbridge.CLSTopic, stream
 	switch {
 	case header == "" && !topic.AnonymousWrite:
 		return nil, refuse(closed, stream, 0, cls.MissingAuthorization())
-	case header == "" && !fromAllowedPage(topic.Origins, r):
-		return nil, refuse(badOrigin, stream, 0, cls.NotAllowed("this origin may not write to this topic"))
 	case header == "":
-		return nil, nil
+		return nil, mayWriteTopic(r, topic, stream)
 	}
 	signed, err := cls.ParseAuthorization(header)
 	if err != nil {
@@ -102,34 +104,63 @@ func (k *topicKey) check(r *http.Request, body []byte) error {
 	return err
 }
 
-// decodeStructured undoes the compression, into plain, and makes records. What comes out may be much more than the body: its
-// share of memory is taken before, and then that of the records.
-func (s *Server) decodeStructured(r *http.Request, body, plain *buffer, stream logbridge.Stream, received time.Time) ([]logbridge.Record, error) {
-	if err := checkProtobuf(r); err != nil {
-		return nil, err
-	}
-	text, how := body.b, strings.ToLower(r.Header.Get("X-Cls-Compress-Type"))
-	if how != "" {
-		if err := plain.take(r.Context(), loose.MaxUnpacked); err != nil {
-			return nil, err
-		}
-		unpacked, err := cls.Decompress(plain.b, how, text)
-		if err != nil {
-			return nil, err
-		}
-		plain.b, text = unpacked, unpacked
+// decodeStructured undoes the compression, into plain, holds what comes out to the topic's limits and makes records. It may be much
+// more than the body: its share of memory is taken before, and then that of the records. Errors are refusals.
+func (s *Server) decodeStructured(v *visit, body, plain *buffer, received time.Time) ([]logbridge.Record, error) {
+	text, err := unpackStructured(v, body, plain)
+	if err != nil {
+		return nil, refuse(kindOf(err), v.stream, 0, err)
 	}
 	groups, err := cls.DecodeList(text)
 	if err != nil {
+		return nil, refuse(kindOf(err), v.stream, 0, err)
+	}
+	if err := s.checkGroups(v, groups, len(body.b)); err != nil {
 		return nil, err
 	}
-	var records []logbridge.Record
-	for _, g := range groups {
-		records = append(records, cls.Records(g, stream, received, clientIP(r))...)
-	}
+	records := s.recordsCLS(v, groups, received)
 	size := len(text) + recordsMemory(records)
 	body.release()
-	return records, plain.keep(r.Context(), int64(size))
+	if err := plain.keep(v.request.Context(), int64(size)); err != nil {
+		return nil, refuse(kindOf(err), v.stream, len(records), err)
+	}
+	return records, nil
+}
+
+func unpackStructured(v *visit, body, plain *buffer) ([]byte, error) {
+	r := v.request
+	if err := checkProtobuf(r); err != nil {
+		return nil, err
+	}
+	how := strings.ToLower(r.Header.Get("X-Cls-Compress-Type"))
+	if how == "" {
+		return body.b, nil
+	}
+	if err := plain.take(r.Context(), loose.MaxUnpacked); err != nil {
+		return nil, err
+	}
+	text, err := cls.Decompress(plain.b, how, body.b)
+	if err != nil {
+		return nil, err
+	}
+	plain.b = text
+	if n := int64(len(text)); n > v.limits.RequestBytes {
+		return nil, v.dialect.tooMuch("body", n, v.limits.RequestBytes)
+	}
+	return text, nil
+}
+
+// checkGroups is check for several groups, whose logs are counted together.
+func (s *Server) checkGroups(v *visit, groups []cls.Group, size int) error {
+	var all []cls.Log
+	for i := range groups {
+		g := &groups[i]
+		if err := v.checkEvents(g.Logs, g.Tags); err != nil {
+			return refuse(tooLarge, v.stream, len(g.Logs), err)
+		}
+		all = append(all, g.Logs...)
+	}
+	return s.check(v, all, nil, size)
 }
 
 // checkProtobuf holds the Content-Type to the one that the SDKs send.

@@ -41,7 +41,10 @@ type Deps struct {
 	SealRotation func() SealRotation
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
-	Log     Log
+	// AddressKey is the key under which addresses of clients are hashed; nil keeps none. It is called for each request and reads from
+	// a cache.
+	AddressKey func() (string, error)
+	Log        Log
 	// Erase removes all records that a stream has now; nil error means that no query finds them any more.
 	Erase   func(ctx context.Context, stream logbridge.Stream) error
 	Counter Counter
@@ -199,4 +202,6 @@ type Share interface {
 type Counter interface {
 	Ledger() logbridge.Ledger
 	Refuse(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
+	// Drop takes what is not stored although its sender was told that it is.
+	Drop(source logbridge.Source, stream logbridge.Stream, reason string, lines int)
 }

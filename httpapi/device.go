@@ -256,7 +256,7 @@ func (s *Server) storeUpload(c echo.Context, u tencent.Upload, stream logbridge.
 		Records:   tencent.Records(lines, logbridge.SourceReportLog, stream, received, sent),
 		ReplayKey: replayKey,
 	}
-	if err := s.append(c.Request().Context(), batch, stream); err != nil {
+	if err := s.append(batch, stream); err != nil {
 		return err
 	}
 	tencent.Observe(u.Device, batch.Records, received, s.deps.Observer.Observe)

@@ -133,7 +133,7 @@ func (s *Server) takeUpload(c echo.Context, in *intake, most int64, unpack func(
 	if err := plain.keep(c.Request().Context(), int64(upload.Size)); err != nil {
 		return loose.Upload{}, refuse(kindOf(err), "", len(upload.Records), err)
 	}
-	return upload, s.appendUpload(c.Request().Context(), in, upload, key)
+	return upload, s.appendUpload(in, upload, key)
 }
 
 // inScope refuses an upload as a whole if a part of it is for a stream that a limited token may not write to.
@@ -164,7 +164,7 @@ func replayKey(source logbridge.Source, token logbridge.Token, text []byte) stri
 	return fmt.Sprintf("%s/%s/%x", source, token.ID, sha256.Sum256(text))
 }
 
-func (s *Server) appendUpload(ctx context.Context, in *intake, u loose.Upload, key string) error {
+func (s *Server) appendUpload(in *intake, u loose.Upload, key string) error {
 	stream := logbridge.Stream("") // of several, a failure is counted under none
 	for i := range u.Records {
 		if i == 0 {
@@ -174,7 +174,7 @@ func (s *Server) appendUpload(ctx context.Context, in *intake, u loose.Upload, k
 			break
 		}
 	}
-	err := s.append(ctx, logbridge.Batch{Records: u.Records, ReplayKey: key, Delivery: logbridge.Redelivery}, stream)
+	err := s.append(logbridge.Batch{Records: u.Records, ReplayKey: key, Delivery: logbridge.Redelivery}, stream)
 	if err != nil {
 		return err
 	}

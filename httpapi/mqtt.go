@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -59,7 +60,7 @@ func (s *Server) mqtt(c echo.Context) error {
 		return nil
 	}
 	ws.SetReadLimit(-1) // a message is a part of the stream of any length; the broker bounds packets
-	s.deps.Broker.Serve(&wsConn{ws: ws, Conn: h.conn, state: r.TLS})
+	s.deps.Broker.Serve(&wsConn{ws: ws, Conn: h.conn, state: r.TLS, remote: remoteAddr(r, h.conn)})
 	return nil
 }
 
@@ -82,6 +83,14 @@ func insecureOrigin(r *http.Request) bool {
 	return err == nil && strings.EqualFold(u.Scheme, "http")
 }
 
+// remoteAddr is the address of a request's client, which is not that of the connection where there is a trusted proxy before it.
+func remoteAddr(r *http.Request, conn net.Conn) net.Addr {
+	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil && r.RemoteAddr != conn.RemoteAddr().String() {
+		return net.TCPAddrFromAddrPort(at)
+	}
+	return conn.RemoteAddr()
+}
+
 // hijacker remembers the connection that is taken over, whose deadlines are those of the WebSocket.
 type hijacker struct {
 	*echo.Response
@@ -95,13 +104,14 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return conn, rw, err
 }
 
-// wsConn is the stream of bytes in a WebSocket's binary messages. Addresses and deadlines are those of the connection below:
+// wsConn is the stream of bytes in a WebSocket's binary messages. The own address and deadlines are those of the connection below:
 // the library's own deadlines take a timer each, and close the connection where a deadline only ends a Read.
 type wsConn struct {
 	net.Conn
 	ws      *websocket.Conn
 	message io.Reader            // the one that is being read, nil between two
 	state   *tls.ConnectionState // nil without TLS
+	remote  net.Addr
 }
 
 var errText = errors.New("a text message is no MQTT")
@@ -153,6 +163,9 @@ func (c *wsConn) Write(p []byte) (int, error) {
 
 // Close closes the connection without the WebSocket's farewell, which would wait for an answer; MQTT has its own.
 func (c *wsConn) Close() error { return c.ws.CloseNow() }
+
+// RemoteAddr is the client's address.
+func (c *wsConn) RemoteAddr() net.Addr { return c.remote }
 
 // ConnectionState is that of TLS, with the client's certificate; empty without.
 func (c *wsConn) ConnectionState() tls.ConnectionState {

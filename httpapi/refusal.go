@@ -5,8 +5,11 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/logbridge/logbridge"
 )
@@ -34,11 +37,16 @@ const (
 	unknownName reason = "unknown"       // no such device, store or topic
 	closed      reason = "anonymous_off" // the store takes no anonymous writes
 	badOrigin   reason = "origin"        // the store takes no writes from this page
+	writeToken  reason = "write_token"   // the store wants a write token, and this is none of its
+	overRate    reason = "rate"          // the address, or all writers of the store, are over their rate
 	unsupported reason = "unsupported"   // a way to write that this server does not know
 	badMethod   reason = "method"        // a method that the path does not have
 	unanswered  reason = "unavailable"   // not stored in time; Append counts it, when the outcome is known
 	internal    reason = "internal"      // a fault of this server
 )
+
+// optedOut is why events are dropped, as the ledger counts it: their sender is told that all is well.
+const optedOut reason = "opt_out" // the client does not want to be tracked, and the store heeds that
 
 // refusal is an upload that will not be stored: why, and for whom it is counted. stream is "" as long as the target is not
 // known to exist.
@@ -82,15 +90,13 @@ func (s *Server) count(source logbridge.Source, r *refusal) {
 	s.deps.Counter.Refuse(source, r.stream, string(r.reason), max(r.lines, 1))
 }
 
-// append hands a batch to the log and waits at most appendTimeout. It goes on when the client has hung up: a page that is
+// append hands a batch to the log and waits at most appendTimeout, which is the same for all who begin at about the same time. It goes on when the client has hung up: a page that is
 // being closed does not wait for its answer.
-func (s *Server) append(ctx context.Context, b logbridge.Batch, stream logbridge.Stream) error {
+func (s *Server) append(b logbridge.Batch, stream logbridge.Stream) error {
 	if len(b.Records) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
-	defer cancel()
-	_, err := s.deps.Log.Append(ctx, b)
+	_, err := s.deps.Log.Append(s.patience.context(), b)
 	if err == nil {
 		return nil
 	}
@@ -105,7 +111,30 @@ func (s *Server) append(ctx context.Context, b logbridge.Batch, stream logbridge
 	return refuse(why, stream, len(b.Records), err)
 }
 
-// clientIP is the address of the connection. Forwarding headers say nothing as long as no proxy is configured as trusted.
+// patience ends appends that take too long. All that begin within a patienceStep share one context and its timer: one for each request is a
+// tenth of what a small one allocates. The zero value is ready.
+type patience struct {
+	mu    sync.Mutex // guards all below
+	ctx   context.Context
+	until time.Time
+}
+
+// patienceStep is by how much an append may be given less than appendTimeout.
+const patienceStep = 50 * time.Millisecond
+
+func (p *patience) context() context.Context {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ctx == nil || now.After(p.until) {
+		ctx, cancel := context.WithTimeout(context.Background(), appendTimeout)
+		context.AfterFunc(ctx, cancel) // it ends by its time alone
+		p.ctx, p.until = ctx, now.Add(patienceStep)
+	}
+	return p.ctx
+}
+
+// clientIP is the address of the client: of the connection, or as trusted proxies say (forwarding.apply).
 func clientIP(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -114,8 +143,17 @@ func clientIP(r *http.Request) string {
 	return host
 }
 
+// clientAddr is the same as an address; the zero Addr for what is none.
+func clientAddr(r *http.Request) netip.Addr {
+	at, _ := netip.ParseAddrPort(r.RemoteAddr)
+	return at.Addr()
+}
+
 // hostName is the Host of a request without its port.
 func hostName(r *http.Request) string {
+	if strings.IndexByte(r.Host, ':') < 0 { // an error costs more than all the rest
+		return strings.Trim(r.Host, "[]")
+	}
 	if host, _, err := net.SplitHostPort(r.Host); err == nil {
 		return host
 	}

@@ -51,11 +51,6 @@ func (s *Server) tried(r *http.Request, id logbridge.DeviceID, known bool) {
 	}
 }
 
-func clientAddr(r *http.Request) netip.Addr {
-	addr, _ := netip.ParseAddr(clientIP(r)) // the zero Addr for what is none
-	return addr
-}
-
 // key is what a registration gives out.
 type key struct {
 	payload string

@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -24,6 +25,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"golang.org/x/net/netutil"
+
+	"github.com/logbridge/logbridge"
 )
 
 // The bounds of one listener.
@@ -73,6 +76,13 @@ type Config struct {
 	MaxConnections int
 	// BodyTimeout bounds the time in which a request's body must have come in; default 10 s.
 	BodyTimeout time.Duration
+	// TrustedProxies are the networks of the proxies before this server, and ProxyHeader the one header in which they say who their
+	// client is: HeaderXForwardedFor, which is the default, or HeaderForwarded. Without proxies the peer is the client.
+	TrustedProxies []netip.Prefix
+	ProxyHeader    string
+	// Limits and Privacy hold for stores that say nothing.
+	Limits  logbridge.WebLimits
+	Privacy logbridge.WebPrivacy
 	// Demo is served under /demo when set.
 	Demo http.Handler
 	// Version is shown in the OpenAPI document.
@@ -81,15 +91,20 @@ type Config struct {
 
 // Server answers HTTP on one or two listeners.
 type Server struct {
-	cfg      Config
-	deps     Deps
-	log      *slog.Logger
-	bodies   *bodies
-	sls, cls *dialect
-	otlp     *intake
-	loki     *intake // of its push
-	decoy    string  // stands in for the key of a device that does not exist
-	fronts   []*front
+	cfg        Config
+	deps       Deps
+	log        *slog.Logger
+	bodies     *bodies
+	sls, cls   *dialect
+	otlp       *intake
+	loki       *intake // of its push
+	decoy      string  // stands in for the key of a device that does not exist
+	fronts     []*front
+	forwarding *forwarding
+	rates      *rates
+	patience   patience
+	redactors  redactors
+	bots       botCache
 	// lokiReads has an element for each request of Loki's clients that is being answered.
 	lokiReads chan struct{}
 	sockets   sync.WaitGroup  // handlers that have taken over their connection, of which net/http knows no more
@@ -131,8 +146,13 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if len(cfg.DeviceHosts) == 0 {
 		cfg.DeviceHosts = tencentGateways()
 	}
+	cfg.Limits, cfg.Privacy = cfg.Limits.Or(defaultLimits()), defaultPrivacy(cfg.Privacy)
+	behind, err := newForwarding(cfg.TrustedProxies, cfg.ProxyHeader)
+	if err != nil {
+		return nil, err
+	}
 	deps.Log = scopedLog{deps.Log}
-	s := &Server{cfg: cfg, deps: deps, tokenCheck: tokenCheck, log: log, bodies: newBodies(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
+	s := &Server{cfg: cfg, deps: deps, tokenCheck: tokenCheck, log: log, bodies: newBodies(), forwarding: behind, rates: newRates(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
 	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
@@ -141,7 +161,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 	if !split {
 		s.routeAdmin(public)
 	}
-	err := s.listen(frontHTTP, cfg.Addr, nil, public)
+	err = s.listen(frontHTTP, cfg.Addr, nil, public)
 	if err == nil && cfg.TLSAddr != "" {
 		err = s.listen(frontHTTPS, cfg.TLSAddr, cfg.TLS, public)
 	}
@@ -248,7 +268,7 @@ func (s *Server) Run(ctx context.Context) error {
 // entry is what every request passes before it is routed. It bounds the time for the body also where a handler does not
 // read one, since net/http reads the rest of it before the next request. Names in paths hold no character that needs
 // escaping, so routing goes by the decoded path; and a page whose SDK was given a host with a trailing slash asks for
-// //logstores (web-tracking.md 2.1).
+// //logstores or /sls/project//logstores (web-tracking.md 2.1).
 func (s *Server) entry(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength != 0 {
@@ -256,11 +276,22 @@ func (s *Server) entry(next http.Handler) http.Handler {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout))
 		}
 		r.URL.RawPath = ""
-		if strings.HasPrefix(r.URL.Path, "//") {
-			r.URL.Path = "/" + strings.TrimLeft(r.URL.Path, "/")
+		if strings.Contains(r.URL.Path, "//") {
+			r.URL.Path = oneSlash(r.URL.Path)
 		}
+		s.forwarding.apply(r)
+		takeWriteToken(r)
 		next.ServeHTTP(w, r)
 	})
+}
+
+// oneSlash leaves one of slashes that stand together: at the beginning of any path, and everywhere in those of pages.
+func oneSlash(path string) string {
+	path = "/" + strings.TrimLeft(path, "/")
+	if !isSLSPath(path) && !isCLSPath(path) {
+		return path
+	}
+	return "/" + strings.Join(strings.FieldsFunc(path, func(c rune) bool { return c == '/' }), "/")
 }
 
 func (s *Server) newEcho() *echo.Echo {

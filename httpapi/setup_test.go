@@ -85,6 +85,7 @@ func startWith(t *testing.T, prepare func(*Server), change ...func(*Config, *Dep
 		Overrides: func() []LevelOverride {
 			return views(lv.Overrides(), func(o levels.Override) LevelOverride { return LevelOverride(o) })
 		},
+		AddressKey:   func() (string, error) { return reg.AddressKey(ctx) },
 		RotateSeal:   reg.Rotate,
 		SealRotation: func() SealRotation { return SealRotation(reg.Rotation()) },
 		Ready:        func() error { return nil },

@@ -27,6 +27,7 @@ var slsErrors = map[reason]sls.Error{
 	slow:        {Status: http.StatusBadRequest, Code: "PostBodyInvalid"},
 	overload:    {Status: http.StatusServiceUnavailable, Code: "ServerBusy"},
 	unanswered:  {Status: http.StatusServiceUnavailable, Code: "ServerBusy"},
+	writeToken:  {Status: http.StatusUnauthorized, Code: "Unauthorized"},
 	unsupported: {Status: http.StatusBadRequest, Code: "ParameterInvalid"},
 	badMethod:   {Status: http.StatusMethodNotAllowed, Code: "ParameterInvalid"},
 	internal:    {Status: http.StatusInternalServerError, Code: "InternalServerError"},
@@ -41,8 +42,8 @@ func slsDialect() *dialect {
 		headers: func(c echo.Context) {
 			h := c.Response().Header()
 			openCORS(h)
-			h.Set("X-Log-Requestid", sls.RequestID())
-			h.Set("X-Log-Time", strconv.FormatInt(time.Now().Unix(), 10))
+			text := &[2]string{sls.RequestID(), strconv.FormatInt(time.Now().Unix(), 10)} // one allocation for both
+			h["X-Log-Requestid"], h["X-Log-Time"] = text[:1:1], text[1:]
 		},
 		fault: func(r *refusal) (int, []byte) {
 			if e := (*sls.Error)(nil); errors.As(r.err, &e) {
@@ -52,6 +53,9 @@ func slsDialect() *dialect {
 			e.Message = r.err.Error()
 			return e.Status, e.JSON()
 		},
+		tooMuch: func(what string, n, most int64) error { return sls.TooLarge(what, int(n), int(most)) },
+		// The vendor's answer: browsers do not read it, native producers wait and try again (web-tracking.md 2.2, 3.1, 4.4).
+		throttled: func(*http.Request) error { return sls.WriteQuotaExceed() },
 	}
 }
 
@@ -101,22 +105,26 @@ func (s *Server) slsStoreOf(c echo.Context) (slsStore, error) {
 	return slsStore{project: name, store: store, stream: logbridge.SLSStream(name, store.Name)}, nil
 }
 
-// openStore is slsStoreOf for anonymous writes: the store must allow them, and from this page. CORS headers of a store with
-// origins are set here.
-func (s *Server) openStore(c echo.Context) (slsStore, error) {
-	to, err := s.slsStoreOf(c)
+// openStore is slsStoreOf for anonymous writes: the store must allow them, from this page, with a token if it has any. CORS
+// headers of a store with origins are set here.
+func (s *Server) openStore(c echo.Context) (to slsStore, v visit, err error) {
+	to, err = s.slsStoreOf(c)
 	if err != nil {
-		return to, err
+		return to, v, err
 	}
 	r := c.Request()
 	narrowCORS(c.Response().Header(), to.store.Origins, r.Header.Get("Origin"))
 	if !to.store.WebTracking {
-		return to, refuse(closed, to.stream, 0, sls.Unauthorized("web tracking is not enabled for this logstore"))
+		return to, v, refuse(closed, to.stream, 0, sls.Unauthorized("web tracking is not enabled for this logstore"))
 	}
 	if !fromAllowedPage(to.store.Origins, r) {
-		return to, refuse(badOrigin, to.stream, 0, sls.Unauthorized("this origin may not write to this logstore"))
+		return to, v, refuse(badOrigin, to.stream, 0, sls.Unauthorized("this origin may not write to this logstore"))
 	}
-	return to, nil
+	if !hasWriteToken(r, to.store.WriteTokens) {
+		return to, v, refuse(writeToken, to.stream, 0, errWriteToken)
+	}
+	v, err = s.arrive(r, s.sls, to.stream, &to.store.WebRules, true)
+	return to, v, err
 }
 
 func (s *Server) slsPreflight(c echo.Context) error {
@@ -132,7 +140,7 @@ func (s *Server) slsPreflight(c echo.Context) error {
 // slsTrack is PutWebtracking: JSON whatever the Content-Type says (web-tracking.md 1, 2.4, 4.2).
 func (s *Server) slsTrack(c echo.Context) error {
 	received := time.Now()
-	to, err := s.openStore(c)
+	to, v, err := s.openStore(c)
 	if err != nil {
 		return err
 	}
@@ -140,61 +148,76 @@ func (s *Server) slsTrack(c echo.Context) error {
 	if err := slsVersion(r); err != nil {
 		return refuse(malformed, to.stream, 0, err)
 	}
-	body, err := s.readSLS(c, to)
+	body, err := s.readSLS(c, &v)
 	defer body.release()
 	if err != nil {
 		return err
 	}
-	group, err := s.decodeSLS(r, body, to, sls.DecodeJSON)
+	group, err := s.decodeSLS(body, &v, sls.DecodeJSON)
 	if err != nil {
 		return err
 	}
-	return s.appendSLS(c, sls.Records(group, to.stream, received, clientIP(r)), to)
+	return s.keepSLS(&v, body, group, sls.Records, received)
 }
+
+// keepSLS stores the logs of a request, which are within the limits. What was decoded, which may be forty times the body, takes the
+// body's place in the bound of memory.
+func (s *Server) keepSLS(v *visit, body *buffer, g sls.Group, records recordsSLS, received time.Time) error {
+	if err := body.keep(v.request.Context(), int64(g.Size()+len(body.b))); err != nil {
+		return refuse(kindOf(err), v.stream, len(g.Logs), err)
+	}
+	address := s.address(v)
+	g.Tags = s.enrich(v, g.Logs, g.Tags, g.Source, address)
+	return s.keep(v, records(g, v.stream, received, address))
+}
+
+// recordsSLS makes records: sls.Records or sls.SignedRecords.
+type recordsSLS func(g sls.Group, stream logbridge.Stream, received time.Time, clientIP string) []logbridge.Record
 
 // slsVersion checks the version of a POST.
 func slsVersion(r *http.Request) error {
-	return sls.CheckVersion(r.Header.Get("X-Log-Apiversion"), r.URL.Query().Get("APIVersion"))
+	return sls.CheckVersion(r.Header.Get("X-Log-Apiversion"), queryValue(r.URL.RawQuery, "APIVersion"))
 }
 
 // readSLS reads a body; the caller releases it.
-func (s *Server) readSLS(c echo.Context, to slsStore) (*buffer, error) {
-	body, err := s.readBody(c, sls.MaxBody)
+func (s *Server) readSLS(c echo.Context, v *visit) (*buffer, error) {
+	most := v.limits.RequestBytes
+	body, err := s.readBody(c, most)
 	switch {
 	case errors.Is(err, logbridge.ErrTooLarge):
-		return body, refuse(tooLarge, to.stream, 0, sls.PostBodyTooLarge(max(int(c.Request().ContentLength), sls.MaxBody+1)))
+		return body, refuse(tooLarge, v.stream, 0, sls.TooLarge("Body size", int(max(c.Request().ContentLength, most+1)), int(most)))
 	case err != nil:
-		return body, refuse(kindOf(err), to.stream, 0, err)
+		return body, refuse(kindOf(err), v.stream, 0, err)
 	}
 	return body, nil
 }
 
-// decodeSLS decompresses and decodes a body.
-func (s *Server) decodeSLS(r *http.Request, body *buffer, to slsStore, decode func([]byte) (sls.Group, error)) (sls.Group, error) {
-	plain := s.bodies.get()
-	defer plain.release()
-	text, err := s.unpackSLS(r, body.b, plain)
-	if err != nil {
-		return sls.Group{}, refuse(kindOf(err), to.stream, 0, err)
+// decodeSLS decompresses and decodes a body, and holds it to the store's limits.
+func (s *Server) decodeSLS(body *buffer, v *visit, decode func([]byte) (sls.Group, error)) (sls.Group, error) {
+	text := body.b
+	if how := v.request.Header.Get("X-Log-Compresstype"); how != "" {
+		plain := s.bodies.get()
+		defer plain.release()
+		var err error
+		if text, err = unpackSLS(v, how, text, plain); err != nil {
+			return sls.Group{}, refuse(kindOf(err), v.stream, 0, err)
+		}
 	}
 	group, err := decode(text)
 	if err != nil {
-		return sls.Group{}, refuse(kindOf(err), to.stream, 0, err)
+		return sls.Group{}, refuse(kindOf(err), v.stream, 0, err)
 	}
-	return group, nil
+	return group, s.check(v, group.Logs, group.Tags, len(body.b))
 }
 
-// unpackSLS decompresses into plain, or gives the body as it is. It takes a share of memory for the most that may come out,
+// unpackSLS decompresses into plain. It takes a share of memory for the most that may come out,
 // since only lz4 says beforehand what does, and keeps what did come out.
-func (s *Server) unpackSLS(r *http.Request, body []byte, plain *buffer) ([]byte, error) {
-	how := r.Header.Get("X-Log-Compresstype")
-	if how == "" {
-		return body, nil
-	}
-	if err := plain.take(r.Context(), sls.MaxBody); err != nil {
+func unpackSLS(v *visit, how string, body []byte, plain *buffer) ([]byte, error) {
+	r, most := v.request, int(v.limits.RequestBytes)
+	if err := plain.take(r.Context(), int64(most)); err != nil {
 		return nil, err
 	}
-	text, err := sls.Decompress(plain.b, how, r.Header.Get("X-Log-Bodyrawsize"), body, sls.MaxBody)
+	text, err := sls.Decompress(plain.b, how, r.Header.Get("X-Log-Bodyrawsize"), body, most)
 	if err != nil {
 		return nil, err
 	}
@@ -205,26 +228,25 @@ func (s *Server) unpackSLS(r *http.Request, body []byte, plain *buffer) ([]byte,
 // slsQuery stores the one log in the query, with headers as further fields (web-tracking.md 4.5).
 func (s *Server) slsQuery(c echo.Context, headers ...[2]string) error {
 	received := time.Now()
-	to, err := s.openStore(c)
+	to, v, err := s.openStore(c)
 	if err != nil {
 		return err
 	}
 	r := c.Request()
+	if n := int64(len(r.URL.RawQuery)); n > v.limits.QueryBytes {
+		return refuse(tooLarge, to.stream, 1, sls.TooLarge("Query size", int(n), int(v.limits.QueryBytes)))
+	}
 	group, err := sls.DecodeQuery(r.URL.RawQuery)
 	if err != nil {
 		return refuse(kindOf(err), to.stream, 1, err)
 	}
-	for i := range group.Logs {
-		group.Logs[i].Fields = append(group.Logs[i].Fields, headerFields(r.Header, headers...)...)
+	if err := s.check(&v, group.Logs, nil, len(r.URL.RawQuery)); err != nil {
+		return err
 	}
-	return s.appendSLS(c, sls.Records(group, to.stream, received, clientIP(r)), to)
-}
-
-// appendSLS stores records. Their times are of the clock of a browser, and are repaired by the time of receipt alone: the Date
-// of a signed request is within minutes of it or the request is refused, and may be of another host's clock than the events.
-func (s *Server) appendSLS(c echo.Context, records []logbridge.Record, to slsStore) error {
-	logbridge.RepairTimes(records, time.Time{}, nil)
-	return s.append(c.Request().Context(), logbridge.Batch{Records: records}, to.stream)
+	v.addHeaders(group.Logs, headers)
+	body := s.bodies.get()
+	defer body.release()
+	return s.keepSLS(&v, body, group, sls.Records, received)
 }
 
 // slsDecoder is the form of a signed body: JSON, as the STS plugin and old mobile clients send it, or protobuf, as all other
@@ -243,7 +265,6 @@ func slsDecoder(r *http.Request, body []byte) (func([]byte) (sls.Group, error), 
 }
 
 // slsSigned is PutLogs: JSON or protobuf with a signature, V1 or V4 (web-tracking.md 3.2, 3.3, 4.7). It honours the time that was sent.
-// What is decoded has a share of the memory of bodies, since a producer's batch is far more than its body then.
 func (s *Server) slsSigned(c echo.Context) error {
 	received := time.Now()
 	to, err := s.slsStoreOf(c)
@@ -256,10 +277,14 @@ func (s *Server) slsSigned(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	v, err := s.arrive(r, s.sls, to.stream, &to.store.WebRules, r.Header.Get(securityToken) != "")
+	if err != nil {
+		return err
+	}
 	if err := slsVersion(r); err != nil {
 		return refuse(malformed, to.stream, 0, err)
 	}
-	body, err := s.readSLS(c, to)
+	body, err := s.readSLS(c, &v)
 	defer body.release()
 	if err != nil {
 		return err
@@ -277,15 +302,15 @@ func (s *Server) slsSigned(c echo.Context) error {
 	if err != nil {
 		return refuse(unsupported, to.stream, 0, err)
 	}
-	group, err := s.decodeSLS(r, body, to, decode)
+	group, err := s.decodeSLS(body, &v, decode)
 	if err != nil {
 		return err
 	}
-	if err := body.keep(r.Context(), int64(group.Size())); err != nil {
-		return refuse(kindOf(err), to.stream, len(group.Logs), err)
-	}
-	return s.appendSLS(c, sls.SignedRecords(group, to.stream, received, clientIP(r)), to)
+	return s.keepSLS(&v, body, group, sls.SignedRecords, received)
 }
+
+// securityToken is the header of temporary credentials.
+const securityToken = "X-Acs-Security-Token"
 
 // accessSecret finds the secret of the access key that a request names.
 func (s *Server) accessSecret(r *http.Request, to slsStore, now time.Time) (string, error) {
@@ -293,7 +318,7 @@ func (s *Server) accessSecret(r *http.Request, to slsStore, now time.Time) (stri
 	if err != nil {
 		return "", refuse(badAuth, to.stream, 0, err)
 	}
-	if token := r.Header.Get("X-Acs-Security-Token"); token != "" {
+	if token := r.Header.Get(securityToken); token != "" {
 		return s.temporarySecret(id, token, to, now)
 	}
 	key, err := s.deps.AccessKeys.AccessKey(id)

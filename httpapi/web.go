@@ -3,12 +3,14 @@ package httpapi
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/loose"
 	"github.com/logbridge/logbridge/wire/sls"
 )
 
@@ -19,6 +21,10 @@ type dialect struct {
 	headers func(c echo.Context)
 	// fault is the dialect's error table.
 	fault func(r *refusal) (status int, body []byte)
+	// tooMuch is the dialect's error for n of something where most are taken.
+	tooMuch func(what string, n, most int64) error
+	// throttled is its error for a writer that is over its rate: what makes the client wait or give up.
+	throttled func(r *http.Request) error
 }
 
 // call answers what do returns. Success is exactly 200 with no body and no Content-Type: 204 counts as an error with some
@@ -92,13 +98,28 @@ func (s *Server) pixel(d *dialect, do echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// headerFields are headers of a request as fields of a log, where they are there.
-func headerFields(h http.Header, names ...[2]string) []logbridge.Attr {
-	var fields []logbridge.Attr
-	for _, n := range names {
-		if v := h.Get(n[0]); v != "" { // bytes, not necessarily text
-			fields = append(fields, logbridge.Attr{Key: n[1], Value: strings.ToValidUTF8(v, string(utf8.RuneError))})
+// queryValue is the first value of a query's key. The usual query, without anything that is escaped, is not taken apart.
+func queryValue(rawQuery, key string) string {
+	if strings.ContainsAny(rawQuery, "%+;") {
+		values, _ := url.ParseQuery(rawQuery) // what can be read of it
+		return values.Get(key)
+	}
+	for pair := range strings.SplitSeq(rawQuery, "&") {
+		if name, value, _ := strings.Cut(pair, "="); name == key {
+			return value
 		}
 	}
-	return fields
+	return ""
+}
+
+// addHeaders adds headers of a request to its one log, where they are there, unless the client does not want to be tracked.
+func (v *visit) addHeaders(logs []loose.Event, names [][2]string) {
+	if v.optsOut() || len(logs) == 0 {
+		return
+	}
+	for _, n := range names {
+		if value := v.request.Header.Get(n[0]); value != "" { // bytes, not necessarily text
+			logs[0].Fields = append(logs[0].Fields, logbridge.Attr{Key: n[1], Value: strings.ToValidUTF8(value, string(utf8.RuneError))})
+		}
+	}
 }

@@ -267,6 +267,7 @@ func TestSLSForms(t *testing.T) {
 		{"prefix", "/sls/myproj" + trackPath, plain, []string{"Host", "nowhere.example"}, 2},
 		{"project in the host", trackPath, plain, []string{"Host", "myproj.localhost:80"}, 2},
 		{"trailing slash of the host", "/" + trackPath, plain, nil, 2},
+		{"trailing slash of a host with the project", "/sls/myproj/" + trackPath, plain, nil, 2},
 		{"no logs", trackPath, `{"__logs__":[]}`, nil, 0},
 		{"allowed page", "/logstores/narrow/track?APIVersion=0.6.0", plain, []string{"Origin", goodPage}, 2},
 	} {
@@ -380,6 +381,8 @@ func TestCLSErrorTable(t *testing.T) {
 		t.Errorf("%d records of refused requests", n)
 	}
 	checkEmptySuccess(t, "GET", w.send("GET", "/track?topic_id=topic-1&k=v", ""))
+	checkEmptySuccess(t, "trailing slash of the host", w.send("POST", "//tracklog?topic_id=topic-1", oneCLSLog))
+	checkEmptySuccess(t, "trailing slash of a host with a prefix", w.send("POST", "/cls//tracklog?topic_id=topic-1", oneCLSLog))
 }
 
 func checkCLSError(t *testing.T, name string, a answered, status int, code string) {

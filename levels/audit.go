@@ -26,8 +26,9 @@ const (
 // expiryActor is who ends a rule whose time has come.
 var expiryActor = logbridge.Actor{Name: "expiry"}
 
-// auditWait bounds the wait for the log: the change itself is done already, and someone waits for the answer.
-const auditWait = 5 * time.Second
+// auditWait bounds the wait for the log: the change itself is done already, and someone waits for the answer. A cluster that has lost a
+// server elects a leader meanwhile, which takes it 9 s at most.
+const auditWait = 15 * time.Second
 
 // event is what an audit record tells.
 type event struct {

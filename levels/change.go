@@ -126,16 +126,21 @@ func (l *Levels) SetBase(ctx context.Context, product string, level logbridge.Le
 		l.Refused(ctx, s, fmt.Sprintf("base level %s", level), by, err)
 		return err
 	}
-	if r, _ := l.rules.Get(s); r != nil && r.Level == level {
-		return nil
-	}
-	before, now := l.Base(product), l.now()
-	r := rule{Level: level, Reason: reason, By: by, SetAt: now, Since: now}
-	if former := l.base(product); former != nil && former.Level == level {
-		r.Since = former.Since
-	}
-	if err := l.rules.Put(ctx, s, r); err != nil {
+	var before logbridge.Level
+	done, err := l.rules.Change(ctx, s, func(set *rule) (rule, bool) {
+		now := l.now()
+		r := rule{Level: level, Reason: reason, By: by, SetAt: now, Since: now}
+		if former := l.base(product); former != nil && former.Level == level {
+			r.Since = former.Since
+		}
+		before = l.Base(product)
+		return r, set == nil || set.Level != level
+	})
+	if err != nil {
 		return fmt.Errorf("set base level: %w", err)
+	}
+	if !done {
+		return nil
 	}
 	l.appendAudit(ctx, l.baseRecords(actionBaseSet, product, before, level, by, reason))
 	return nil
@@ -167,7 +172,7 @@ func (l *Levels) Forget(ctx context.Context, id logbridge.DeviceID, by logbridge
 	if err != nil && !errors.Is(err, logbridge.ErrNotFound) {
 		return err
 	}
-	l.fleet.forget(id)
+	l.fleet.forget(id, l.share)
 	return nil
 }
 

@@ -65,18 +65,16 @@ func (l *Levels) expire(ctx context.Context, due []deadline[scope]) {
 				return nil
 			}
 			done, err := l.rules.DeleteIf(ctx, d.id, d.revision)
-			if err != nil {
-				if ctx.Err() == nil {
-					l.log.Error("level rule cannot be ended in the store, will try again", "device", d.id.String(), "error", err)
-				}
+			if err != nil && ctx.Err() == nil {
+				l.log.Error("level rule cannot be ended in the store, will try again", "device", d.id.String(), "error", err)
+			}
+			if !done { // or another node was faster, or is about to be: the next look finds the rule gone, or ends it
 				l.due.retry(d, l.clock.now().Add(retryAfter))
 				return nil
 			}
-			if done {
-				mu.Lock()
-				defer mu.Unlock()
-				records = append(records, l.expiryRecords(d.id, r)...)
-			}
+			mu.Lock()
+			defer mu.Unlock()
+			records = append(records, l.expiryRecords(d.id, r)...)
 			return nil
 		})
 	}
@@ -92,16 +90,14 @@ func (l *Levels) expireWide(ctx context.Context, d deadline[string]) {
 	}
 	parts, before := l.survey(r, nil, r.Expires.Add(-1)) // as it was until then
 	done, err := l.wides.DeleteIf(ctx, d.id, d.revision)
-	if err != nil {
-		if ctx.Err() == nil {
-			l.log.Error("level rule cannot be ended in the store, will try again", "rule", d.id, "error", err)
-		}
+	if err != nil && ctx.Err() == nil {
+		l.log.Error("level rule cannot be ended in the store, will try again", "rule", d.id, "error", err)
+	}
+	if !done {
 		l.wideDue.retry(d, l.clock.now().Add(retryAfter))
 		return
 	}
-	if done {
-		l.recordRule(ctx, ruleEvent{action: actionExpire, rule: r, by: expiryActor, reason: "expired", before: before, parts: parts})
-	}
+	l.recordRule(ctx, ruleEvent{action: actionExpire, rule: r, by: expiryActor, reason: "expired", before: before, parts: parts})
 }
 
 // deadline is the planned end of a rule: a device's, by its name, or one for many, by its id.

@@ -68,9 +68,26 @@ func (s *sighting) search(id logbridge.DeviceID, list []*wide) {
 	s.rule, s.next, s.nextKnown = first(list, &t), nil, false
 }
 
-func (f *fleet) forget(id logbridge.DeviceID) {
+func (f *fleet) forget(id logbridge.DeviceID, with *share) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.drop(id, with)
+	with.tell(id)
+}
+
+// drop is forget for who holds mu.
+func (f *fleet) drop(id logbridge.DeviceID, with *share) {
+	s := f.get(id)
+	if s == nil {
+		return
+	}
+	if with != nil {
+		if s.sessions > 0 {
+			with.own.remove(id)
+		}
+		s.sessions = 0
+		with.hold(id, s, nil)
+	}
 	delete(f.of[id.Product], id.Device)
 	if len(f.of[id.Product]) == 0 {
 		delete(f.of, id.Product)

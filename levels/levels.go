@@ -8,7 +8,9 @@
 // the rule was changed or cleared meanwhile, and takes effect for Effective at its very moment, even if the store is
 // unreachable then.
 //
-// What was seen is in memory and saved in batches: a crash loses what was seen in the last saveEvery.
+// What was seen is in memory and saved in batches: a crash loses what was seen in the last saveEvery. On a cluster the nodes tell
+// each other what they see (share.go): each knows what all have seen and which devices are connected to any of them, and of two
+// sessions of one device at two nodes the older is ended.
 //
 // Every change, every end and every refusal is a record in the audit stream and a marker line in the stream of the device,
 // for a rule for many in those of the connected devices whose level it decides. They are appended after the change is
@@ -121,6 +123,7 @@ type Levels struct {
 	wides   *natsd.Table[string, wide]
 	adding  sync.Mutex // held from counting the rules for many to adding one
 	saved   *saved
+	share   *share // nil when there are no other nodes
 
 	due     schedule[scope]
 	wideDue schedule[string]
@@ -158,6 +161,9 @@ func newWithClock(ctx context.Context, node *natsd.Node, devices Devices, audit 
 	if l.saved, err = openSaved(ctx, node); err != nil {
 		return nil, err
 	}
+	if !node.Embedded() {
+		l.share = newShare(node.Conn())
+	}
 	return l, l.begin(ctx)
 }
 
@@ -187,6 +193,7 @@ func (l *Levels) Run(ctx context.Context) error {
 	g.Go(func() error { l.runExpiry(ctx); return nil })
 	g.Go(func() error { l.runNotices(ctx); return nil })
 	g.Go(func() error { l.runSaving(ctx); return nil })
+	g.Go(func() error { return l.runSharing(ctx) })
 	return g.Wait()
 }
 
@@ -270,11 +277,14 @@ type Stats struct {
 	Rules int
 	// AuditFailures counts records about changes that could not be stored.
 	AuditFailures uint64
+	// Nodes is how many nodes are heard, this one included, and Elsewhere how many devices are connected to the others.
+	Nodes, Elsewhere int
 }
 
 // Stats counts.
 func (l *Levels) Stats() Stats {
 	s := Stats{AuditFailures: l.auditFailures.Load()}
+	s.Nodes, s.Elsewhere = l.others()
 	for id := range l.rules.After(scope{}) {
 		if r := l.own(id); r != nil && id.Device != "" {
 			s.Overrides[r.Level]++

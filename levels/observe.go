@@ -49,9 +49,15 @@ type sighting struct {
 	// others counts the lines below a raised level that are dated after grace, since it was told at othersTold.
 	others     int
 	othersTold int64
-	// sessions is how many connections are open: a device that takes its own place has two for a moment, and they may
-	// be reported in either order.
+	// sessions is how many connections to this node are open: a device that takes its own place has two for a moment, and they
+	// may be reported in either order.
 	sessions int32
+	// holder is the other node that the device is connected to (peer.index), 0 for none. epoch numbers its connections, so that of two
+	// at two nodes the later is known: it is the time when it was made, or more, as the clocks of nodes differ: more than top, the highest
+	// that was heard of. It is that of the session here, or if there is none of that at holder.
+	holder     uint8
+	epoch, top int64
+	unsaid     bool // the other nodes do not know lastSeen
 }
 
 // mark is when something happened that is about a level.
@@ -75,11 +81,12 @@ func (l *Levels) Observe(o logbridge.Observation) {
 	if o.Event != logbridge.LevelSent && o.Event != logbridge.DeviceDisconnected { // those two it did not do itself
 		s.lastSeen = max(s.lastSeen, at)
 	}
+	news := true
 	switch o.Event {
 	case logbridge.DeviceConnected:
-		s.sessions++
+		l.connected(o.Device, s, at)
 	case logbridge.DeviceDisconnected:
-		s.sessions = max(0, s.sessions-1)
+		l.disconnected(o.Device, s)
 	case logbridge.LevelSent:
 		s.sent.note(o.Level, at, w.level, since)
 	case logbridge.LevelAcked:
@@ -89,17 +96,49 @@ func (l *Levels) Observe(o logbridge.Observation) {
 	case logbridge.LevelAnnounced:
 		s.announced.note(o.Level, at, w.level, since)
 	case logbridge.LineSeen:
-		if o.Level.Valid() {
-			s.line(o, at, w)
-		}
+		news = o.Level.Valid() && s.line(o, at, w)
+	}
+	if news {
+		l.share.tell(o.Device)
+	} else {
+		s.unsaid = true
 	}
 }
 
-// line takes note of lines of one severity.
-func (s *sighting) line(o logbridge.Observation, at int64, w want) {
+// connected takes note of a session here. Its caller holds the fleet's lock.
+func (l *Levels) connected(id logbridge.DeviceID, s *sighting, at int64) {
+	s.sessions++
+	s.top = max(at, s.top+1)
+	s.epoch = s.top
+	if l.share == nil {
+		return
+	}
+	if s.sessions == 1 {
+		l.share.own.add(id)
+	}
+	l.share.contest(id, s)
+}
+
+// disconnected takes note of the end of one.
+func (l *Levels) disconnected(id logbridge.DeviceID, s *sighting) {
+	if s.sessions == 0 {
+		return
+	}
+	s.sessions--
+	if l.share == nil {
+		return
+	}
+	if s.sessions == 0 {
+		l.share.own.remove(id)
+	}
+	l.share.contest(id, s)
+}
+
+// line takes note of lines of one severity, and reports whether they say something new.
+func (s *sighting) line(o logbridge.Observation, at int64, w want) (news bool) {
 	since := nanos(w.since)
 	if s.lines[o.Level] < max(since, 1) {
-		s.lines[o.Level] = at
+		s.lines[o.Level], news = at, true
 	}
 	told := s.told(w.level, since)
 	dated := at
@@ -107,12 +146,12 @@ func (s *sighting) line(o logbridge.Observation, at int64, w want) {
 		dated = nanos(o.Dated)
 	}
 	if dated <= max(told, since)+int64(grace) {
-		return
+		return news
 	}
 	switch {
 	case o.Level > max(w.level, logbridge.LevelError): // errors are normal at level 0 (tencent-iot.md 3.2)
 		if !s.contradicted.after(told, w.level, since) {
-			s.contradicted = mark{at, w.level}
+			s.contradicted, news = mark{at, w.level}, true
 		}
 	case told != 0 && w.level > w.base && o.Level < w.level:
 		if s.othersTold != told {
@@ -120,9 +159,10 @@ func (s *sighting) line(o logbridge.Observation, at int64, w want) {
 		}
 		s.others += max(1, o.Lines)
 		if s.others >= unsupportedLines && !s.unheeded.after(told, w.level, since) {
-			s.unheeded = mark{at, w.level}
+			s.unheeded, news = mark{at, w.level}, true
 		}
 	}
+	return news
 }
 
 // told is when the device was last told this level in a new way: by a push, by its PUBACK, by an answer. 0 is never.
@@ -198,7 +238,7 @@ func (w want) state(s *sighting) logbridge.LevelState {
 	}
 	state, at := s.state(w.level, nanos(w.since))
 	out.State, out.StateTime = state, instant(at)
-	out.Connected, out.LastSeen = s.sessions > 0, instant(s.lastSeen)
+	out.Connected, out.LastSeen = s.sessions > 0 || s.holder != 0, instant(s.lastSeen)
 	return out
 }
 

@@ -198,19 +198,9 @@ func decodeShard(b []byte, give func(logbridge.DeviceID, *sighting)) error {
 	}
 	d := shardDecoder{rest: b[1:]}
 	for len(d.rest) > 0 {
-		id := logbridge.DeviceID{Product: d.text(), Device: d.text()}
-		s := new(sighting)
-		since := d.mark()
-		s.since, s.level = since.at, since.level
-		s.lastSeen = d.time()
-		for _, m := range s.marks() {
-			*m = d.mark()
-		}
-		for i := range s.lines {
-			s.lines[i] = d.time()
-		}
-		if d.bad || id.Validate() != nil {
-			return fmt.Errorf("%w: saved device at %d bytes from the end", logbridge.ErrInvalid, len(d.rest))
+		id, s, err := d.sighting()
+		if err != nil {
+			return err
 		}
 		give(id, s)
 	}
@@ -240,6 +230,25 @@ func (d *shardDecoder) bytes(n uint64) []byte {
 	b := d.rest[:n]
 	d.rest = d.rest[n:]
 	return b
+}
+
+// sighting reads what appendSighting wrote.
+func (d *shardDecoder) sighting() (logbridge.DeviceID, *sighting, error) {
+	id := logbridge.DeviceID{Product: d.text(), Device: d.text()}
+	s := new(sighting)
+	since := d.mark()
+	s.since, s.level = since.at, since.level
+	s.lastSeen = d.time()
+	for _, m := range s.marks() {
+		*m = d.mark()
+	}
+	for i := range s.lines {
+		s.lines[i] = d.time()
+	}
+	if d.bad || id.Validate() != nil {
+		return id, nil, fmt.Errorf("%w: seen device at %d bytes from the end", logbridge.ErrInvalid, len(d.rest))
+	}
+	return id, s, nil
 }
 
 func (d *shardDecoder) text() string { return string(d.bytes(d.number())) }

@@ -168,7 +168,7 @@ func (n *Node) patiently(ctx context.Context, what string, try func(context.Cont
 		if !waiting {
 			n.log.Info("waiting for the NATS cluster", "for", what, "error", err)
 		}
-		if sleep(ctx) != nil {
+		if sleep(ctx, connectPause) != nil {
 			return fmt.Errorf("%w: no success until the wait was over: %w", logbridge.ErrUnavailable, explain(what, n.replicas, err))
 		}
 	}

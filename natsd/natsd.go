@@ -19,6 +19,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/logbridge/logbridge"
 )
 
 // maxPayload is the largest message the embedded server takes, in bytes: a full commit group and its headers.
@@ -121,6 +123,17 @@ func (n *Node) Conn() *nats.Conn { return n.nc }
 
 // Embedded reports whether the server is in this process, so that no other node can be there.
 func (n *Node) Embedded() bool { return n.srv != nil }
+
+// Ready is nil while there is a connection; with the embedded server there always is.
+func (n *Node) Ready() error {
+	if !n.nc.IsConnected() {
+		return fmt.Errorf("%w: no connection to the NATS cluster", logbridge.ErrUnavailable)
+	}
+	return nil
+}
+
+// Reconnects is how often the connection was lost and made again.
+func (n *Node) Reconnects() uint64 { return n.nc.Stats().Reconnects }
 
 // Replicas is how many copies a stream or bucket has: 1 when embedded.
 func (n *Node) Replicas() int { return n.replicas }

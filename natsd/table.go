@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/logbridge/logbridge"
 	"github.com/nats-io/nats.go/jetstream"
@@ -51,9 +52,6 @@ type item[V any] struct {
 
 // maxValue bounds a stored value in bytes, far below MaxPayload: every value is held in memory by every node.
 const maxValue = 64 << 10
-
-// deleteTries bounds how often Delete starts again because another node changed the value meanwhile.
-const deleteTries = 8
 
 // NewTable makes the table of a kind. To be called before Load.
 func NewTable[K comparable, V any](s *Store, kind string, codec Codec[K, V]) *Table[K, V] {
@@ -110,6 +108,53 @@ func (t *Table[K, V]) PutIf(ctx context.Context, k K, v V, revision uint64) (boo
 	return true, nil
 }
 
+// Change puts what change makes of the value that is there (nil: none), over just that one: when another node was faster, change is called
+// again with what that one has put. It may decline. Change says whether a value was put; errors are as Put's.
+func (t *Table[K, V]) Change(ctx context.Context, k K, change func(before *V) (V, bool)) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	for {
+		before, revision := t.Get(k)
+		v, wanted := change(before)
+		if !wanted {
+			return false, nil
+		}
+		if done, err := t.PutIf(ctx, k, v, revision); done || err != nil {
+			return done, err
+		}
+		if err := t.catchUp(ctx, k, revision); err != nil {
+			return false, err
+		}
+	}
+}
+
+// catchUp reads a value that another node has changed. It may be on its way still: then this is a short wait.
+func (t *Table[K, V]) catchUp(ctx context.Context, k K, behind uint64) error {
+	data, revision, err := t.store.Read(ctx, t.key(k))
+	switch {
+	case errors.Is(err, logbridge.ErrNotFound):
+		t.set(k, nil, revision)
+	case err != nil:
+		return err
+	default:
+		v, err := t.codec.Decode(k, data)
+		if err != nil {
+			return err
+		}
+		t.set(k, &v, revision)
+	}
+	if revision > behind {
+		return nil
+	}
+	if err := sleep(ctx, askPause); err != nil {
+		return unavailable("store", t.kind, err)
+	}
+	return nil
+}
+
+// askPause is how long another node's write may be on its way between servers.
+const askPause = 10 * time.Millisecond
+
 // First is Put unless there is a value, and gives what is there then, as Store.First.
 func (t *Table[K, V]) First(ctx context.Context, k K, v V) (got V, err error) {
 	if there, _ := t.Get(k); there != nil {
@@ -162,27 +207,20 @@ func (t *Table[K, V]) DeleteIf(ctx context.Context, k K, revision uint64) (bool,
 
 // Delete deletes the value, whatever its revision, and says whether this call did it.
 func (t *Table[K, V]) Delete(ctx context.Context, k K) (bool, error) {
-	value, revision := t.Get(k)
-	if value == nil {
-		return false, nil
-	}
-	for range deleteTries {
-		done, err := t.DeleteIf(ctx, k, revision)
-		if done || err != nil {
-			return done, err
-		}
-		// Another node was faster: take its revision.
-		var gone uint64
-		if _, gone, err = t.store.Read(ctx, t.key(k)); errors.Is(err, logbridge.ErrNotFound) {
-			t.set(k, nil, max(gone, revision))
+	ctx, cancel := context.WithTimeout(ctx, writeWait)
+	defer cancel()
+	for {
+		value, revision := t.Get(k)
+		if value == nil {
 			return false, nil
 		}
-		if err != nil {
-			return false, fmt.Errorf("delete %s: %w", t.kind, err)
+		if done, err := t.DeleteIf(ctx, k, revision); done || err != nil {
+			return done, err
 		}
-		revision = gone
+		if err := t.catchUp(ctx, k, revision); err != nil { // another node was faster
+			return false, err
+		}
 	}
-	return false, fmt.Errorf("delete %s: %w: it keeps changing", t.kind, logbridge.ErrUnavailable)
 }
 
 // After lists the values behind a key, in order; the zero K lists all. It holds no lock while the caller works, so a

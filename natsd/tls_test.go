@@ -72,6 +72,22 @@ func (a *authority) sign(t *testing.T, name string) {
 
 func (a *authority) file(name string) string { return filepath.Join(a.dir, name) }
 
+// serve starts an outside server with JetStream in this process.
+func serve(t *testing.T, o *server.Options) *server.Server {
+	t.Helper()
+	o.Host, o.Port, o.JetStream, o.StoreDir, o.SyncAlways, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, t.TempDir(), true, true, true
+	srv, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(startTimeout) {
+		t.Fatal("the server does not start")
+	}
+	return srv
+}
+
 // TestTLSAndNKey: a server that wants certificates of its own authority and a key of the user gets both, and nobody with less comes in.
 func TestTLSAndNKey(t *testing.T) {
 	a := &authority{dir: t.TempDir()}
@@ -87,17 +103,8 @@ func TestTLSAndNKey(t *testing.T) {
 	}
 	authorities := x509.NewCertPool()
 	authorities.AddCert(a.cert)
-	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-		TLS: true, TLSVerify: true, TLSTimeout: 10, Nkeys: []*server.NkeyUser{{Nkey: userKey}},
+	srv := serve(t, &server.Options{TLS: true, TLSVerify: true, TLSTimeout: 10, Nkeys: []*server.NkeyUser{{Nkey: userKey}},
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: authorities, ClientAuth: tls.RequireAndVerifyClientCert}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv.Start()
-	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(startTimeout) {
-		t.Fatal("the server does not start")
-	}
 	all := Config{URL: "tls://" + srv.Addr().String(), SyncAlways: true, Replicas: 1, NKey: a.file("user.nk"),
 		CA: a.file("ca.crt"), Cert: a.file("client.crt"), Key: a.file("client.key")}
 	n := startWith(t, all)

@@ -74,7 +74,7 @@ func (s *Store) ask(ctx context.Context, question func(context.Context) error) e
 		if err == nil || !unanswered(err) {
 			return err
 		}
-		if sleep(ctx) != nil {
+		if sleep(ctx, connectPause) != nil {
 			return err
 		}
 	}
@@ -83,8 +83,13 @@ func (s *Store) ask(ctx context.Context, question func(context.Context) error) e
 // unanswered reports whether asking again may help.
 func unanswered(err error) bool {
 	var api *jetstream.APIError
-	if errors.As(err, &api) && server.ErrorIdentifier(api.ErrorCode) == server.JSStreamDuplicateMessageConflict {
-		return true // the first of them is on its way
+	if errors.As(err, &api) {
+		switch server.ErrorIdentifier(api.ErrorCode) {
+		case server.JSStreamDuplicateMessageConflict: // the first of them is on its way
+			return true
+		case server.JSInsufficientResourcesErr: // no room
+			return false
+		}
 	}
 	return passing(err)
 }
@@ -165,7 +170,7 @@ func (s *Store) First(ctx context.Context, key string, value []byte) ([]byte, ui
 			return there, revision, err
 		}
 		over = revision // of its deletion; or the other's value is on its way, and not yet to be read
-		if err := sleep(ctx); err != nil {
+		if err := sleep(ctx, askPause); err != nil {
 			return nil, 0, unavailable("store", key, err)
 		}
 	}

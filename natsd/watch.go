@@ -40,7 +40,7 @@ func (s *Store) Load(ctx context.Context) error {
 			break
 		}
 		s.log.Info("reading a bucket is begun again", "bucket", s.bucket, "because", err)
-		err = sleep(ctx)
+		err = sleep(ctx, connectPause)
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -66,15 +66,15 @@ func (s *Store) Run(ctx context.Context) error {
 			return fmt.Errorf("watch bucket %s: %w", s.bucket, err)
 		}
 		s.log.Info("a bucket is watched anew", "bucket", s.bucket, "from", s.last.Load()+1, "because", err)
-		if sleep(ctx) != nil {
+		if sleep(ctx, connectPause) != nil {
 			return nil
 		}
 	}
 }
 
-// sleep waits connectPause, or until ctx ends, which is an error.
-func sleep(ctx context.Context) error {
-	pause := time.NewTimer(connectPause)
+// sleep waits, or until ctx ends, which is an error.
+func sleep(ctx context.Context, d time.Duration) error {
+	pause := time.NewTimer(d)
 	defer pause.Stop()
 	select {
 	case <-pause.C:

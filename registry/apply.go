@@ -247,13 +247,14 @@ func (r *Registry) keyThing(where, project string, k ProvisionAccessKey) thing {
 
 func (r *Registry) logstoreThing(where, project string, s ProvisionLogstore) thing {
 	t := thing{where: where, key: natsd.Key(kindLogstore, project, s.Name)}
-	t.faults = logstoreFaults(logbridge.Logstore{Project: anyProject, Name: s.Name, Origins: s.Origins})
+	t.faults = logstoreFaults(logbridge.Logstore{Project: anyProject, Name: s.Name, Origins: s.Origins, WebRules: s.rules()})
 	t.apply = func(ctx context.Context, last memory) (memory, error) {
 		v, err := r.Logstore(project, s.Name)
 		v.Project, v.Name = project, s.Name
 		m := newMerge(err == nil, last)
 		setFlag(m, "web_tracking", &v.WebTracking, s.WebTracking)
 		set(m, "origins", &v.Origins, s.Origins, s.Origins != nil)
+		s.set(m, &v.WebRules)
 		return m.next, putIf(m.changed, func() error { return r.PutLogstore(ctx, v) })
 	}
 	return t
@@ -261,13 +262,14 @@ func (r *Registry) logstoreThing(where, project string, s ProvisionLogstore) thi
 
 func (r *Registry) topicThing(where string, p ProvisionTopic) thing {
 	t := thing{where: where, key: natsd.Key(kindTopic, p.Topic)}
-	t.faults = topicFaults(logbridge.CLSTopic{ID: p.Topic, Origins: p.Origins})
+	t.faults = topicFaults(logbridge.CLSTopic{ID: p.Topic, Origins: p.Origins, WebRules: p.rules()})
 	t.apply = func(ctx context.Context, last memory) (memory, error) {
 		v, err := r.CLSTopic(p.Topic)
 		v.ID = p.Topic
 		m := newMerge(err == nil, last)
 		setFlag(m, "anonymous_write", &v.AnonymousWrite, p.AnonymousWrite)
 		set(m, "origins", &v.Origins, p.Origins, p.Origins != nil)
+		p.set(m, &v.WebRules)
 		return m.next, putIf(m.changed, func() error { return r.PutCLSTopic(ctx, v) })
 	}
 	return t

@@ -48,6 +48,7 @@ type (
 	logstoreJSON struct {
 		WebTracking bool     `json:"web_tracking,omitempty"`
 		Origins     []string `json:"origins,omitempty"`
+		rulesJSON
 	}
 	keyJSON struct {
 		Project string `json:"project"`
@@ -56,6 +57,13 @@ type (
 	topicJSON struct {
 		AnonymousWrite bool     `json:"anonymous_write,omitempty"`
 		Origins        []string `json:"origins,omitempty"`
+		rulesJSON
+	}
+	// rulesJSON has the list of tokens sealed as one text.
+	rulesJSON struct {
+		WriteTokens string               `json:"sealed_write_tokens,omitempty"`
+		Limits      logbridge.WebLimits  `json:"limits,omitzero"`
+		Privacy     logbridge.WebPrivacy `json:"privacy,omitzero"`
 	}
 	temporaryJSON struct {
 		Root string `json:"sealed_root"`
@@ -134,9 +142,9 @@ func (r *Registry) makeTables() {
 	projects := projectForm().codec()
 	projects.Changed = r.hosts.changed
 	r.projects = natsd.NewTable(r.store, kindProject, projects)
-	r.logstores = natsd.NewTable(r.store, kindLogstore, logstoreForm().codec())
+	r.logstores = natsd.NewTable(r.store, kindLogstore, r.logstoreForm().codec())
 	r.keys = natsd.NewTable(r.store, kindKey, r.keyForm().codec())
-	r.topics = natsd.NewTable(r.store, kindTopic, topicForm().codec())
+	r.topics = natsd.NewTable(r.store, kindTopic, r.topicForm().codec())
 	r.topicKeys = natsd.NewTable(r.store, kindTopicKey, r.topicKeyForm().codec())
 	r.batches = natsd.NewTable(r.store, kindConnected, r.connected.codec())
 	r.temporary = natsd.NewTable(r.store, kindTemporary, r.temporaryForm().codec())
@@ -190,12 +198,32 @@ func projectForm() form[string, logbridge.SLSProject, projectJSON] {
 		})
 }
 
-func logstoreForm() form[storeKey, logbridge.Logstore, logstoreJSON] {
+func (r *Registry) logstoreForm() form[storeKey, logbridge.Logstore, logstoreJSON] {
+	at := func(k storeKey) string { return place("write_tokens", kindLogstore, k.Owner, k.Name) }
 	return owned(
-		func(_ storeKey, s logbridge.Logstore) logstoreJSON { return logstoreJSON{s.WebTracking, s.Origins} },
+		func(k storeKey, s logbridge.Logstore) logstoreJSON {
+			return logstoreJSON{s.WebTracking, s.Origins, r.rulesToJSON(at(k), s.WebRules)}
+		},
 		func(k storeKey, j logstoreJSON) (logbridge.Logstore, error) {
-			return logbridge.Logstore{Project: k.Owner, Name: k.Name, WebTracking: j.WebTracking, Origins: j.Origins}, nil
+			rules, err := r.rulesOfJSON(at(k), j.rulesJSON)
+			return logbridge.Logstore{Project: k.Owner, Name: k.Name, WebTracking: j.WebTracking, Origins: j.Origins, WebRules: rules}, err
 		})
+}
+
+func (r *Registry) rulesToJSON(place string, w logbridge.WebRules) rulesJSON {
+	return rulesJSON{r.seal.seal(place, listText(len(w.WriteTokens), w.WriteTokens)), w.Limits, w.Privacy}
+}
+
+func (r *Registry) rulesOfJSON(place string, j rulesJSON) (logbridge.WebRules, error) {
+	w := logbridge.WebRules{Limits: j.Limits, Privacy: j.Privacy}
+	text, err := r.seal.open(place, j.WriteTokens)
+	if err != nil || text == "" {
+		return w, err
+	}
+	if err := json.Unmarshal([]byte(text), &w.WriteTokens); err != nil {
+		return w, fmt.Errorf("%w: stored write tokens: %w", logbridge.ErrInvalid, err)
+	}
+	return w, nil
 }
 
 func (r *Registry) keyForm() form[string, logbridge.AccessKey, keyJSON] {
@@ -223,11 +251,15 @@ func (r *Registry) temporaryForm() form[string, string, temporaryJSON] {
 		})
 }
 
-func topicForm() form[string, logbridge.CLSTopic, topicJSON] {
+func (r *Registry) topicForm() form[string, logbridge.CLSTopic, topicJSON] {
+	at := func(id string) string { return place("write_tokens", kindTopic, id) }
 	return named(
-		func(_ string, t logbridge.CLSTopic) topicJSON { return topicJSON{t.AnonymousWrite, t.Origins} },
+		func(id string, t logbridge.CLSTopic) topicJSON {
+			return topicJSON{t.AnonymousWrite, t.Origins, r.rulesToJSON(at(id), t.WebRules)}
+		},
 		func(id string, j topicJSON) (logbridge.CLSTopic, error) {
-			return logbridge.CLSTopic{ID: id, AnonymousWrite: j.AnonymousWrite, Origins: j.Origins}, nil
+			rules, err := r.rulesOfJSON(at(id), j.rulesJSON)
+			return logbridge.CLSTopic{ID: id, AnonymousWrite: j.AnonymousWrite, Origins: j.Origins, WebRules: rules}, err
 		})
 }
 

@@ -75,7 +75,7 @@ func (m *merge) decide(field, current, wanted string, said bool) bool {
 
 // value is the type of a field.
 type value interface {
-	string | bool | []string | map[string]string | logbridge.Quota
+	string | bool | []string | map[string]string | logbridge.Quota | logbridge.WebLimits | logbridge.WebPrivacy
 }
 
 // set applies decide to a field.
@@ -110,6 +110,14 @@ func text[T value](v T) string {
 	case logbridge.Quota:
 		if v != (logbridge.Quota{}) {
 			return listText(1, v)
+		}
+	case logbridge.WebLimits:
+		if v != (logbridge.WebLimits{}) {
+			return listText(1, v)
+		}
+	case logbridge.WebPrivacy:
+		if text := listText(1, v); text != "{}" {
+			return text
 		}
 	}
 	return ""

@@ -52,9 +52,10 @@ type ProvisionAccessKey struct {
 
 // ProvisionLogstore is a logstore of a project.
 type ProvisionLogstore struct {
-	Name        string   `yaml:"name"`
-	WebTracking *bool    `yaml:"web_tracking,omitempty"`
-	Origins     []string `yaml:"origins,omitempty"`
+	Name           string   `yaml:"name"`
+	WebTracking    *bool    `yaml:"web_tracking,omitempty"`
+	Origins        []string `yaml:"origins,omitempty"`
+	ProvisionRules `yaml:",inline"`
 }
 
 // ProvisionTopic is a CLS topic with its access keys.
@@ -63,6 +64,7 @@ type ProvisionTopic struct {
 	AnonymousWrite *bool                `yaml:"anonymous_write,omitempty"`
 	Origins        []string             `yaml:"origins,omitempty"`
 	AccessKeys     []ProvisionAccessKey `yaml:"access_keys,omitempty"`
+	ProvisionRules `yaml:",inline"`
 }
 
 // BaseLevels is where the base level of a product is kept: *levels.Levels.

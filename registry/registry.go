@@ -7,7 +7,7 @@
 // they belong to, so that a sealed value copied to another device does not open; tokens are kept as hashes only.
 //
 // It holds no levels (package levels) and decides no right beyond telling who a token is. Between several nodes that
-// write at the same moment, a parent may be deleted while another node adds a child to it.
+// write at the same moment, a parent may be deleted while another node adds a child to it, and two projects may get the same host.
 package registry
 
 import (
@@ -115,7 +115,7 @@ func checkSealKey(ctx context.Context, store *natsd.Store, seal *sealer) error {
 		return fmt.Errorf("seal key check: %w", err)
 	}
 	if text, err := seal.open(checkKey, string(value)); err != nil || text != checkText {
-		return fmt.Errorf("%w: this seal key is not the one that the secrets in the data folder were sealed with: start with that key", logbridge.ErrInvalid)
+		return fmt.Errorf("%w: this seal key is not the one that the secrets in the data folder were sealed with: start with that key; all nodes of a cluster have the same one", logbridge.ErrInvalid)
 	}
 	return nil
 }

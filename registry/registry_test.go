@@ -85,7 +85,7 @@ func fill(t testing.TB, r *Registry) {
 	must(t, r.PutProduct(ctx, logbridge.Product{ID: product, Secret: secret, AllowRegister: true, TimeZone: "Asia/Shanghai"}))
 	must(t, r.PutDevice(ctx, device("dev:01")))
 	must(t, r.PutSLSProject(ctx, logbridge.SLSProject{Name: "myproj", Hosts: []string{"127.0.0.1", "Logs.Example.com"}}))
-	must(t, r.PutLogstore(ctx, logbridge.Logstore{Project: "myproj", Name: "mystore", WebTracking: true, Origins: []string{"*"}}))
+	must(t, r.PutLogstore(ctx, logbridge.Logstore{Project: "myproj", Name: "mystore", WebTracking: true, Origins: []string{"*"}, WebRules: someRules()}))
 	must(t, r.PutAccessKey(ctx, logbridge.AccessKey{Project: "myproj", ID: "LTAItestkey", Secret: "testAccessKeySecretValue"}))
 	must(t, r.PutCLSTopic(ctx, logbridge.CLSTopic{ID: "topic-1", AnonymousWrite: true}))
 	must(t, r.PutTopicKey(ctx, logbridge.TopicKey{Topic: "topic-1", ID: "AKIDtestkey", Secret: "testTopicKeySecretValue"}))
@@ -154,7 +154,7 @@ func TestNoSecretInTheDataFolder(t *testing.T) {
 		}
 	}
 	for _, s := range []string{psk, secret, "testAccessKeySecretValue", "testTopicKeySecretValue", "anotherTopicKeySecretValue", "ANOTHERSECRET0123456789A", "c2VjcmV0LXNlY3JldC1zZQ==",
-		"anotherAccessKeySecretValue", *root, temporary.Secret, temporary.Token, token, strings.TrimPrefix(token, tokenPrefix), string(testKey[:])} {
+		"anotherAccessKeySecretValue", writeToken, *root, temporary.Secret, temporary.Token, token, strings.TrimPrefix(token, tokenPrefix), string(testKey[:])} {
 		for _, form := range encodings(s) {
 			if bytes.Contains(raw, form) {
 				t.Errorf("the secret %q is in the data folder as %q", s, form)

@@ -23,6 +23,9 @@ import (
 //  4. When a whole pass finds nothing more that the old key has sealed, the old key is dropped, durably.
 //
 // A crash after any step leaves keys that open everything; Run goes on with step 3 when it finds more than one key.
+//
+// The nodes of a cluster have the same keys, which nobody but who gave them can change at all of them: there is no KeyWriter then, a
+// node that starts with more than one key does step 3, and goes on to open what others seal with any of them.
 
 const (
 	// rotatePause is the wait before a rotation that failed goes on.
@@ -60,7 +63,7 @@ func (r *Registry) Rotate() error {
 	defer r.sealing.Unlock()
 	switch {
 	case r.rotation.write == nil:
-		return fmt.Errorf("%w: the seal key is not in a file: put a new key before the old one where it comes from, and restart", logbridge.ErrInvalid)
+		return fmt.Errorf("%w: the seal key comes from outside: put a new key before the old one there and restart; on a cluster, in the steps of docs/cluster.md", logbridge.ErrInvalid)
 	case len(r.rotation.keys) > 1:
 		return fmt.Errorf("%w: the seal key is being changed already", logbridge.ErrInvalid)
 	}
@@ -114,6 +117,10 @@ func (r *Registry) finishRotation(ctx context.Context) error {
 	r.sealing.Lock()
 	defer r.sealing.Unlock()
 	keys := r.rotation.keys[:1:1]
+	if r.rotation.write == nil && !r.node.Embedded() {
+		r.log.Info("everything that was stored when this node started is sealed with the first of its seal keys", "resealed", r.rotation.resealed.Load())
+		return nil
+	}
 	if r.rotation.write == nil {
 		r.log.Info("nothing is sealed with the old seal key any more: take it away")
 	} else if err := r.rotation.write(keys); err != nil {

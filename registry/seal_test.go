@@ -141,7 +141,8 @@ func FuzzDecode(f *testing.F) {
 		f.Fatal(err)
 	}
 	r := &Registry{seal: seal}
-	for _, s := range []string{`{}`, `{"hosts":["a"]}`, `{"web_tracking":true,"origins":["*"]}`, `{"sealed_psk":"AQ"}`, `{"project":"p","sealed_secret":""}`,
+	for _, s := range []string{`{}`, `{"hosts":["a"]}`, `{"web_tracking":true,"origins":["*"]}`, `{"limits":{"fields":3},"privacy":{"address":"full","redact":["email"]},"sealed_write_tokens":"` + seal.seal(place("write_tokens", kindLogstore, "P", "S"), `["0123456789abcdef"]`) + `"}`,
+		`{"sealed_psk":"AQ"}`, `{"project":"p","sealed_secret":""}`,
 		`{"name":"n","role":"viewer","created":"2026-01-02T03:04:05Z","sha256":"AAAA"}`, `{"sealed_psk":"` + seal.seal(place("psk", kindDevice, "P", "D"), "x") + `"}`} {
 		f.Add([]byte(s))
 	}
@@ -150,9 +151,9 @@ func FuzzDecode(f *testing.F) {
 		roundTrip(t, r.productForm(), "P", b)
 		roundTrip(t, r.deviceForm(), id, b)
 		roundTrip(t, projectForm(), "P", b)
-		roundTrip(t, logstoreForm(), storeKey{"P", "S"}, b)
+		roundTrip(t, r.logstoreForm(), storeKey{"P", "S"}, b)
 		roundTrip(t, r.keyForm(), "K", b)
-		roundTrip(t, topicForm(), "T", b)
+		roundTrip(t, r.topicForm(), "T", b)
 		roundTrip(t, r.topicKeyForm(), storeKey{"T", "K"}, b)
 		roundTrip(t, tokenForm(), "0123", b)
 		roundTrip(t, r.memoryForm(), "m", b)

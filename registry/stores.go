@@ -53,8 +53,10 @@ func (r *Registry) DeleteSLSProject(ctx context.Context, name string) error {
 // ProjectByHost gives the project that a Host value means, with or without a port: the configured hosts first, then the
 // project whose name is the first label, as in <project>.<anything> (web-tracking.md 2).
 func (r *Registry) ProjectByHost(host string) (logbridge.SLSProject, bool) {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
+	if strings.IndexByte(host, ':') >= 0 { // without one an error would be made for each request
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
 	}
 	name, ok := r.hosts.project(cleanHost(host))
 	if !ok {
@@ -90,8 +92,8 @@ func (r *Registry) PutLogstore(ctx context.Context, s logbridge.Logstore) error 
 	if _, err := r.SLSProject(s.Project); err != nil {
 		return err
 	}
-	s.Origins = slices.Clone(s.Origins)
-	return r.logstores.Put(ctx, storeKey{s.Project, s.Name}, s)
+	s.Origins, s.WebRules = slices.Clone(s.Origins), cloneRules(s.WebRules)
+	return putSealed(ctx, r, r.logstores, storeKey{s.Project, s.Name}, s)
 }
 
 // DeleteLogstore deletes a logstore, not its records.
@@ -147,8 +149,8 @@ func (r *Registry) PutCLSTopic(ctx context.Context, t logbridge.CLSTopic) error 
 	if err := topicFaults(t).err(""); err != nil {
 		return err
 	}
-	t.Origins = slices.Clone(t.Origins)
-	return r.topics.Put(ctx, t.ID, t)
+	t.Origins, t.WebRules = slices.Clone(t.Origins), cloneRules(t.WebRules)
+	return putSealed(ctx, r, r.topics, t.ID, t)
 }
 
 // DeleteCLSTopic deletes a topic that has no access keys, not its records; one that has is ErrInvalid.

@@ -43,8 +43,9 @@ const (
 	temporaryID     = "STS."
 	// maxTemporaryToken bounds a token that is looked at: the longest names make less than half of it.
 	maxTemporaryToken = 1 << 10
-	// temporaryRoot is the name of the one root there is.
+	// temporaryRoot is the name of the one root of temporary keys, addressRoot that of the key for addresses beside it.
 	temporaryRoot = "1"
+	addressRoot   = "address"
 )
 
 // claims is what a security token says.
@@ -67,7 +68,7 @@ func (r *Registry) IssueTemporaryKey(ctx context.Context, project, logstore stri
 	if _, err := r.Logstore(project, logstore); err != nil {
 		return logbridge.TemporaryKey{}, err
 	}
-	root, err := r.makeTemporaryRoot(ctx)
+	root, err := r.makeRoot(ctx, temporaryRoot)
 	if err != nil {
 		return logbridge.TemporaryKey{}, err
 	}
@@ -140,10 +141,19 @@ func temporaryMAC(root, what string, data []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// makeTemporaryRoot gives the root, and makes it if there is none. Of two nodes that do so at once, both get the same one.
-func (r *Registry) makeTemporaryRoot(ctx context.Context) (string, error) {
+// AddressKey is the key under which addresses of clients are hashed: 32 random bytes as base64, made once, sealed at rest like every
+// other secret and the same on every node.
+func (r *Registry) AddressKey(ctx context.Context) (string, error) {
+	return r.makeRoot(ctx, addressRoot)
+}
+
+// makeRoot gives a root, and makes it if there is none. Of two nodes that do so at once, both get the same one.
+func (r *Registry) makeRoot(ctx context.Context, name string) (string, error) {
+	if root, _ := r.temporary.Get(name); root != nil {
+		return *root, nil
+	}
 	key := newSealKey()
 	r.sealing.RLock()
 	defer r.sealing.RUnlock()
-	return r.temporary.First(ctx, temporaryRoot, base64.RawStdEncoding.EncodeToString(key[:]))
+	return r.temporary.First(ctx, name, base64.RawStdEncoding.EncodeToString(key[:]))
 }

@@ -137,12 +137,14 @@ func logstoreFaults(s logbridge.Logstore) (f faults) {
 	f.check("project", logbridge.ValidateStoreName(s.Project))
 	f.check("name", logbridge.ValidateStoreName(s.Name))
 	f.origins(s.Origins)
+	f.webRules(s.WebRules)
 	return f
 }
 
 func topicFaults(t logbridge.CLSTopic) (f faults) {
 	f.check("topic", logbridge.ValidateStoreName(t.ID))
 	f.origins(t.Origins)
+	f.webRules(t.WebRules)
 	return f
 }
 

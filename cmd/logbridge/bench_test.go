@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -22,6 +21,7 @@ const (
 	benchRounds  = 5
 	benchTime    = 3 * time.Second
 	benchClients = 64
+	benchBulk    = 16 // connections that bring many events in each request
 	benchDevices = 1000
 )
 
@@ -33,6 +33,7 @@ type figures struct {
 	rate float64       // of what the row counts, a second
 	p99  time.Duration // of one request, round trip or fan-out
 	cpu  float64       // seconds of the server for a million of what the row counts
+	rss  float64       // megabytes of memory of the server at the end
 }
 
 // benchRow measures one thing on a server, which is ours or the limit.
@@ -56,18 +57,20 @@ func BenchmarkTable(b *testing.B) {
 	ours := newBenchWorld(b, home, home.start(anyone, anyone))
 	limit := newBenchWorld(b, home, home.launch("limits"))
 	rows := []benchRow{
-		{"durable ingest, SLS, 10 events each (events)", func(b *testing.B, w *benchWorld) figures { return w.ingest(b, 10) }},
-		{"durable ingest, SLS, 1 event each (events)", func(b *testing.B, w *benchWorld) figures { return w.ingest(b, 1) }},
+		{"durable ingest, SLS, 10 events each (events)", func(b *testing.B, w *benchWorld) figures { return w.ingest(b, benchClients, 10) }},
+		{"durable ingest, SLS, 1 event each (events)", func(b *testing.B, w *benchWorld) figures { return w.ingest(b, benchClients, 1) }},
+		{fmt.Sprintf("durable ingest, SLS, 100 events each, %d at a time", benchBulk), func(b *testing.B, w *benchWorld) figures { return w.ingest(b, benchBulk, 100) }},
+		{"signed reportlog, 10 lines and a connection each", func(b *testing.B, w *benchWorld) figures { return w.reports(b, 10) }},
 		{fmt.Sprintf("level round trips, %d devices", benchClients), func(b *testing.B, w *benchWorld) figures { return w.roundTrips(b) }},
 		{fmt.Sprintf("level fan-out to %d devices (messages)", benchDevices), func(b *testing.B, w *benchWorld) figures { return w.fanOut(b) }},
 	}
 	for b.Loop() {
 		fmt.Printf("Medians of %d rounds on %d CPUs, %d connections. CPU is the server's seconds for a million;\n"+
-			"a fan-out's p99 is the time to the last device of the slowest of %d.\n\n", benchRounds, runtime.NumCPU(), benchClients, fansEach)
-		fmt.Printf("%-50s %9s %9s %6s %9s %9s %6s %6s\n", "", "a second", "limit", "ratio", "p99", "limit", "CPU", "limit")
+			"a fan-out's p99 is the time to the last device of the slowest of %d. MB is resident memory.\n\n", benchRounds, runtime.NumCPU(), benchClients, fansEach)
+		fmt.Printf("%-50s %9s %9s %6s %9s %9s %6s %6s %6s %6s\n", "", "a second", "limit", "ratio", "p99", "limit", "CPU", "limit", "MB", "limit")
 		for _, row := range rows {
 			o, l := measureInTurn(b, row, ours, limit)
-			fmt.Printf("%-50s %9.0f %9.0f %6.2f %9s %9s %6.1f %6.1f\n", row.name, o.rate, l.rate, o.rate/l.rate, ms(o.p99), ms(l.p99), o.cpu, l.cpu)
+			fmt.Printf("%-50s %9.0f %9.0f %6.2f %9s %9s %6.1f %6.1f %6.0f %6.0f\n", row.name, o.rate, l.rate, o.rate/l.rate, ms(o.p99), ms(l.p99), o.cpu, l.cpu, o.rss, l.rss)
 		}
 	}
 }
@@ -99,6 +102,7 @@ func median(list []figures) figures {
 		rate: pick(func(f figures) float64 { return f.rate }),
 		p99:  time.Duration(pick(func(f figures) float64 { return float64(f.p99) })),
 		cpu:  pick(func(f figures) float64 { return f.cpu }),
+		rss:  pick(func(f figures) float64 { return f.rss }),
 	}
 }
 
@@ -130,51 +134,18 @@ func newBenchWorld(b *testing.B, home *place, s *process) *benchWorld {
 	return w
 }
 
-// events is a request body as the browser SDK makes it, of about 240 bytes an event.
-func events(n, seed int) []byte {
-	logs := make([]map[string]string, n)
-	for i := range logs {
-		k := seed*n + i
-		logs[i] = map[string]string{
-			"event": []string{"page", "click", "search", "cart"}[k%4], "path": fmt.Sprintf("/shop/lamps/%d", k*7919%1000),
-			"user": fmt.Sprintf("u-%06d", k*104729%1000000), "status": []string{"200", "200", "200", "404"}[k/4%4],
-			"duration_ms": strconv.Itoa(k * 31 % 900), "referrer": "https://www.example.com/campaign/summer", "agent": "Mozilla/5.0 (X11; Linux x86_64)",
-		}
-	}
-	body, _ := json.Marshal(map[string]any{"__logs__": logs, "__topic__": "shop"}) // maps of strings cannot fail
-	return body
-}
-
-// ingest posts events over keep-alive connections.
-func (w *benchWorld) ingest(b *testing.B, n int) figures {
-	const bodies = 64
-	requests := make([][]byte, bodies)
-	for i := range requests {
-		requests[i] = rawRequest("/logstores/mystore/track?APIVersion=0.6.0", events(n, i))
-	}
-	return w.hammer(b, float64(n), func(i int) (func() error, func(), error) {
-		c, err := dialHTTP(w.s.addr("http"))
-		if err != nil {
-			return nil, nil, err
-		}
-		next := i
-		once := func() error { next++; return c.do(requests[next%bodies]) }
-		return once, func() { _ = c.conn.Close() }, nil
-	})
-}
-
 // roundTrips lets devices ask as fast as they are answered.
 func (w *benchWorld) roundTrips(b *testing.B) figures {
-	return w.hammer(b, 1, func(i int) (func() error, func(), error) { return w.devices[i].ask, func() {}, nil })
+	return w.hammer(b, benchClients, 1, func(i int) (func() error, func(), error) { return w.devices[i].ask, func() {}, nil })
 }
 
 // hammer runs clients side by side for a while; each turn of one counts for so many.
-func (w *benchWorld) hammer(b *testing.B, worth float64, client func(i int) (turn func() error, end func(), err error)) figures {
+func (w *benchWorld) hammer(b *testing.B, clients int, worth float64, client func(i int) (turn func() error, end func(), err error)) figures {
 	cpu, start := w.cpu(b), time.Now()
-	every := hammer(b, benchClients, benchTime, client)
+	every := hammer(b, clients, benchTime, client)
 	elapsed, used := time.Since(start), w.cpu(b)-cpu
 	n := float64(len(every)) * worth
-	return figures{rate: n / elapsed.Seconds(), p99: every[len(every)*99/100], cpu: used.Seconds() / n * 1e6}
+	return figures{rate: n / elapsed.Seconds(), p99: every[len(every)*99/100], cpu: used.Seconds() / n * 1e6, rss: w.resident(b)}
 }
 
 // hammer runs clients side by side for a while and returns how long each of their turns took, the shortest first.
@@ -236,29 +207,10 @@ func (w *benchWorld) fanOut(b *testing.B) figures {
 	}
 	elapsed, used := time.Since(start), w.cpu(b)-cpu
 	n := float64(fansEach * benchDevices)
-	return figures{rate: n / elapsed.Seconds(), p99: slices.Max(took), cpu: used.Seconds() / n * 1e6}
+	return figures{rate: n / elapsed.Seconds(), p99: slices.Max(took), cpu: used.Seconds() / n * 1e6, rss: w.resident(b)}
 }
 
 func (w *benchWorld) setLevel(ctx context.Context, level logbridge.Level) error {
 	server := &api{base: w.s.url() + "/api/v1", token: w.token, http: http.DefaultClient}
 	return server.call(ctx, http.MethodPut, "/products/BENCH12345/level", map[string]any{"level": level, "reason": "bench"}, nil)
-}
-
-// cpu is what the server's process has used of the processors, all threads.
-func (w *benchWorld) cpu(b *testing.B) time.Duration { return cpuOf(b, w.s.cmd.Process.Pid) }
-
-func cpuOf(b *testing.B, pid int) time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), ") ") // the name before may hold spaces
-	fields := strings.Fields(rest)
-	const user, system, ticks = 11, 12, 100 // ticks a second: USER_HZ is 100 wherever Go runs
-	u, err1 := strconv.Atoi(fields[user])
-	k, err2 := strconv.Atoi(fields[system])
-	if err1 != nil || err2 != nil {
-		b.Fatal(err1, err2)
-	}
-	return time.Duration(u+k) * time.Second / ticks
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -58,6 +59,23 @@ type Config struct {
 	QuotaDeviceBytes  int64 `yaml:"quota_device_bytes" env:"LOGBRIDGE_QUOTA_DEVICE_BYTES" placeholder:"N" help:"Bytes a second, likewise (no bound)."`
 	QuotaProductLines int64 `yaml:"quota_product_lines" env:"LOGBRIDGE_QUOTA_PRODUCT_LINES" placeholder:"N" help:"Lines a second of all devices of a product together, likewise (no bound)."`
 	QuotaProductBytes int64 `yaml:"quota_product_bytes" env:"LOGBRIDGE_QUOTA_PRODUCT_BYTES" placeholder:"N" help:"Bytes a second of all devices of a product together, likewise (no bound)."`
+
+	TrustedProxies []netip.Prefix `yaml:"trusted_proxies" env:"LOGBRIDGE_TRUSTED_PROXIES" placeholder:"CIDR" help:"Networks of the proxies before the HTTP addresses, such as 10.0.0.0/8: what they say of their client's address is believed (none)."`
+	ProxyHeader    string         `yaml:"proxy_header" env:"LOGBRIDGE_PROXY_HEADER" placeholder:"NAME" help:"The one header in which they say it: X-Forwarded-For or Forwarded (X-Forwarded-For)."`
+
+	WebAddressEvents int64    `yaml:"web_address_events" env:"LOGBRIDGE_WEB_ADDRESS_EVENTS" placeholder:"N" help:"Events a second of each client address to each logstore or topic, where that says nothing (no bound). Ten seconds' worth may come at once."`
+	WebAddressBytes  int64    `yaml:"web_address_bytes" env:"LOGBRIDGE_WEB_ADDRESS_BYTES" placeholder:"N" help:"Bytes a second, likewise (no bound)."`
+	WebStoreEvents   int64    `yaml:"web_store_events" env:"LOGBRIDGE_WEB_STORE_EVENTS" placeholder:"N" help:"Events a second of all writers of each logstore or topic, likewise (no bound)."`
+	WebStoreBytes    int64    `yaml:"web_store_bytes" env:"LOGBRIDGE_WEB_STORE_BYTES" placeholder:"N" help:"Bytes a second, likewise (no bound)."`
+	WebRequestBytes  int64    `yaml:"web_request_bytes" env:"LOGBRIDGE_WEB_REQUEST_BYTES" placeholder:"N" help:"Bytes of the body of a web upload, where its store says nothing (10485760, which is the most; CLS 6291456)."`
+	WebQueryBytes    int64    `yaml:"web_query_bytes" env:"LOGBRIDGE_WEB_QUERY_BYTES" placeholder:"N" help:"Bytes of the query of one that is a GET, likewise (16384, which is the most)."`
+	WebEvents        int64    `yaml:"web_events" env:"LOGBRIDGE_WEB_EVENTS" placeholder:"N" help:"Events of a web upload, likewise (what each protocol takes: 4096, 10000)."`
+	WebFields        int64    `yaml:"web_fields" env:"LOGBRIDGE_WEB_FIELDS" placeholder:"N" help:"Fields of an event, likewise (1024)."`
+	WebKeyBytes      int64    `yaml:"web_key_bytes" env:"LOGBRIDGE_WEB_KEY_BYTES" placeholder:"N" help:"Bytes of a field's name, likewise (1024)."`
+	WebValueBytes    int64    `yaml:"web_value_bytes" env:"LOGBRIDGE_WEB_VALUE_BYTES" placeholder:"N" help:"Bytes of a field's value, likewise (1048576, which is the most)."`
+	WebAddress       string   `yaml:"web_address" env:"LOGBRIDGE_WEB_ADDRESS" placeholder:"FORM" help:"What is kept of the address of a page's visitor, likewise: none, masked, hashed or full (masked)."`
+	WebOptOut        string   `yaml:"web_opt_out" env:"LOGBRIDGE_WEB_OPT_OUT" placeholder:"WHAT" help:"What is not kept of one who sends DNT or Sec-GPC, likewise: ignore, address or event (ignore)."`
+	WebRedact        []string `yaml:"web_redact" env:"LOGBRIDGE_WEB_REDACT" placeholder:"NAME" help:"What is replaced in web events before they are stored, likewise: email, phone, token (nothing)."`
 
 	LevelDefault age `yaml:"level_default" env:"LOGBRIDGE_LEVEL_DEFAULT" placeholder:"TIME" help:"How long a level above the base lasts when nothing is said (30m, or the cap if that is less)."`
 	LevelCap     age `yaml:"level_cap" env:"LOGBRIDGE_LEVEL_CAP" placeholder:"TIME" help:"How long it lasts at most, unless it is said to be permanent (24h)."`
@@ -222,7 +240,7 @@ func (c *Config) check() error {
 	if c.MQTTS == "" && c.HTTPS == "" && (c.TLSCert != "" || c.TLSKey != "" || c.TLSClientCA != "") {
 		fault("--tls-cert, --tls-key, --tls-client-ca: nothing uses them without --mqtts or --https; leave them out or give one")
 	}
-	faults = append(faults, c.checkMQTT())
+	faults = append(faults, c.checkMQTT(), c.checkWeb())
 	if c.MemtableBytes < leastMemtable || c.MemtableBytes > mostMemtable {
 		fault("--memtable-bytes: use a number from %d to %d", leastMemtable, mostMemtable)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding"
 	"io"
 	"os"
 	"path/filepath"
@@ -204,13 +205,17 @@ func TestExampleConfigurationHasEveryKey(t *testing.T) {
 			}
 			typ = typ.Elem()
 		}
-		if typ.Kind() != reflect.Struct {
+		if typ.Kind() != reflect.Struct || reflect.PointerTo(typ).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 			return
 		}
 		values, _ := node.(map[string]any)
 		for field := range typ.Fields() {
 			key, _, _ := strings.Cut(field.Tag.Get("yaml"), ",")
 			if key == "-" {
+				continue
+			}
+			if field.Anonymous { // its keys stand among the others
+				check(at, field.Type, node)
 				continue
 			}
 			value, ok := values[key]

@@ -93,6 +93,19 @@ var metrics = []metric{
 		eachUpstream(func(u bridge.UpstreamStats) float64 { return float64(u.Failures) })},
 	{"logbridge_upstream_messages_total", "Messages from the outside broker, and what was tried again; result: received, redelivered, unknown (no registered device), retried; absent without --upstream-mqtt.", counter, []string{"broker", "result"}, readUpstreamMessages},
 	{"logbridge_upstream_published_total", "Messages to the outside broker; result: published, unpublished (levels among them are sent again); absent without --upstream-mqtt.", counter, []string{"broker", "result"}, readUpstreamPublished},
+	{"logbridge_nats_connected", "1 while there is a connection to the NATS cluster; absent without --nats.", gauge, nil, onCluster(func(s *server) float64 {
+		if s.node.Ready() != nil {
+			return 0
+		}
+		return 1
+	})},
+	{"logbridge_nats_reconnects_total", "How often that connection was lost and made again; absent without --nats.", counter, nil,
+		onCluster(func(s *server) float64 { return float64(s.node.Reconnects()) })},
+	{"logbridge_cluster_nodes", "Nodes of this fleet that are heard, this one included; absent without --nats.", gauge, nil,
+		onCluster(func(s *server) float64 { return float64(s.levels.Stats().Nodes) })},
+	{"logbridge_cluster_devices", "Devices that are connected to the other nodes; absent without --nats.", gauge, nil,
+		onCluster(func(s *server) float64 { return float64(s.levels.Stats().Elsewhere) })},
+
 	{"logbridge_mqtt_ignored_total", "Messages on topics that mean nothing here.", counter, nil,
 		ofBridge(func(b bridge.Stats) uint64 { return b.Ignored })},
 
@@ -226,6 +239,15 @@ func readMessages(s *server, e emit) {
 	taken := st.Received - min(st.Invalid+st.Failed, st.Received)
 	for result, n := range map[string]uint64{"taken": taken, "forbidden": st.Forbidden, "oversize": st.Oversize, "invalid": st.Invalid, "failed": st.Failed} {
 		e(float64(n), result)
+	}
+}
+
+// onCluster gives a number only where there is a cluster.
+func onCluster(number func(*server) float64) func(*server, emit) {
+	return func(s *server, e emit) {
+		if !s.node.Embedded() {
+			e(number(s))
+		}
 	}
 }
 

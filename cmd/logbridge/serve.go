@@ -116,7 +116,9 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.registry.SetAdminToken(token)
-	s.registry.OnKeys(writeKeys)
+	if s.node.Embedded() { // other nodes have files of their own
+		s.registry.OnKeys(writeKeys)
+	}
 	if s.levels, err = levels.New(ctx, s.node, s.registry, s.sink, s.levelsConfig(), s.log); err != nil {
 		return err
 	}
@@ -218,6 +220,7 @@ func (s *server) bind(secure *tls.Config) (err error) {
 		return err
 	}
 	s.registry.OnRevoked(s.broker.EndSession)
+	s.levels.OnTaken(s.broker.TakeOver)
 	if s.http, err = httpapi.New(s.httpConfig(secure), s.httpDeps(), s.log); err != nil {
 		return errors.Join(err, s.endBroker())
 	}
@@ -232,7 +235,8 @@ func (s *server) endBroker() error {
 }
 
 func (s *server) httpConfig(secure *tls.Config) httpapi.Config {
-	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Version: version()}
+	cfg := httpapi.Config{Addr: s.cfg.HTTP, AdminAddr: s.cfg.Admin, TLSAddr: s.cfg.HTTPS, TLS: secure, MQTTOrigins: s.cfg.MQTTOrigins, Version: version(),
+		TrustedProxies: s.cfg.TrustedProxies, ProxyHeader: s.cfg.ProxyHeader, Limits: s.cfg.webLimits(), Privacy: s.cfg.webPrivacy()}
 	if addr, ok := s.broker.Addr().(*net.TCPAddr); ok {
 		cfg.MQTTPort = addr.Port
 	}
@@ -246,7 +250,8 @@ func (s *server) httpDeps() httpapi.Deps {
 	return httpapi.Deps{
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, TemporaryKeys: s.registry, Topics: s.registry, TopicKeys: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
-		Levels: s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
+		AddressKey: func() (string, error) { return s.registry.AddressKey(context.Background()) },
+		Levels:     s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
 		Log: gatedLog{s.sink, s.quota}, Erase: s.sink.Erase, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
 		Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,
@@ -287,6 +292,9 @@ var errNotReady = errors.New("still starting")
 func (s *server) isReady() error {
 	if !s.ready.Load() {
 		return errNotReady
+	}
+	if err := s.node.Ready(); err != nil {
+		return err
 	}
 	return s.sink.Ready()
 }

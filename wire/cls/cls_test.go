@@ -181,7 +181,7 @@ func TestErrors(t *testing.T) {
 		{Unauthorized("x"), 401, logbridge.ErrUnauthorized}, {MissingContentType(), 400, logbridge.ErrInvalid},
 		{InvalidContentType(), 400, logbridge.ErrInvalid}, {InvalidCompressType(), 400, logbridge.ErrInvalid},
 		{NotAllowed("x"), 403, logbridge.ErrForbidden}, {TopicNotExist(), 404, logbridge.ErrNotFound}, {LogSizeExceed("x"), 413, logbridge.ErrTooLarge},
-		{SpeedQuotaExceed(), 429, logbridge.ErrForbidden}, {InternalError(), 500, logbridge.ErrUnavailable},
+		{SpeedQuotaExceed(true), 429, logbridge.ErrForbidden}, {SpeedQuotaExceed(false), 413, logbridge.ErrForbidden}, {InternalError(), 500, logbridge.ErrUnavailable},
 	} {
 		if e := row.err; e.Status != row.status || !errors.Is(e, row.kind) || e.Code == "" || e.Message == "" {
 			t.Errorf("%+v", e)

@@ -93,9 +93,14 @@ func LogSizeExceed(format string, args ...any) *Error {
 	return &Error{http.StatusRequestEntityTooLarge, "LogSizeExceed", fmt.Sprintf(format, args...), logbridge.ErrTooLarge}
 }
 
-// SpeedQuotaExceed: over a quota.
-func SpeedQuotaExceed() *Error {
-	return &Error{http.StatusTooManyRequests, "SpeedQuotaExceed", "write quota is exceeded", logbridge.ErrForbidden}
+// SpeedQuotaExceed: over a quota. 429 is for a client that waits then; for the others it is 413, the one status after which the 1.0.13
+// SDK does not send the same again at once (5.1).
+func SpeedQuotaExceed(waits bool) *Error {
+	status := http.StatusTooManyRequests
+	if !waits {
+		status = http.StatusRequestEntityTooLarge
+	}
+	return &Error{status, "SpeedQuotaExceed", "write quota is exceeded", logbridge.ErrForbidden}
 }
 
 // InternalError: a fault of ours, or a temporary condition.

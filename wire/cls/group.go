@@ -1,8 +1,8 @@
 package cls
 
 import (
+	"bytes"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -56,12 +56,11 @@ func DecodeJSON(body []byte) (Group, error) {
 	case len(body) > MaxBody:
 		return Group{}, LogSizeExceed("body is %d bytes, at most %d", len(body), MaxBody)
 	}
-	text := loose.Repair(body)
 	d := decoder{
-		in:     loose.NewScanner(text),
-		fields: make([]logbridge.Attr, 0, min(strings.Count(text, ":"), len(text)/usualField+1, maxFields)),
+		in:     loose.ScanBody(body),
+		fields: make([]logbridge.Attr, 0, min(bytes.Count(body, []byte(":")), len(body)/usualField+1, maxFields)),
 	}
-	d.group.Logs = make([]Log, 0, min(strings.Count(text, "{")/2, MaxLogs)) // two for each log
+	d.group.Logs = make([]Log, 0, min(bytes.Count(body, []byte("{"))/2, MaxLogs)) // two for each log
 	d.read()
 	if err := d.in.End(); err != nil {
 		if own := (*Error)(nil); errors.As(err, &own) {

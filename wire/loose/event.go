@@ -1,6 +1,7 @@
 package loose
 
 import (
+	"slices"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -14,24 +15,30 @@ type Event struct {
 }
 
 // Records makes one record of each event: like, with the event's fields and then the common ones as attributes, and the
-// severity that the fields tell. Time is like.ObservedTime unless keepTime is set and the event has its own. All attributes
+// severity that the fields tell. What is common is put behind an event's fields where these have the capacity, which is the event's own then. Time is like.ObservedTime unless keepTime is set and the event has its own. All attributes
 // are in one slice, cut so that appending to one record's does not touch the next's.
 func Records(events []Event, like logbridge.Record, common []logbridge.Attr, keepTime bool) []logbridge.Record {
 	if len(events) == 0 {
 		return nil
 	}
-	size := len(common) * len(events)
+	size := 0
 	for _, e := range events {
-		size += len(e.Fields)
+		if !hasRoom(e.Fields, common) {
+			size += len(e.Fields) + len(common)
+		}
 	}
 	attrs := make([]logbridge.Attr, 0, size)
 	records := make([]logbridge.Record, len(events))
 	for i, e := range events {
-		start := len(attrs)
-		attrs = append(append(attrs, e.Fields...), common...)
 		r := &records[i]
 		*r = like
-		r.Attributes = attrs[start:len(attrs):len(attrs)]
+		if hasRoom(e.Fields, common) {
+			r.Attributes = slices.Clip(append(e.Fields, common...))
+		} else {
+			start := len(attrs)
+			attrs = append(append(attrs, e.Fields...), common...)
+			r.Attributes = attrs[start:len(attrs):len(attrs)]
+		}
 		r.Severity = severity(e.Fields)
 		r.Time, r.TimeQuality = like.ObservedTime, logbridge.TimeReceived
 		if keepTime && !e.Time.IsZero() {
@@ -40,6 +47,8 @@ func Records(events []Event, like logbridge.Record, common []logbridge.Attr, kee
 	}
 	return records
 }
+
+func hasRoom(fields, more []logbridge.Attr) bool { return cap(fields)-len(fields) >= len(more) }
 
 // severity is the level that an event says of itself in its first field named level, severity or __level__ that can be read
 // as one; info otherwise. Off is a wish about logging, not the severity of an event, and counts as info.

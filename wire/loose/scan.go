@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -42,6 +43,20 @@ func NewScanner(text string) Scanner {
 	text = tolerate(text)
 	// The decoder reads a bytes.Buffer where it lies.
 	in := jsontext.NewDecoder(bytes.NewBufferString(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return Scanner{text: text, in: in}
+}
+
+// ScanBody reads a body as it came: NewScanner of what Repair makes of it. The usual body, which needs neither repair nor tolerance, is
+// copied once, and not to be changed as long as it is read.
+func ScanBody(body []byte) Scanner {
+	if !utf8.Valid(body) {
+		return NewScanner(Repair(body))
+	}
+	text := string(body)
+	if mayNeedTolerance(text) {
+		return NewScanner(text)
+	}
+	in := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
 	return Scanner{text: text, in: in}
 }
 

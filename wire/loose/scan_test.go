@@ -202,3 +202,19 @@ func FuzzScanner(f *testing.F) {
 		}
 	})
 }
+
+// FuzzScanBody: what is read of a body is what is read of its repaired text.
+func FuzzScanBody(f *testing.F) {
+	for _, s := range []string{`{"a":"b"}`, "{\"a\":\"\xed\xa0\xbd\xed\xb8\x80\"}", `{"a":"\q\u12"}`, "{\"a\":\"\x01\xff\"}", `[1,{"x":[true,null]}`, ""} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		before := string(body)
+		one, other := ScanBody(body), NewScanner(Repair(body))
+		a, b := one.Raw(), other.Raw()
+		errA, errB := one.End(), other.End()
+		if a != b || (errA == nil) != (errB == nil) || string(body) != before {
+			t.Errorf("%q: %q, %v and %q, %v", before, a, errA, b, errB)
+		}
+	})
+}

@@ -84,6 +84,9 @@ func PostBodyUncompressError() *Error {
 // PostBodyTooLarge: the body is n bytes, before or after decompression.
 func PostBodyTooLarge(n int) *Error { return tooLarge("Body size", n, MaxBody) }
 
+// TooLarge is PostBodyTooLarge for n of something where most are taken.
+func TooLarge(what string, n, most int) *Error { return tooLarge(what, n, most) }
+
 func tooLarge(what string, n, most int) *Error {
 	e := newError(http.StatusBadRequest, "PostBodyTooLarge", "%s %d must little than %d.", what, n, most)
 	e.kind = logbridge.ErrTooLarge

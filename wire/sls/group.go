@@ -1,8 +1,8 @@
 package sls
 
 import (
+	"bytes"
 	"errors"
-	"strings"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/loose"
@@ -30,6 +30,10 @@ const maxGroupSize = 48 << 20
 // usualField is the size from which fields are counted ahead: "k":"v" with its comma. A body of shorter ones makes the slice
 // grow; a body of colons must not reserve 32 bytes for each.
 const usualField = 8
+
+// usualCommon is how many attributes most events have in common, topic and source: so much room is left behind the fields of each, so
+// that its record need not copy them.
+const usualCommon = 2
 
 // Group is what one request brings.
 type Group struct {
@@ -77,12 +81,11 @@ func DecodeJSON(body []byte) (Group, error) {
 	if len(body) > MaxBody {
 		return Group{}, PostBodyTooLarge(len(body))
 	}
-	text := loose.Repair(body)
 	d := decoder{
-		in:     loose.NewScanner(text),
-		fields: make([]logbridge.Attr, 0, min(strings.Count(text, ":"), len(text)/usualField+1, maxFields)),
+		in:     loose.ScanBody(body),
+		fields: make([]logbridge.Attr, 0, min(bytes.Count(body, []byte(":")), len(body)/usualField+1, maxFields)+usualCommon*min(bytes.Count(body, []byte("{")), MaxLogs)),
 	}
-	d.group.Logs = make([]Log, 0, min(strings.Count(text, "{"), MaxLogs))
+	d.group.Logs = make([]Log, 0, min(bytes.Count(body, []byte("{")), MaxLogs))
 	d.read()
 	if err := d.in.End(); err != nil {
 		if own := (*Error)(nil); errors.As(err, &own) {
@@ -104,6 +107,7 @@ type decoder struct {
 	in      loose.Scanner
 	group   Group
 	fields  []logbridge.Attr
+	spare   int // of fields that are no fields
 	hasLogs bool
 }
 
@@ -155,7 +159,10 @@ func (d *decoder) readLog() {
 		}
 		d.fields = d.appendAttr(d.fields, key, value)
 	}
-	log.Fields = d.fields[start:len(d.fields):len(d.fields)]
+	end := len(d.fields)
+	d.fields = append(d.fields, make([]logbridge.Attr, usualCommon)...)
+	d.spare += usualCommon
+	log.Fields = d.fields[start:end:len(d.fields)]
 	d.group.Logs = append(d.group.Logs, log)
 }
 
@@ -176,7 +183,7 @@ func (d *decoder) appendAttr(attrs []logbridge.Attr, key, value string) []logbri
 	if len(key) > MaxValue {
 		d.in.Fail(tooLarge("Key size", len(key), MaxValue))
 	}
-	if len(d.fields)+len(d.group.Tags) == maxFields {
+	if len(d.fields)-d.spare+len(d.group.Tags) == maxFields {
 		d.in.Fail(tooLarge("Field count", maxFields+1, maxFields))
 		return attrs
 	}

@@ -6,6 +6,7 @@ import (
 	"image/gif"
 	"reflect"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -95,5 +96,30 @@ func TestAnswers(t *testing.T) {
 	picture, err := gif.Decode(bytes.NewReader(GIF))
 	if err != nil || picture.Bounds().Dx() != 1 || picture.Bounds().Dy() != 1 || len(GIF) != 43 {
 		t.Errorf("%d bytes, %v", len(GIF), err)
+	}
+}
+
+// TestCommonAttributesStayApart: what is put behind the fields of one event is not in the next, with room for it and without.
+func TestCommonAttributesStayApart(t *testing.T) {
+	for tags := range 5 {
+		body := `{"__logs__":[{"a":"1"},{},{"b":"2","c":"3"}],"__topic__":"t","__tags__":{`
+		for i := range tags {
+			body += `"` + string(rune('p'+i)) + `":"x",`
+		}
+		g, err := DecodeJSON([]byte(strings.TrimSuffix(body, ",") + `}}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		recs := Records(g, "sls/p/s", time.Unix(1, 0), "192.0.2.1")
+		for i, own := range [][]string{{"a", "1"}, nil, {"b", "2", "c", "3"}} {
+			want := attrs(own...)
+			for n := range tags {
+				want = append(want, attrs("__tag__:"+string(rune('p'+n)), "x")...)
+			}
+			want = append(want, attrs("__topic__", "t", "__source__", "192.0.2.1")...)
+			if got := recs[i].Attributes; !reflect.DeepEqual(got, want) || cap(got) != len(got) {
+				t.Errorf("%d tags, event %d: %v, want %v", tags, i, got, want)
+			}
+		}
 	}
 }

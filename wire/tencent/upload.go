@@ -25,7 +25,7 @@ func ParseUpload(body []byte) (Upload, error) {
 		u          Upload
 		hasMessage bool
 	)
-	s := loose.NewScanner(loose.Repair(body))
+	s := loose.ScanBody(body)
 	for s.Enter('{'); s.Next(); {
 		switch s.Key() {
 		case "ProductId":
