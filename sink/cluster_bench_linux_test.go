@@ -16,7 +16,7 @@ import (
 )
 
 // catchUpRecords is how much the node that was away has missed.
-const catchUpRecords = 1_000_000
+const catchUpRecords = 200_000
 
 // BenchmarkCluster prints what a cluster of three servers on this machine takes in, beside an embedded server in the same run, how
 // fast a node comes back from the commit log and from another node's segments, and how long nothing is stored when the server that leads is
