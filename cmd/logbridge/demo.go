@@ -180,6 +180,7 @@ func (d *demo) tell(web, admin, mqtt string) error {
   # a larger fleet, with round-trip times
   %[5]s sim --devices 1000 --duration 60s
 
+The console is %[2]s/, to sign in with the token: cat %[4]s
 The demo page sends such events from a browser: %[7]s/demo
 Everything is in %[10]s and is deleted at the end. Ctrl-C ends the demo.
 

@@ -15,7 +15,6 @@ type statusCmd struct {
 
 // statusState is how a server is, as the operator API shows it.
 type statusState struct {
-	Time    time.Time `json:"time"`
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Trouble string    `json:"trouble"`
@@ -40,7 +39,7 @@ func (c statusCmd) Run(p program) error {
 		t := a.Ledger.Total
 		fields := []field{
 			{"version", a.Version},
-			{"started", fmt.Sprintf("%s, %s ago", a.Started.Local().Format(time.DateTime), a.Time.Sub(a.Started).Round(time.Second))},
+			{"started", fmt.Sprintf("%s, %s ago", a.Started.Local().Format(time.DateTime), time.Since(a.Started).Round(time.Second))},
 			{"trouble", dash(a.Trouble)},
 			{"devices", fmt.Sprintf("%d registered, %d connected", a.Devices.Registered, a.Devices.Connected)},
 			{"lines", fmt.Sprintf("%d received, %d stored, %d duplicate, %d refused, %d dropped", t.Received, t.Stored, t.Duplicate, sum(t.Refused), sum(t.Dropped))},
