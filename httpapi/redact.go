@@ -80,27 +80,35 @@ func (r *redactor) records(records []logbridge.Record) error {
 	end := time.Now().Add(maxRedaction)
 	for i := range records {
 		rec := &records[i]
-		rec.Body = r.text(rec.Body)
+		var err error
+		if rec.Body, err = r.text(rec.Body, end); err != nil {
+			return err
+		}
 		for j := range rec.Attributes {
 			a := &rec.Attributes[j]
-			a.Value = r.value(a.Key, a.Value)
-		}
-		if time.Now().After(end) && i+1 < len(records) {
-			return fmt.Errorf("%w: %w", logbridge.ErrTooLarge, errRedaction)
+			if a.Value, err = r.value(a.Key, a.Value, end); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (r *redactor) value(key, value string) string {
+func (r *redactor) value(key, value string, end time.Time) (string, error) {
 	if r.token && value != "" && isSecretName(key) {
-		return redactedToken
+		return redactedToken, nil
 	}
-	return r.text(value)
+	return r.text(value, end)
 }
 
-// text takes it out of one text. A look at the characters spares most texts the patterns.
-func (r *redactor) text(s string) string {
+// text takes it out of one text, unless it is too late for that. A look at the characters spares most texts the patterns.
+func (r *redactor) text(s string, end time.Time) (string, error) {
+	if s == "" {
+		return s, nil
+	}
+	if time.Now().After(end) {
+		return s, fmt.Errorf("%w: %w", logbridge.ErrTooLarge, errRedaction)
+	}
 	if r.token && len(s) >= 8 {
 		if mayHoldPair(s) {
 			s = secretPair.ReplaceAllString(s, "${1}"+redactedToken)
@@ -116,9 +124,44 @@ func (r *redactor) text(s string) string {
 		s = redactPhones(s)
 	}
 	for _, p := range r.own {
-		s = p.ReplaceAllLiteralString(s, redactedOwn)
+		finds, err := findAll(p, s, end)
+		if err != nil {
+			return s, err
+		}
+		s = replaceFinds(s, finds)
 	}
-	return s
+	return s, nil
+}
+
+// firstFinds is how many finds are looked for before the first look at the time: more than most texts have.
+const firstFinds = 16
+
+// findAll gives what a pattern finds. One find takes linear time, but all of them may take that time each, such as those of a.*z|a.
+func findAll(p *regexp.Regexp, s string, end time.Time) ([][]int, error) {
+	for most := firstFinds; ; most *= 2 {
+		finds := p.FindAllStringIndex(s, most)
+		if len(finds) < most {
+			return finds, nil
+		}
+		if time.Now().After(end) {
+			return nil, fmt.Errorf("%w: %w", logbridge.ErrTooLarge, errRedaction)
+		}
+	}
+}
+
+func replaceFinds(s string, finds [][]int) string {
+	if len(finds) == 0 {
+		return s
+	}
+	var out strings.Builder
+	done := 0
+	for _, f := range finds {
+		out.WriteString(s[done:f[0]])
+		out.WriteString(redactedOwn)
+		done = f[1]
+	}
+	out.WriteString(s[done:])
+	return out.String()
 }
 
 // leastPhone is how many digits the shortest telephone number has.

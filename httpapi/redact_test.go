@@ -3,6 +3,7 @@ package httpapi
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,19 +37,19 @@ func TestRedactedTexts(t *testing.T) {
 		"see order-4711 and order-x":                "see [redacted] and order-x",
 		"tokens: none":                              "tokens: none",
 	} {
-		if got := all.text(in); got != want {
+		if got, err := all.text(in, time.Now().Add(time.Minute)); err != nil || got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
 		}
 	}
 	for key, redacted := range map[string]bool{"password": true, "Access_Token": true, "api-key": true, "cookie": true, "passage": false, "k": false} {
-		if got := all.value(key, "v"); (got == redactedToken) != redacted {
+		if got, err := all.value(key, "v", time.Now().Add(time.Minute)); err != nil || (got == redactedToken) != redacted {
 			t.Errorf("%s: %q", key, got)
 		}
 	}
 	none, err := newRedactor([]string{logbridge.RedactEmail}, nil)
 	check(t, err)
 	const text = "a@b.example 13800138000 Bearer abcdefghij"
-	if got := none.text(text); got != "[email] 13800138000 Bearer abcdefghij" {
+	if got, err := none.text(text, time.Now().Add(time.Minute)); err != nil || got != "[email] 13800138000 Bearer abcdefghij" {
 		t.Errorf("only e-mail: %q", got)
 	}
 }
@@ -96,6 +97,27 @@ func TestRedactionTakesBoundedTime(t *testing.T) {
 	}
 }
 
+// TestRedactionOfOneRecordTakesBoundedTime: so does what is one record, or one value of it.
+func TestRedactionOfOneRecordTakesBoundedTime(t *testing.T) {
+	for name, row := range map[string]struct {
+		pattern string
+		values  []string
+	}{
+		"values": {"(a|aa|aaa|b){1,100}c", slices.Repeat([]string{strings.Repeat("a", 1<<16)}, 4000)},
+		"finds":  {"a.*z|a", []string{strings.Repeat("a", 1<<20)}},
+	} {
+		r, err := newRedactor(nil, []string{row.pattern})
+		check(t, err)
+		record := logbridge.Record{}
+		for _, v := range row.values {
+			record.Attributes = append(record.Attributes, logbridge.Attr{Key: "k", Value: v})
+		}
+		if err := r.records([]logbridge.Record{record}); !errors.Is(err, errRedaction) || !errors.Is(err, logbridge.ErrTooLarge) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzRedact(f *testing.F) {
 	all, err := newRedactor(logbridge.Redactions(), nil)
 	if err != nil {
@@ -103,7 +125,10 @@ func FuzzRedact(f *testing.F) {
 	}
 	f.Add("jane@example.com +86 138 0013 8000 Bearer abcdefghijk token=abcdefgh")
 	f.Fuzz(func(t *testing.T, s string) {
-		once := all.text(s)
+		once, err := all.text(s, time.Now().Add(time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
 		if len(once) > 4*len(s)+16 {
 			t.Errorf("%d bytes became %d", len(s), len(once))
 		}
