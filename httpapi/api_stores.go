@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/logbridge/logbridge"
 )
@@ -206,10 +208,18 @@ func (a *api) putProject(ctx context.Context, in *putProject) (*answer[projectVi
 }
 
 // mayClaim keeps a limited token from taking the hosts of projects that are not in its scope, those that mean one by its name
-// among them.
+// among them, whose names know case where hosts do not.
 func (a *api) mayClaim(ctx context.Context, p logbridge.SLSProject) error {
 	for _, host := range p.Hosts {
-		if of, ok := a.deps.Projects.ProjectByHost(host); ok && of.Name != p.Name && !sees(ctx, projectStreams(of.Name)) {
+		host = strings.Trim(host, "[]")
+		of, ok := a.deps.Projects.ProjectByHost(host)
+		taken := ok && of.Name != p.Name && !sees(ctx, projectStreams(of.Name))
+		if label, _, _ := strings.Cut(host, "."); !ok {
+			taken = slices.ContainsFunc(a.deps.Projects.SLSProjects(), func(o logbridge.SLSProject) bool {
+				return strings.EqualFold(o.Name, label) && o.Name != p.Name && !sees(ctx, projectStreams(o.Name))
+			})
+		}
+		if taken {
 			return fmt.Errorf("%w: host %q means another project already", logbridge.ErrInvalid, clip(host))
 		}
 	}

@@ -260,6 +260,7 @@ func (w *world) foreignState() string {
 func TestLimitedOperator(t *testing.T) {
 	w := start(t)
 	w.storeForeign()
+	check(t, w.reg.PutSLSProject(t.Context(), logbridge.SLSProject{Name: "Foreign-Case"}))
 	operator, _ := w.issue(logbridge.RoleOperator, append(slices.Clone(ownScope), "sls/whole")...)
 	for _, row := range []struct {
 		method, path, body string
@@ -277,6 +278,8 @@ func TestLimitedOperator(t *testing.T) {
 		{"PUT", "/sls/whole", `{"hosts":["whole.example.com"]}`, 200},
 		{"PUT", "/sls/whole", `{"hosts":["foreign-proj.example.com"]}`, 400}, // means another project by its setting
 		{"PUT", "/sls/whole", `{"hosts":["foreign-proj.example.org"]}`, 400}, // and by its name
+		{"PUT", "/sls/whole", `{"hosts":["[foreign-proj.example.org]"]}`, 400}, // however it is written
+		{"PUT", "/sls/whole", `{"hosts":["foreign-case.example.org"]}`, 400},
 		{"PUT", "/sls/whole/access-keys/own", `{}`, 200},
 		{"PUT", "/sls/whole/access-keys/foreign-key", `{}`, 400},
 		{"PUT", "/cls/topic-1", `{"anonymous_write":true}`, 200},

@@ -46,7 +46,7 @@ const (
 func takeWriteToken(r *http.Request) {
 	if rest, ok := strings.CutPrefix(r.URL.Path, writeTokenPath); ok {
 		token, path, _ := strings.Cut(rest, "/")
-		if path = "/" + strings.TrimLeft(path, "/"); isSLSPath(path) || isCLSPath(path) {
+		if path = oneSlash("/" + path); isSLSPath(path) || isCLSPath(path) {
 			r.URL.Path = path
 			r.Header.Set(writeTokenHeader, token)
 		}

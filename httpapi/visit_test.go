@@ -42,6 +42,7 @@ func TestWriteTokens(t *testing.T) {
 		{"SLS host prefix", "POST", "/w/" + writeToken1 + slsTrackOf("guarded"), oneLog},
 		{"SLS host prefix with a slash at its end", "POST", "/w/" + writeToken1 + "/" + slsTrackOf("guarded"), oneLog},
 		{"SLS host prefix with the project", "POST", "/w/" + writeToken2 + "/sls/myproj" + slsTrackOf("guarded"), oneLog},
+		{"SLS host prefix with the project and a slash at its end", "POST", "/w/" + writeToken2 + "/sls/myproj/" + slsTrackOf("guarded"), oneLog},
 		{"SLS query", "GET", slsTrackOf("guarded") + "&k=v&write_token=" + writeToken2, ""},
 		{"CLS host prefix", "POST", "/w/" + writeToken1 + clsTrackOf("guarded"), oneCLSLog},
 		{"CLS host prefix with ours", "POST", "/w/" + writeToken1 + "/cls" + clsTrackOf("guarded"), oneCLSLog},

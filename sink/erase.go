@@ -194,7 +194,9 @@ func (l *Log) eraseAll(ctx context.Context) error {
 	if len(pending) == 0 {
 		return nil
 	}
+	l.rewriting.Lock() // a merge that began before the erasure came ends first: its sum is what has the rows then
 	held := l.held()
+	l.rewriting.Unlock()
 	defer l.letGo(held)
 	for _, m := range held {
 		if err := l.eraseIn(ctx, m, pending.before(m.last)); err != nil {

@@ -206,6 +206,39 @@ func TestEraseOverACrash(t *testing.T) {
 	}
 }
 
+// TestEraseMeetsAMerge: an erasure that comes while segments are merged is also done in their sum, which it has not seen coming.
+func TestEraseMeetsAMerge(t *testing.T) {
+	e := newEnv(t, Config{})
+	one := line("dev_01", "erased")
+	for range 2 {
+		e.append(logbridge.Batch{Records: []logbridge.Record{one, line("dev_02", "other")}})
+		e.erase("device/ABCDE12345/none") // what is in memory becomes a segment
+		e.erasedOnDisk()
+	}
+	e.log.rewriting.Lock() // as the merger does, before there is an erasure
+	run := e.log.held()
+	e.erase(one.Stream)
+	e.segments(len(run) + 1)
+	for deadline := time.Now().Add(time.Minute); len(e.log.wakeEraser) > 0; runtime.Gosched() { // until the eraser has begun
+		if time.Now().After(deadline) {
+			t.Fatal("the eraser has not begun")
+		}
+	}
+	out, err := (&merger{Log: e.log}).merge(t.Context(), run)
+	if err != nil || !e.log.swap(run, out) {
+		t.Fatalf("not merged: %v", err)
+	}
+	e.log.rewriting.Unlock()
+	e.log.letGo(run)
+	e.erasedOnDisk()
+	if n := e.rowsOnDisk(one.Stream); n > 0 {
+		t.Errorf("%d rows are on the disk", n)
+	}
+	if got := e.query(logbridge.Query{}); len(got) != 2 || got[0].Body != "other" {
+		t.Errorf("found %+v", got)
+	}
+}
+
 // over is a context that has ended.
 func over() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
