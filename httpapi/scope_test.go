@@ -276,8 +276,8 @@ func TestLimitedOperator(t *testing.T) {
 		{"PUT", "/sls/myproj", `{"hosts":[]}`, 404}, // only one of its logstores is in scope
 		{"GET", "/sls/myproj/access-keys", ``, 404},
 		{"PUT", "/sls/whole", `{"hosts":["whole.example.com"]}`, 200},
-		{"PUT", "/sls/whole", `{"hosts":["foreign-proj.example.com"]}`, 400}, // means another project by its setting
-		{"PUT", "/sls/whole", `{"hosts":["foreign-proj.example.org"]}`, 400}, // and by its name
+		{"PUT", "/sls/whole", `{"hosts":["foreign-proj.example.com"]}`, 400},   // means another project by its setting
+		{"PUT", "/sls/whole", `{"hosts":["foreign-proj.example.org"]}`, 400},   // and by its name
 		{"PUT", "/sls/whole", `{"hosts":["[foreign-proj.example.org]"]}`, 400}, // however it is written
 		{"PUT", "/sls/whole", `{"hosts":["foreign-case.example.org"]}`, 400},
 		{"PUT", "/sls/whole/access-keys/own", `{}`, 200},
