@@ -30,7 +30,7 @@ test: ## Run all tests with the race detector; the last line counts what ran and
 	@./.ci/console
 	@./.ci/logcli
 	@./.ci/websdk
-	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 20m ./...
+	@$(TOOL) gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg -- -race -timeout 45m ./...
 
 crash: ## Break the running program in every way we know, for some minutes, and count what is lost: one table.
 	@./.ci/packages strace:strace mkfs.ext4:e2fsprogs

@@ -106,10 +106,10 @@ func TestRefusalsOfTheAPIAreRecorded(t *testing.T) {
 	want := []string{
 		"grafana 127.0.0.1 ABCDE12345 dev_01: ABCDE12345/dev_01: put-device-level refused: this call needs a token of role operator or above, not viewer",
 		"grafana 127.0.0.1 <none> <none>: post-level-rule refused: this call needs a token of role operator or above, not viewer",
-		"admin 127.0.0.1 ABCDE12345 <none>: log level refused: not found: device ABCDE12345/nobody",
+		"admin 127.0.0.1 ABCDE12345 <none>: log level refused: not found: there is no device ABCDE12345/nobody",
 		`admin 127.0.0.1 ABCDE12345 dev_01: ABCDE12345/dev_01: log level refused: for "forever" is neither a duration of at least 1s nor permanent`,
 		"admin 127.0.0.1 ABCDE12345 dev_01: ABCDE12345/dev_01: log level debug refused: a change of level needs a reason",
-		"admin 127.0.0.1 <none> <none>: level rule refused: not found: product NOSUCH1234",
+		"admin 127.0.0.1 <none> <none>: level rule refused: not found: there is no product NOSUCH1234",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("recorded\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

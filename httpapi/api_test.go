@@ -119,7 +119,7 @@ func TestAPIErrors(t *testing.T) {
 		{"PUT", "/levels", "{}", 405, "method_not_allowed", ""},
 		{"POST", "/nothing", "{}", 404, "not_found", ""},
 		{"POST", "/sts", "{}", 422, "invalid", "logstore"},
-		{"GET", "/products/NOSUCH1234", "", 404, "not_found", "NOSUCH1234"},
+		{"GET", "/products/NOSUCH1234", "", 404, "not_found", "there is no product NOSUCH1234"},
 		{"PUT", "/products/short", "{}", 400, "invalid", "short"},
 		{"PUT", "/products/ABCDE12345", `{"levle":"error"}`, 422, "invalid", "levle"},
 		{"PUT", "/products/ABCDE12345", `{"level":"loud"}`, 422, "invalid", "loud"},

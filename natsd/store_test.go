@@ -249,7 +249,7 @@ func TestOlderEventNeverWins(t *testing.T) {
 		revision uint64
 	}{{"1", 1}, {"2", 2}, {"", 3}, {"4", 4}}
 	for range 200 {
-		w := &Table[string, string]{items: map[string]item[string]{}}
+		w := &Table[string, string]{items: map[string]*item[string, string]{}}
 		w.index.compare = strings.Compare
 		order := rand.Perm(len(events))
 		last := 1 + rand.IntN(len(events))
@@ -301,14 +301,15 @@ func TestTooLargeAndUnavailable(t *testing.T) {
 
 // TestListingUnderChange compares the listing with a sorted map while values come and go, page by page.
 func TestListingUnderChange(t *testing.T) {
-	w := &Table[int, int]{items: map[int]item[int]{}}
+	w := &Table[int, int]{items: map[int]*item[int, int]{}}
 	w.index.compare = cmp.Compare[int]
 	want := map[int]bool{}
 	r := rand.New(rand.NewPCG(1, 2))
 	for round := range 200 {
 		for range r.IntN(40) {
 			k := 1 + r.IntN(2000)
-			revision := w.items[k].revision + 1
+			_, revision := w.Get(k)
+			revision++
 			if r.IntN(3) > 0 {
 				w.set(k, &k, revision)
 				want[k] = true

