@@ -139,7 +139,7 @@ func TestAPIErrors(t *testing.T) {
 		{"GET", "/devices?cursor=!!", "", 400, "invalid", "cursor"},
 		{"GET", "/devices?tag=x", "", 400, "invalid", "tag"},
 		{"GET", "/devices?level=loud", "", 400, "invalid", "loud"},
-		{"PUT", "/sls/myproj/logstores/s1", `{"origins":["nonsense"]}`, 400, "invalid", "nonsense"},
+		{"PUT", "/sls/myproj/logstores/s1", `{"origins":["nonsense"]}`, 400, "invalid", `"detail":"origins: \"nonsense`},
 		{"PUT", "/sls/nope/logstores/s1", `{}`, 404, "not_found", "nope"},
 		{"GET", "/sls/nope/logstores", "", 404, "not_found", "nope"},
 		{"GET", "/sls/nope/access-keys/" + keyID, "", 404, "not_found", ""},

@@ -46,7 +46,10 @@ type fault struct {
 	err   error
 }
 
-func (f fault) Error() string { return f.field + ": " + f.err.Error() }
+// Error leaves the kind out: a field and what is wrong with it say that already.
+func (f fault) Error() string {
+	return f.field + ": " + strings.TrimPrefix(f.err.Error(), logbridge.ErrInvalid.Error()+": ")
+}
 func (f fault) Unwrap() error { return f.err }
 
 // check adds err, if it is one, as a fault of a field.

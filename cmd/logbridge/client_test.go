@@ -90,6 +90,7 @@ func TestChangesSayWhatTheyDid(t *testing.T) {
 		"old device": {200, `{}`, "ABCDE12345/dev_01: registered before, and keeps its key\n", []string{"device", "add", "ABCDE12345/dev_01", "--tag", "a=b"}},
 		"given key":  {200, `{}`, "ABCDE12345/dev_01: registered with this key\n", []string{"device", "add", "ABCDE12345/dev_01", "--psk", "c2VjcmV0"}},
 		"clear":      {200, `{"desired":"error"}`, "ABCDE12345/dev_01: back to error\n", []string{"level", "clear", "ABCDE12345/dev_01"}},
+		"ruled":      {200, `{"desired":"debug","rule":"abc"}`, "ABCDE12345/dev_01: no level of its own; debug by rule abc, which level clear abc ends\n", []string{"level", "clear", "ABCDE12345/dev_01"}},
 		"end rule":   {204, ``, "rule abc: ended\n", []string{"level", "clear", "abc", "--reason", "r"}},
 		"rule":       {201, `{"rule":{"id":"abc","level":"debug"},"matched":30,"connected":2,"sample":["P/a","P/b"]}`, "rule abc: debug, without an end; matched 30 devices, 2 of them connected: P/a P/b …\n", []string{"level", "set", "--tag", "site=a=b;c", "--tag", "x=y", "debug"}},
 		"dry run":    {200, `{"matched":1,"connected":1,"decides":0,"sample":["P/a"]}`, "would match 1 devices, 1 of them connected, and change the level of 0: P/a\n", []string{"level", "set", "-g", "a*", "4", "--dry-run"}},

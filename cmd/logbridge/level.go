@@ -116,8 +116,10 @@ func (c levelClearCmd) Run(p program) error {
 	if err := server.call(p.ctx, http.MethodDelete, withReason(devicePath(id)+"/level", c.Reason), nil, &state); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: back to %s\n", id, state.Desired)
-	return err
+	if state.Rule != "" {
+		return tell(p, "%s: no level of its own; %s by rule %s, which level clear %s ends", id, state.Desired, state.Rule, state.Rule)
+	}
+	return tell(p, "%s: back to %s", id, state.Desired)
 }
 
 type levelLsCmd struct {

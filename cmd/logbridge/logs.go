@@ -162,7 +162,7 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is neither a duration as 10m nor a time as %s", s, time.RFC3339)
+	return time.Time{}, fmt.Errorf("%q is neither a duration as 10m nor a time as 2026-11-21T10:00:00Z", s)
 }
 
 // longestLine is more than a record's bound in the sink, in its JSON form.

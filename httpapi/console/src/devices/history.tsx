@@ -90,8 +90,8 @@ export function History({ device, now }: { device: Device; now: number }): JSX.E
         caption="Changes of its level, newest first"
         columns={[
           { title: 'Time', kind: 'narrow', cell: (m) => clock(m.time, now, false) },
-          { title: 'From', kind: 'narrow', cell: (m) => <Target level={m.attributes.before ?? ''} />, spare: true },
-          { title: 'To', kind: 'narrow', cell: (m) => <Target level={m.attributes.after ?? ''} /> },
+          { title: 'From', kind: 'narrow', cell: (m) => m.attributes.before ? <Target level={m.attributes.before} /> : '–', spare: true },
+          { title: 'To', kind: 'narrow', cell: (m) => m.attributes.after ? <Target level={m.attributes.after} /> : '–' },
           { title: 'What', kind: 'wide', cell: (m) => m.body },
         ]}
         rows={data}

@@ -136,7 +136,7 @@ function Detail({ store, project, operator, onDo }: DetailProps): JSX.Element {
           <div><dt>Writes</dt><dd><Writes store={store} /></dd></div>
           <div><dt>Origins</dt><dd>{store.origins.length > 0 ? store.origins.map((o) => <code key={o} class="chip">{o}</code>) : 'any'}</dd></div>
           {summary(store).map(([what, text]) => <div key={what}><dt>{what}</dt><dd>{text}</dd></div>)}
-          {project && <div><dt>Hosts</dt><dd>{project.project}.<i>anything</i>{project.hosts.map((h) => <code key={h} class="chip">{h}</code>)} {operator && <Button class="small" onClick={() => onDo(project)}>Change hosts</Button>}</dd></div>}
+          {project && <div><dt>Hosts</dt><dd>{project.project}.<i>anything</i> {project.hosts.map((h) => <code key={h} class="chip">{h}</code>)} {operator && <Button class="small" onClick={() => onDo(project)}>Change hosts</Button>}</dd></div>}
         </dl>
       </section>
       <Snippets store={store} />
