@@ -88,7 +88,7 @@ func TestConsoleDevice(t *testing.T) {
 	c.press("Its lines in Logs")
 	c.until(`location.pathname === '/logs' && location.search.includes('device=dev_01') && document.querySelector('.line')`)
 	c.open("/devices/ABCDE12345/none")
-	c.has("ABCDE12345/none")
+	c.has("there is no device ABCDE12345/none")
 
 	viewer := openTab(t, s)
 	viewer.open("/devices/ABCDE12345/dev_01")
