@@ -301,14 +301,14 @@
 //
 // # Which file has which subject
 //
-//	promise and life      sink.go (Config, Log, New, Run, Append, Stats)
+//	promise and life      sink.go (Config, Log, New, Run, Append) · stats.go
 //	commit log            commit.go · commit_log.go · group.go, codec.go (bytes) · commitstate.go (what it holds)
 //	indexing              index.go (live and at a start) · memtable.go · duplicates.go, window.go · ledger.go, ledger_answer.go
 //	state on disk         flush.go (order) · window_file.go · ledger_file.go · files.go · room.go
 //	cluster               cluster.go · writer.go, flight.go · fetch.go, follow.go · keep.go · copy_give.go, copy_take.go, copy_cut.go, copy_adopt.go
 //	segment, writing      schema.go · segment_write.go · segment_columns.go · segment_texts.go · segment_pack.go · segment_attrs.go · segment_flush.go, segment_merge.go (where rows come from)
 //	segment, reading      segment.go (open) · segment_index.go · segment_pages.go · scan.go · scan_filter.go · segment_read.go (records)
-//	the set of segments   segments.go · cache.go · merge.go · retention.go, carry.go (the audit stream)
+//	the set of segments   segments.go · cache.go · merge.go · retention.go, carry.go (the audit stream) · erase.go, erase_file.go
 //	questions             query.go (plan) · reading.go (Query), tables.go · tail.go, sleepers.go · count.go, count_segment.go · needle.go · bounds.go, turns.go
 //
 // # Proof
