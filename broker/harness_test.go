@@ -179,8 +179,9 @@ func dial(t testing.TB, b *Broker, version byte) *client {
 func pipe(t testing.TB, b *Broker, version byte) *client {
 	t.Helper()
 	ours, theirs := net.Pipe()
+	c := wrap(t, ours, version) // a pipe that is closed takes no deadline
 	b.admit(t.Context(), theirs)
-	return wrap(t, ours, version)
+	return c
 }
 
 func wrap(t testing.TB, c net.Conn, version byte) *client {

@@ -280,12 +280,12 @@ func TestP24ServeGuardsLikeAListener(t *testing.T) {
 	stop := run(t, b)
 	serve := func() (*client, chan struct{}) {
 		ours, theirs := net.Pipe()
-		returned := make(chan struct{})
+		c, returned := wrap(t, ours, 5), make(chan struct{}) // a pipe that is closed takes no deadline
 		go func() {
 			b.Serve(foreign{theirs})
 			close(returned)
 		}()
-		return wrap(t, ours, 5), returned
+		return c, returned
 	}
 	silent, ended := serve()
 	silent.expectClosed()

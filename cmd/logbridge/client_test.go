@@ -8,19 +8,23 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
 // stubAPI answers every call with a status and a body, and keeps the last token that it saw.
 type stubAPI struct {
-	url, token string
+	url  string
+	last atomic.Value // string
 }
+
+func (s *stubAPI) token() string { return s.last.Load().(string) }
 
 func newStubAPI(t *testing.T, status int, body string) *stubAPI {
 	t.Helper()
 	stub := &stubAPI{}
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		stub.token = strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		stub.last.Store(strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer "))
 		w.WriteHeader(status)
 		_, _ = io.WriteString(w, body)
 	}))
@@ -74,8 +78,8 @@ func TestTokenFlagsBeatTheEnvironmentBeatsTheFileThere(t *testing.T) {
 	} {
 		t.Setenv("LOGBRIDGE_TOKEN", c.env)
 		t.Setenv("LOGBRIDGE_TOKEN_FILE", c.envFile)
-		if code, _, stderr := cli(t, append([]string{"level", "ls", "--url", stub.url}, c.args...)...); code != exitOK || stub.token != c.want {
-			t.Errorf("%+v: exit code %d, token %q; %s", c, code, stub.token, stderr)
+		if code, _, stderr := cli(t, append([]string{"level", "ls", "--url", stub.url}, c.args...)...); code != exitOK || stub.token() != c.want {
+			t.Errorf("%+v: exit code %d, token %q; %s", c, code, stub.token(), stderr)
 		}
 	}
 }
