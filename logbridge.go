@@ -111,6 +111,12 @@ type Receipt struct {
 	Dropped   int // records that will not be stored, since their device or product is over its quota
 }
 
+// Outcome is what became of one of several batches.
+type Outcome struct {
+	Receipt
+	Err error
+}
+
 // Position is the place of a record in the order in which the sink accepted them: the sequence number of its commit and
 // its index in there. Outside it is an opaque string.
 type Position struct {

@@ -22,10 +22,10 @@ type Levels interface {
 	Observe(o logbridge.Observation)
 }
 
-// Log stores records. nil means that they are durable; ErrInvalid and ErrTooLarge that they never will be; any other error
-// that the outcome is unknown. It returns when ctx ends at the latest.
+// Log stores batches in their order. Of each, no error means that it is durable; ErrInvalid and ErrTooLarge that it never will be;
+// any other error that the outcome is unknown. It returns when ctx ends at the latest.
 type Log interface {
-	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
+	AppendAll(ctx context.Context, batches []logbridge.Batch) []logbridge.Outcome
 }
 
 // Registry knows the time zone of a product's log lines, without I/O.
@@ -182,21 +182,31 @@ func (b *Bridge) link(s logbridge.Session) *link {
 	return l
 }
 
-// Handle acts on one message of a device. nil says that it may be acknowledged: a report is durable then. ErrInvalid and
-// ErrTooLarge: it can never succeed. Any other error: it may succeed later. Topics that mean nothing to us are
-// acknowledged.
-func (b *Bridge) Handle(ctx context.Context, s logbridge.Session, m logbridge.Message) error {
-	received := time.Now()
-	switch kind, _ := tencent.ParseTopic(m.Topic); kind {
-	case tencent.TopicOperation:
-		return b.levelAsked(s, m.Payload)
-	case tencent.TopicSys:
-		return b.timeAsked(s, m.Payload, received)
-	case tencent.TopicReport:
-		return b.report(ctx, s.Device(), m, received)
+// Handle acts on messages of a device, in their order, and says of each whether it may be acknowledged: no error, a report is
+// durable then. ErrInvalid and ErrTooLarge: it can never succeed. Any other error: it may succeed later. Topics that mean nothing to
+// us are acknowledged.
+func (b *Bridge) Handle(ctx context.Context, s logbridge.Session, messages []logbridge.Message) []error {
+	errs := make([]error, len(messages))
+	reports := reporting{bridge: b, device: s.Device(), received: time.Now(), errs: errs}
+	for i := range messages {
+		m := &messages[i]
+		kind, _ := tencent.ParseTopic(m.Topic)
+		if kind == tencent.TopicReport {
+			reports.add(ctx, i, m)
+			continue
+		}
+		reports.store(ctx)
+		switch kind {
+		case tencent.TopicOperation:
+			errs[i] = b.levelAsked(s, m.Payload)
+		case tencent.TopicSys:
+			errs[i] = b.timeAsked(s, m.Payload, reports.received)
+		default:
+			b.counters.ignored.Add(1)
+		}
 	}
-	b.counters.ignored.Add(1)
-	return nil
+	reports.store(ctx)
+	return errs
 }
 
 // Acked takes note of the PUBACK for a level.

@@ -93,13 +93,23 @@ type fakeLog struct {
 	batches chan logbridge.Batch
 	mu      sync.Mutex
 	seen    map[string]bool // replay keys
+	calls   atomic.Int64
 }
 
 func newLog() *fakeLog {
 	return &fakeLog{batches: make(chan logbridge.Batch, 1<<12), seen: map[string]bool{}}
 }
 
-func (l *fakeLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
+func (l *fakeLog) AppendAll(ctx context.Context, batches []logbridge.Batch) []logbridge.Outcome {
+	l.calls.Add(1)
+	outcomes := make([]logbridge.Outcome, len(batches))
+	for i, b := range batches {
+		outcomes[i].Receipt, outcomes[i].Err = l.one(ctx, b)
+	}
+	return outcomes
+}
+
+func (l *fakeLog) one(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
 	if l.knows(b.ReplayKey) && b.Delivery != logbridge.FirstDelivery {
 		return logbridge.Receipt{Duplicate: len(b.Records)}, nil
 	}
@@ -197,6 +207,11 @@ type parts struct {
 	levels *fakeLevels
 	log    *fakeLog
 	ledger *fakeLedger
+}
+
+// Handle is the bridge's for one message.
+func (p parts) Handle(ctx context.Context, s logbridge.Session, m logbridge.Message) error {
+	return p.Bridge.Handle(ctx, s, []logbridge.Message{m})[0]
 }
 
 // newParts makes a bridge that runs until the test ends.

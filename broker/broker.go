@@ -31,11 +31,12 @@ type Handler interface {
 	// Disconnected is called once for each Connected, after the last Handle of the session has returned. A device that
 	// logs in again ends its older session first, but when that one is still busy the new session may come before it.
 	Disconnected(s logbridge.Session)
-	// Handle runs on the goroutine that reads from the device: while it runs nothing else of this device is read.
-	// nil: the publisher gets its PUBACK. ErrInvalid and ErrTooLarge: it gets one too (MQTT 5: with a reason code) and the
+	// Handle runs on the goroutine that reads from the device: while it runs nothing else of this device is read. messages
+	// are those that came together, in their order, and are valid during the call only; the result says of each what became
+	// of it. nil: the publisher gets its PUBACK. ErrInvalid and ErrTooLarge: it gets one too (MQTT 5: with a reason code) and the
 	// message is forgotten, since devices repeat what is refused for ever. Any other error is temporary: MQTT 5 gets a
-	// reason code, MQTT 3 no PUBACK and the end of its connection. m.Payload is valid during the call only.
-	Handle(ctx context.Context, s logbridge.Session, m logbridge.Message) error
+	// reason code, MQTT 3 no PUBACK and the end of its connection.
+	Handle(ctx context.Context, s logbridge.Session, messages []logbridge.Message) []error
 	// Acked is called for the PUBACK of a payload that Session.Send delivered at QoS 1.
 	Acked(s logbridge.Session, topic string, payload []byte)
 	// Refused is called for a message that was not handed over: ErrForbidden when the device may not send there, or not at
@@ -109,6 +110,7 @@ type Broker struct {
 	table     table
 	rate      *rate.Limiter
 	counters  counters
+	room      room
 
 	// handling is given to Handler.Handle. It ends when Run stops waiting for handlers, not when Run is told to end:
 	// what was received is to be stored and acknowledged.

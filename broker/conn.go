@@ -41,12 +41,18 @@ type conn struct {
 	// waiting is the table's, as long as there is no CONNECT.
 	waiting *list.Element
 
-	// frames follows the packets that are read; counts, set at login, counts one over its bound.
+	// frames follows the packets that are read.
 	frames framer
-	counts *Broker
+	// broker, set at login, handles what is held, counts a packet over its bound, and has room for reading ahead.
+	broker *Broker
 
-	// head is what readHead took from the connection and Read has not handed on yet.
-	head []byte
+	// ahead is what was taken from the connection and Read has not handed on yet; room is where it lies, if it is not the CONNECT.
+	ahead []byte
+	room  *[readAhead]byte
+	// busy says that the last read may have left something.
+	busy bool
+	// quiet is when the read deadline ends that is set.
+	quiet time.Time
 	// session is set at login by the connection's own goroutine, which alone uses it.
 	session *session
 	// hello is what the CONNECT said and mochi was not told; set and used likewise.
@@ -116,7 +122,7 @@ func (c *conn) readHead() error {
 			return bad
 		}
 		if complete {
-			c.head = buf[:n]
+			c.ahead = buf[:n]
 			return nil
 		}
 		if err != nil {
@@ -149,23 +155,62 @@ func checkConnect(b []byte) (complete bool, err error) {
 	return false, nil
 }
 
-// Read hands on what readHead kept, then reads. mochi closes the connection at a packet over the bound without a word (P18):
-// it is noticed here, before mochi sees it, so that MQTT 5 is told why.
+// Read hands on what was read ahead, then handles what is held, then reads. mochi closes the connection at a packet over the bound
+// without a word (P18): it is noticed here, before mochi sees it, so that MQTT 5 is told why.
 func (c *conn) Read(p []byte) (n int, err error) {
-	if len(c.head) == 0 {
-		n, err = c.Conn.Read(p)
-	} else if n = copy(p, c.head); n == len(c.head) {
-		c.head = nil
-	} else {
-		c.head = c.head[n:]
+	if len(c.ahead) == 0 {
+		if n, err = c.fill(p); err != nil && n == 0 {
+			return 0, err
+		}
+	}
+	if n == 0 {
+		n = copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
 	}
 	if head, over := c.frames.feed(p[:n]); over {
 		c.farewell.Store(uint32(packets.ErrPacketTooLarge.Code))
-		if c.counts != nil {
-			c.counts.oversize(c.session, head)
+		if c.broker != nil {
+			c.broker.oversize(c.session, head)
 		}
 	}
 	return n, err
+}
+
+// fill reads from the connection, into p or ahead of it: n is what is in p. A connection that sends more than mochi asks for gets
+// room of its own until it sends less again.
+func (c *conn) fill(p []byte) (n int, err error) {
+	c.ahead = nil
+	if c.broker == nil {
+		return c.Conn.Read(p)
+	}
+	if err := c.broker.settle(c.session); err != nil {
+		return 0, err
+	}
+	if !c.busy {
+		c.leaveRoom()
+	} else if c.room == nil {
+		c.room = c.broker.room.get()
+	}
+	if c.room == nil || len(p) >= readAhead {
+		n, err = c.Conn.Read(p)
+		c.busy = n == len(p)
+		return n, err
+	}
+	got, err := c.Conn.Read(c.room[:])
+	c.busy = got >= headSize
+	n = copy(p, c.room[:got])
+	if c.ahead = c.room[n:got]; n > 0 {
+		err = nil // it comes again when all is handed on
+	}
+	return n, err
+}
+
+// leaveRoom gives back the room for reading ahead.
+func (c *conn) leaveRoom() {
+	if c.room != nil {
+		c.broker.room.put(c.room)
+		c.room, c.ahead = nil, nil
+	}
 }
 
 // framer follows the fixed headers in a stream of packets.
@@ -217,10 +262,16 @@ func (c *conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// SetDeadline is what mochi calls for the keep-alive. It bounds reading only: a handler may be slower than the
-// keep-alive, and its PUBACK is to be written all the same (P21).
-func (c *conn) SetDeadline(t time.Time) error {
-	err := c.SetReadDeadline(t)
+// SetDeadline is what mochi calls for the keep-alive, before each packet. It bounds reading only: a handler may be slower than the
+// keep-alive, and its PUBACK is to be written all the same (P21). The deadline is set an eighth later than asked for, so that
+// a connection that sends much does not have it set for each packet.
+func (c *conn) SetDeadline(t time.Time) (err error) {
+	if t.IsZero() || t.After(c.quiet) {
+		if c.quiet = t; !t.IsZero() {
+			c.quiet = t.Add(time.Until(t) / 8)
+		}
+		err = c.SetReadDeadline(c.quiet)
+	}
 	if c.draining.Load() {
 		err = c.SetReadDeadline(longAgo())
 	}

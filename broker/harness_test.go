@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,8 +51,9 @@ type recorder struct {
 	connected    chan logbridge.Session
 	disconnected chan logbridge.Session
 	messages     chan logbridge.Message
-	acked        chan string // payloads
-	refused      chan string // topics
+	acked        chan string  // payloads
+	refused      chan string  // topics
+	together     atomic.Int64 // the most messages that came together
 }
 
 func newRecorder() *recorder {
@@ -95,7 +97,16 @@ func (r *recorder) Acked(_ logbridge.Session, _ string, payload []byte) {
 	}
 }
 
-func (r *recorder) Handle(_ context.Context, s logbridge.Session, m logbridge.Message) error {
+func (r *recorder) Handle(_ context.Context, s logbridge.Session, messages []logbridge.Message) []error {
+	r.together.Store(max(r.together.Load(), int64(len(messages))))
+	errs := make([]error, len(messages))
+	for i, m := range messages {
+		errs[i] = r.one(s, m)
+	}
+	return errs
+}
+
+func (r *recorder) one(s logbridge.Session, m logbridge.Message) error {
 	m.Payload = bytes.Clone(m.Payload)
 	select {
 	case r.messages <- m:

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"errors"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -20,11 +19,6 @@ const (
 	// client gives up its CONNACK after some 5 s.
 	takeoverWait = 3 * time.Second
 )
-
-// temporary is the answer to a QoS 1 publish of MQTT 5 that may succeed later.
-func temporary() packets.Code {
-	return packets.Code{Code: packets.ErrImplementationSpecificError.Code, Reason: "temporarily unavailable"}
-}
 
 // guard is the one hook into mochi: login, topic rights, and the hand-over of messages. Its methods run on the goroutine
 // of the client's connection, except OnPacketEncode. What a session sends and receives never goes through mochi's own handling
@@ -53,29 +47,41 @@ func (g *guard) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet
 	c := cl.Net.Conn.(*conn)
 	s := c.session
 	if s == nil {
-		tame(&pk, &c.hello)
-		return pk, nil
+		return tame(pk, &c.hello), nil
 	}
-	switch pk.FixedHeader.Type {
-	case packets.Publish:
+	switch kind := pk.FixedHeader.Type; kind {
+	case packets.Puback:
+		g.puback(s, pk.PacketID, pk.ReasonCode)
+		return pk, nil
+	case packets.Publish, packets.Subscribe, packets.Unsubscribe:
+		return g.take(cl, s, pk)
+	}
+	return pk, closeOn(cl, g.broker.settle(s)) // what came before it
+}
+
+// take answers what mochi must not see.
+func (g *guard) take(cl *mqtt.Client, s *session, pk packets.Packet) (packets.Packet, error) {
+	if pk.FixedHeader.Type == packets.Publish {
 		if pk.PublishValidate(0) != packets.CodeSuccess {
-			return pk, nil
+			return pk, closeOn(cl, g.broker.settle(s))
 		}
 		return nothing(), closeOn(cl, g.publish(s, &pk))
+	}
+	if err := closeOn(cl, g.broker.settle(s)); err != nil {
+		return pk, err
+	}
+	switch pk.FixedHeader.Type {
 	case packets.Subscribe:
 		if pk.SubscribeValidate() != packets.CodeSuccess {
 			return pk, nil
 		}
 		return nothing(), closeOn(cl, s.subscribe(&pk))
-	case packets.Unsubscribe:
+	default:
 		if pk.UnsubscribeValidate() != packets.CodeSuccess {
 			return pk, nil
 		}
 		return nothing(), closeOn(cl, s.unsubscribe(&pk))
-	case packets.Puback:
-		g.puback(s, &pk)
 	}
-	return pk, nil
 }
 
 // nothing is a packet that mochi takes without doing anything: the PUBACK of a message that it does not know.
@@ -94,7 +100,7 @@ func closeOn(cl *mqtt.Client, err error) error {
 
 // tame takes out of a CONNECT what is not offered: a will (P11), a stored session (P12), topic aliases (P19), a keep-alive
 // that overflows (P13), and the Receive Maximum, which our own session observes (P4, P5).
-func tame(pk *packets.Packet, h *hello) {
+func tame(pk packets.Packet, h *hello) packets.Packet {
 	pk.Connect.WillFlag, pk.Connect.WillRetain, pk.Connect.WillQos = false, false, 0
 	pk.Connect.WillTopic, pk.Connect.WillPayload = "", nil
 	pk.Connect.Clean = true
@@ -103,17 +109,18 @@ func tame(pk *packets.Packet, h *hello) {
 	pk.Properties.TopicAliasMaximum = 0
 	if pk.ProtocolVersion < 5 {
 		pk.Connect.Keepalive = min(pk.Connect.Keepalive, maxKeepaliveV3)
-		return
+		return pk
 	}
 	if k := pk.Connect.Keepalive; k == 0 || k > maxKeepalive {
 		pk.Connect.Keepalive, h.serverKeepalive = maxKeepalive, true
 	}
+	return pk
 }
 
 // puback tells the handler of a delivery. A reason code says that the device did not take it.
-func (g *guard) puback(s *session, pk *packets.Packet) {
-	topic, payload, ok := s.acked(pk.PacketID)
-	if ok && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
+func (g *guard) puback(s *session, id uint16, code byte) {
+	topic, payload, ok := s.acked(id)
+	if ok && code < packets.ErrUnspecifiedError.Code {
 		g.broker.counters.acked.Add(1)
 		g.broker.handler.Acked(s, topic, payload)
 	}
@@ -128,7 +135,7 @@ func (g *guard) OnConnectAuthenticate(cl *mqtt.Client, pk packets.Packet) bool {
 		return false
 	}
 	c.session = newSession(id, c, cl, &g.broker.counters)
-	c.counts = g.broker
+	c.broker = g.broker
 	cl.State.ServerKeepalive = c.hello.serverKeepalive
 	return true
 }
@@ -160,44 +167,28 @@ func (g *guard) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	g.broker.handler.Connected(c.session)
 }
 
-// publish hands a message over and acknowledges it. An error ends the connection: that is the answer to QoS 2, which is not
-// offered at all (tencent-iot.md 2.1), and to what may succeed later from a client that knows no reason codes.
+// publish takes in a message. An error ends the connection: that is the answer to QoS 2, which is not offered at all
+// (tencent-iot.md 2.1).
 func (g *guard) publish(s *session, pk *packets.Packet) error {
 	b := g.broker
-	switch {
-	case pk.FixedHeader.Qos > 1:
-		b.counters.forbidden.Add(1)
-		b.handler.Refused(s, pk.TopicName, logbridge.ErrForbidden)
-		s.conn.farewell.Store(uint32(packets.ErrQosNotSupported.Code))
-		return packets.ErrQosNotSupported
-	case !mayPublish(s.device, pk.TopicName):
-		b.counters.forbidden.Add(1)
-		b.handler.Refused(s, pk.TopicName, logbridge.ErrForbidden)
-		return s.acknowledge(pk, packets.ErrNotAuthorized)
+	allowed := mayPublish(s.device, pk.TopicName)
+	if pk.FixedHeader.Qos <= 1 && allowed {
+		b.counters.received.Add(1)
+		if s.hold(pk) {
+			return b.settle(s)
+		}
+		return nil
 	}
-	b.counters.received.Add(1)
-	err := b.handler.Handle(b.handling, s, logbridge.Message{
-		Topic:       pk.TopicName,
-		Payload:     pk.Payload,
-		ContentType: pk.Properties.ContentType,
-		QoS:         pk.FixedHeader.Qos,
-		Dup:         pk.FixedHeader.Dup,
-	})
-	switch {
-	case err == nil:
-		return s.acknowledge(pk, packets.CodeSuccess)
-	case errors.Is(err, logbridge.ErrInvalid):
-		b.counters.invalid.Add(1)
-		return s.acknowledge(pk, packets.ErrPayloadFormatInvalid)
-	case errors.Is(err, logbridge.ErrTooLarge):
-		b.counters.invalid.Add(1)
-		return s.acknowledge(pk, packets.ErrQuotaExceeded)
-	}
-	b.counters.failed.Add(1)
-	if s.client.Properties.ProtocolVersion < 5 && pk.FixedHeader.Qos > 0 {
+	if err := b.settle(s); err != nil {
 		return err
 	}
-	return s.acknowledge(pk, temporary())
+	b.counters.forbidden.Add(1)
+	b.handler.Refused(s, pk.TopicName, logbridge.ErrForbidden)
+	if !allowed && pk.FixedHeader.Qos <= 1 {
+		return s.acknowledge(pk, packets.ErrNotAuthorized)
+	}
+	s.conn.farewell.Store(uint32(packets.ErrQosNotSupported.Code))
+	return packets.ErrQosNotSupported
 }
 
 // oversize counts a packet over the bound, and tells the handler of one that was a message.

@@ -147,6 +147,9 @@ func (b *Broker) serve(c *conn) {
 	b.table.greeted(c)
 	// Its error says why the connection ended. Mostly that is that the device went away.
 	_ = b.server.EstablishConnection("mqtt", c)
+	if c.session != nil {
+		_ = b.settle(c.session) // what came whole before the end
+	}
 }
 
 // greet brings a connection to the beginning of its CONNECT, in time (P10).
@@ -172,6 +175,7 @@ func (b *Broker) finish(c *conn) {
 			b.server.Clients.Delete(s.client.ID)
 		}
 	}
+	c.leaveRoom()
 	b.table.remove(c)
 	if s := c.session; s != nil && s.connected {
 		b.handler.Disconnected(s)

@@ -21,8 +21,9 @@ type session struct {
 	conn      *conn
 	client    *mqtt.Client
 	counters  *counters
-	window    int  // how many messages may be unacknowledged (MQTT 5 Receive Maximum)
-	connected bool // Handler.Connected was called; for the connection's goroutine only
+	window    int   // how many messages may be unacknowledged (MQTT 5 Receive Maximum)
+	connected bool  // Handler.Connected was called; for the connection's goroutine only
+	held      *held // messages that are not handled yet; for the connection's goroutine only, nil without one
 
 	mu       sync.Mutex // guards the rest, and is held while writing: what is sent later arrives later
 	subs     [outlets]subscription
@@ -231,31 +232,51 @@ func (s *session) unsubscribe(pk *packets.Packet) error {
 	}, (*packets.Packet).UnsubackEncode)
 }
 
-// acknowledge answers a message of QoS 1. A refused one is told to MQTT 5 alone: others get what they get for success, since
+// encodeAck adds the answer to a message of QoS 1. A refused one is told to MQTT 5 alone: others get what they get for success, since
 // there is no other answer and a device without one sends again for ever.
+func (s *session) encodeAck(to *bytes.Buffer, id uint16, code packets.Code) error {
+	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id}
+	if s.client.Properties.ProtocolVersion == 5 && code.Code >= packets.ErrUnspecifiedError.Code {
+		ack.ReasonCode, ack.Properties.ReasonString = code.Code, code.Reason
+	}
+	return s.encode(to, &ack, (*packets.Packet).PubackEncode)
+}
+
+// acknowledge answers a message of QoS 1 that was not handed over.
 func (s *session) acknowledge(pk *packets.Packet, code packets.Code) error {
 	if pk.FixedHeader.Qos == 0 {
 		return nil
 	}
-	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: pk.PacketID}
-	if s.client.Properties.ProtocolVersion == 5 && code.Code >= packets.ErrUnspecifiedError.Code {
-		ack.ReasonCode, ack.Properties.ReasonString = code.Code, code.Reason
-	}
-	return s.emit(&ack, (*packets.Packet).PubackEncode)
-}
-
-// emit writes a packet in the client's version, within the bounds that it has set (MQTT 5 3.1.2.11.4 and .7).
-func (s *session) emit(pk *packets.Packet, encode func(*packets.Packet, *bytes.Buffer) error) error {
-	asked := &s.client.Properties.Props
-	pk.ProtocolVersion = s.client.Properties.ProtocolVersion
-	pk.Mods.DisallowProblemInfo = asked.RequestProblemInfoFlag && asked.RequestProblemInfo == 0
 	var b bytes.Buffer
-	if err := encode(pk, &b); err != nil {
+	if err := s.encodeAck(&b, pk.PacketID, code); err != nil {
 		return err
-	}
-	if most := asked.MaximumPacketSize; most > 0 && uint32(b.Len()) > most {
-		return packets.ErrPacketTooLarge
 	}
 	_, err := s.conn.Write(b.Bytes())
 	return err
+}
+
+// emit writes a packet.
+func (s *session) emit(pk *packets.Packet, encode func(*packets.Packet, *bytes.Buffer) error) error {
+	var b bytes.Buffer
+	if err := s.encode(&b, pk, encode); err != nil {
+		return err
+	}
+	_, err := s.conn.Write(b.Bytes())
+	return err
+}
+
+// encode adds a packet in the client's version, within the bounds that it has set (MQTT 5 3.1.2.11.4 and .7).
+func (s *session) encode(to *bytes.Buffer, pk *packets.Packet, encode func(*packets.Packet, *bytes.Buffer) error) error {
+	asked := &s.client.Properties.Props
+	pk.ProtocolVersion = s.client.Properties.ProtocolVersion
+	pk.Mods.DisallowProblemInfo = asked.RequestProblemInfoFlag && asked.RequestProblemInfo == 0
+	before := to.Len()
+	if err := encode(pk, to); err != nil {
+		return err
+	}
+	if most := asked.MaximumPacketSize; most > 0 && uint32(to.Len()-before) > most {
+		to.Truncate(before)
+		return packets.ErrPacketTooLarge
+	}
+	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,9 +28,10 @@ const (
 	reasonUnavailable = "unavailable"
 )
 
-// Appender is the log, or whatever stands before it.
+// Appender is the log, or whatever stands before it. A batch without records is stored at once.
 type Appender interface {
 	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
+	AppendAll(ctx context.Context, batches []logbridge.Batch) []logbridge.Outcome
 }
 
 // Products knows the quotas of products, without I/O.
@@ -91,38 +93,73 @@ func New(cfg Config, records Appender, products Products, counter Counter, level
 // Batches of others than devices go through as they are. nil means that what is not dropped is durable; errors are those of
 // the log, and then nothing is dropped.
 func (g *Gate) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
-	id, ok := deviceOf(b)
+	e := g.admit(&b)
+	receipt, err := g.records.Append(ctx, b)
+	return g.settle(e, receipt, err), err
+}
+
+// AppendAll does for each of several batches what Append does for one.
+func (g *Gate) AppendAll(ctx context.Context, batches []logbridge.Batch) []logbridge.Outcome {
+	entries := make([]entry, len(batches))
+	passed := slices.Clone(batches)
+	for i := range passed {
+		entries[i] = g.admit(&passed[i])
+	}
+	outcomes := g.records.AppendAll(ctx, passed)
+	for i := range outcomes {
+		o := &outcomes[i]
+		o.Receipt = g.settle(entries[i], o.Receipt, o.Err)
+	}
+	return outcomes
+}
+
+// entry is what a batch of a device with a quota has spent, and what was taken out of it. Its zero value is one without.
+type entry struct {
+	device logbridge.DeviceID
+	first  *logbridge.Record // of the whole batch; nil without a quota
+	passed int
+	cost   float64
+	lost   loss
+}
+
+// admit takes out of a batch what is over a quota. What is left of it may be nothing, which the log stores at once.
+func (g *Gate) admit(b *logbridge.Batch) entry {
+	id, ok := deviceOf(*b)
 	if !ok {
-		return g.records.Append(ctx, b)
+		return entry{}
 	}
 	quota, ok := g.quotaOf(id)
 	if !ok {
-		return g.records.Append(ctx, b)
+		return entry{}
 	}
-	all := b.Records
-	passed, cost, lost := g.take(id, quota, all, time.Now())
-	b.Records = passed
-	receipt := logbridge.Receipt{}
-	if len(passed) > 0 {
-		var err error
-		if receipt, err = g.records.Append(ctx, b); err != nil {
-			g.giveBack(id, len(passed), cost)
-			// Who called counts what can never be stored, and the log what it could not store now.
-			if lost.lines > 0 && !errors.Is(err, logbridge.ErrInvalid) && !errors.Is(err, logbridge.ErrTooLarge) {
-				g.counter.Refuse(all[0].Source, all[0].Stream, reasonUnavailable, lost.lines)
-			}
-			return receipt, err
+	e := entry{device: id, first: &b.Records[0]}
+	b.Records, e.cost, e.lost = g.take(id, quota, b.Records, time.Now())
+	e.passed = len(b.Records)
+	return e
+}
+
+// settle completes the receipt of what was admitted, and gives back what it did not use.
+func (g *Gate) settle(e entry, receipt logbridge.Receipt, err error) logbridge.Receipt {
+	if e.first == nil {
+		return receipt
+	}
+	if err != nil {
+		g.giveBack(e.device, e.passed, e.cost)
+		// Who called counts what can never be stored, and the log what it could not store now.
+		if e.lost.lines > 0 && !errors.Is(err, logbridge.ErrInvalid) && !errors.Is(err, logbridge.ErrTooLarge) {
+			g.counter.Refuse(e.first.Source, e.first.Stream, reasonUnavailable, e.lost.lines)
 		}
-		if n := receipt.Duplicate; n > 0 {
-			g.giveBack(id, n, cost*float64(n)/float64(len(passed)))
-		}
+		return receipt
 	}
-	if lost.lines > 0 {
-		g.counter.Drop(all[0].Source, all[0].Stream, reasonQuota, lost.lines)
-		g.note(id, lost)
+	if n := receipt.Duplicate; n > 0 {
+		g.giveBack(e.device, n, e.cost*float64(n)/float64(e.passed))
 	}
-	receipt.Dropped = lost.lines
-	return receipt, nil
+	if e.lost.lines > 0 {
+		g.counter.Drop(e.first.Source, e.first.Stream, reasonQuota, e.lost.lines)
+		g.note(e.device, e.lost)
+	}
+	receipt.Dropped = e.lost.lines
+	return receipt
 }
 
 // deviceOf says whose batch it is. false for one that is of no device: no quota is for that.

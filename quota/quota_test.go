@@ -55,6 +55,9 @@ func (a appender) Append(_ context.Context, b logbridge.Batch) (logbridge.Receip
 	r := a.r
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(b.Records) == 0 {
+		return logbridge.Receipt{}, nil
+	}
 	if r.fail != nil {
 		return logbridge.Receipt{}, r.fail
 	}
@@ -65,6 +68,14 @@ func (a appender) Append(_ context.Context, b logbridge.Batch) (logbridge.Receip
 	n := min(r.known, len(b.Records))
 	r.stored = append(r.stored, b.Records[n:]...)
 	return logbridge.Receipt{Stored: len(b.Records) - n, Duplicate: n}, nil
+}
+
+func (a appender) AppendAll(ctx context.Context, batches []logbridge.Batch) []logbridge.Outcome {
+	outcomes := make([]logbridge.Outcome, len(batches))
+	for i, b := range batches {
+		outcomes[i].Receipt, outcomes[i].Err = a.Append(ctx, b)
+	}
+	return outcomes
 }
 
 func (r *rig) Product(id string) (logbridge.Product, error) {

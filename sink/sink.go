@@ -277,14 +277,37 @@ func (l *Log) Run(ctx context.Context) error {
 // that is ErrUnavailable leaves the outcome unknown; ErrTooLarge and ErrInvalid mean that nothing was stored. The batch
 // must not be changed afterwards. The deadline of ctx bounds the wait.
 func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
-	var sum logbridge.Receipt
-	if len(b.Records) == 0 {
-		return sum, nil
-	}
 	defer l.turns.append()()
+	members, err := l.enqueue(b)
+	if err != nil {
+		return logbridge.Receipt{}, err
+	}
+	return await(ctx, members)
+}
+
+// AppendAll stores batches as Append does, in their order and most often with one sync, and says of each what became of it.
+func (l *Log) AppendAll(ctx context.Context, batches []logbridge.Batch) []logbridge.Outcome {
+	defer l.turns.append()()
+	outcomes, members := make([]logbridge.Outcome, len(batches)), make([][]*waiting, len(batches))
+	for i, b := range batches {
+		members[i], outcomes[i].Err = l.enqueue(b)
+	}
+	for i := range outcomes {
+		if o := &outcomes[i]; o.Err == nil {
+			o.Receipt, o.Err = await(ctx, members[i])
+		}
+	}
+	return outcomes
+}
+
+// enqueue hands a batch to the committer.
+func (l *Log) enqueue(b logbridge.Batch) ([]*waiting, error) {
+	if len(b.Records) == 0 {
+		return nil, nil
+	}
 	uploads, err := encodeBatch(b)
 	if err != nil {
-		return sum, err
+		return nil, err
 	}
 	var members []*waiting
 	if err = l.current(); err == nil {
@@ -292,8 +315,12 @@ func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt,
 	}
 	if err != nil {
 		l.ledger.refuseBatch(b.Records)
-		return sum, err
 	}
+	return members, err
+}
+
+// await waits until what was enqueued is stored.
+func await(ctx context.Context, members []*waiting) (sum logbridge.Receipt, err error) {
 	for _, w := range members {
 		select {
 		case r := <-w.done:

@@ -23,6 +23,11 @@ func (l gatedLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Rece
 	return l.gate.Append(ctx, b)
 }
 
+// AppendAll goes through the gate.
+func (l gatedLog) AppendAll(ctx context.Context, batches []logbridge.Batch) []logbridge.Outcome {
+	return l.gate.AppendAll(ctx, batches)
+}
+
 // lowerer makes devices quieter that are over their quota.
 type lowerer struct{ levels *levels.Levels }
 
