@@ -184,29 +184,47 @@ func (b *Bridge) link(s logbridge.Session) *link {
 
 // Handle acts on messages of a device, in their order, and says of each whether it may be acknowledged: no error, a report is
 // durable then. ErrInvalid and ErrTooLarge: it can never succeed. Any other error: it may succeed later. Topics that mean nothing to
-// us are acknowledged.
+// us are acknowledged. A nil result is no error of any.
 func (b *Bridge) Handle(ctx context.Context, s logbridge.Session, messages []logbridge.Message) []error {
-	errs := make([]error, len(messages))
-	reports := reporting{bridge: b, device: s.Device(), received: time.Now(), errs: errs}
+	h := handling{bridge: b, session: s, received: time.Now(), messages: messages}
 	for i := range messages {
 		m := &messages[i]
 		kind, _ := tencent.ParseTopic(m.Topic)
 		if kind == tencent.TopicReport {
-			reports.add(ctx, i, m)
+			h.report(ctx, i)
 			continue
 		}
-		reports.store(ctx)
+		h.store(ctx)
 		switch kind {
 		case tencent.TopicOperation:
-			errs[i] = b.levelAsked(s, m.Payload)
+			h.fail(i, b.levelAsked(s, m.Payload))
 		case tencent.TopicSys:
-			errs[i] = b.timeAsked(s, m.Payload, reports.received)
+			h.fail(i, b.timeAsked(s, m.Payload, h.received))
 		default:
 			b.counters.ignored.Add(1)
 		}
 	}
-	reports.store(ctx)
-	return errs
+	h.store(ctx)
+	return h.errs
+}
+
+// handling is messages of one device that came together.
+type handling struct {
+	bridge   *Bridge
+	session  logbridge.Session
+	received time.Time
+	messages []logbridge.Message
+	errs     []error // of the messages; nil without any
+	reports  reports // those that are not stored yet
+}
+
+func (h *handling) fail(i int, err error) {
+	if err != nil && h.errs == nil {
+		h.errs = make([]error, len(h.messages))
+	}
+	if err != nil {
+		h.errs[i] = err
+	}
 }
 
 // Acked takes note of the PUBACK for a level.

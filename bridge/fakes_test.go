@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -211,7 +212,7 @@ type parts struct {
 
 // Handle is the bridge's for one message.
 func (p parts) Handle(ctx context.Context, s logbridge.Session, m logbridge.Message) error {
-	return p.Bridge.Handle(ctx, s, []logbridge.Message{m})[0]
+	return errors.Join(p.Bridge.Handle(ctx, s, []logbridge.Message{m})...)
 }
 
 // newParts makes a bridge that runs until the test ends.

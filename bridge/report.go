@@ -23,103 +23,104 @@ const (
 // at once, thousands of the usual ones. Without it each connection could hold tencent.MaxReport for the few bytes that it sent.
 const maxUnpacked = 64 << 20
 
-// reporting is reports of one device that came together and are appended together.
-type reporting struct {
-	bridge   *Bridge
-	device   logbridge.DeviceID
-	received time.Time
-	errs     []error // of all messages
-
-	which   []int // the messages of the batches
-	batches []logbridge.Batch
+// reports are read and wait to be appended together.
+type reports struct {
+	which   []int // of the messages
 	lines   [][]tencent.Line
+	batches []logbridge.Batch
 }
 
-// add takes in the report that is message i. What fails is in errs; what does not is stored by store. A packed report is stored at
-// once, so that nobody waits for memory who holds some.
-func (r *reporting) add(ctx context.Context, i int, m *logbridge.Message) {
+// report takes in the report that is message i. A packed one is stored at once, so that nobody waits for memory who holds some.
+func (h *handling) report(ctx context.Context, i int) {
+	m := &h.messages[i]
 	form, err := tencent.ParseReportForm(m.ContentType)
-	if share := int64(form.Memory(m.Payload)); err == nil && share > 0 {
-		r.store(ctx)
-		r.errs[i] = r.packed(ctx, i, m, form, share)
-		return
+	share := int64(form.Memory(m.Payload))
+	switch {
+	case err != nil:
+		h.refuse(i, err)
+	case share > 0:
+		h.store(ctx)
+		h.packed(ctx, i, form, share)
+	default:
+		h.parse(i, form, m.Payload)
 	}
-	if err == nil {
-		err = r.parse(i, m, form, m.Payload)
-	}
-	if r.errs[i] = err; err != nil {
-		r.bridge.drop(r.device, err, 1) // an undecodable message counts as one line
-	}
+}
+
+// refuse is the end of a report that cannot be read: it counts as one line.
+func (h *handling) refuse(i int, err error) {
+	h.bridge.drop(h.session.Device(), err, 1)
+	h.fail(i, err)
 }
 
 // parse makes a batch of a report.
-func (r *reporting) parse(i int, m *logbridge.Message, form tencent.ReportForm, payload []byte) error {
-	lines, err := tencent.ParseReport(payload, form, r.bridge.registry.Location(r.device.Product))
-	if err != nil || len(lines) == 0 {
-		return err
+func (h *handling) parse(i int, form tencent.ReportForm, payload []byte) {
+	m, id := &h.messages[i], h.session.Device()
+	lines, err := tencent.ParseReport(payload, form, h.bridge.registry.Location(id.Product))
+	if err != nil {
+		h.refuse(i, err)
+		return
+	}
+	if len(lines) == 0 {
+		return
 	}
 	batch := logbridge.Batch{ // a message does not say when it was sent
-		Records: tencent.Records(lines, logbridge.SourceMQTT, r.device.Stream(), r.received, time.Time{}),
+		Records: tencent.Records(lines, logbridge.SourceMQTT, id.Stream(), h.received, time.Time{}),
 	}
 	if m.QoS > 0 {
-		batch.ReplayKey, batch.Delivery = replayKey(r.device, m.Payload), logbridge.FirstDelivery
+		batch.ReplayKey, batch.Delivery = replayKey(id, m.Payload), logbridge.FirstDelivery
 		if m.Dup {
 			batch.Delivery = logbridge.Redelivery
 		}
 	}
-	r.which, r.batches, r.lines = append(r.which, i), append(r.batches, batch), append(r.lines, lines)
-	return nil
+	r := &h.reports
+	r.which, r.lines, r.batches = append(r.which, i), append(r.lines, lines), append(r.batches, batch)
 }
 
 // packed unpacks, parses and stores a report. One for which there is no memory is ErrUnavailable: it may be read later.
-func (r *reporting) packed(ctx context.Context, i int, m *logbridge.Message, form tencent.ReportForm, share int64) error {
-	b := r.bridge
+func (h *handling) packed(ctx context.Context, i int, form tencent.ReportForm, share int64) {
+	b := h.bridge
 	ctx, cancel := context.WithTimeout(ctx, b.cfg.AppendTimeout)
 	defer cancel()
 	if b.unpacked.Acquire(ctx, share) != nil {
-		b.counter.Refuse(logbridge.SourceMQTT, r.device.Stream(), reasonOverload, 1)
-		return fmt.Errorf("%w: too many packed reports at once", logbridge.ErrUnavailable)
+		b.counter.Refuse(logbridge.SourceMQTT, h.session.Device().Stream(), reasonOverload, 1)
+		h.fail(i, fmt.Errorf("%w: too many packed reports at once", logbridge.ErrUnavailable))
+		return
 	}
 	defer func() { b.unpacked.Release(share) }()
-	payload, err := form.Unpack(m.Payload)
-	if err == nil { // the lines lie in a copy of what came out
-		kept := min(2*int64(len(payload)), share)
-		b.unpacked.Release(share - kept)
-		share = kept
-		err = r.parse(i, m, form, payload)
-	}
+	payload, err := form.Unpack(h.messages[i].Payload)
 	if err != nil {
-		b.drop(r.device, err, 1)
-		return err
+		h.refuse(i, err)
+		return
 	}
-	r.store(ctx)
-	return r.errs[i]
+	kept := min(2*int64(len(payload)), share) // the lines lie in a copy of what came out
+	b.unpacked.Release(share - kept)
+	share = kept
+	h.parse(i, form, payload)
+	h.store(ctx)
 }
 
-// store appends what was taken in, and returns when it is durable.
-func (r *reporting) store(ctx context.Context) {
+// store appends the reports that were taken in, and returns when they are durable.
+func (h *handling) store(ctx context.Context) {
+	r := h.reports
 	if len(r.batches) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.bridge.cfg.AppendTimeout)
+	h.reports = reports{}
+	ctx, cancel := context.WithTimeout(ctx, h.bridge.cfg.AppendTimeout)
 	defer cancel()
-	for k, o := range r.bridge.records.AppendAll(ctx, r.batches) {
-		r.errs[r.which[k]] = o.Err
-		r.stored(r.batches[k].Records, r.lines[k], o)
+	for k, o := range h.bridge.records.AppendAll(ctx, r.batches) {
+		h.fail(r.which[k], o.Err)
+		h.stored(r.batches[k].Records, r.lines[k], o)
 	}
-	clear(r.batches)
-	clear(r.lines)
-	r.which, r.batches, r.lines = r.which[:0], r.batches[:0], r.lines[:0]
 }
 
 // stored counts what became of a report, and what it tells of the device's level.
-func (r *reporting) stored(records []logbridge.Record, lines []tencent.Line, o logbridge.Outcome) {
-	b := r.bridge
-	if o.Err != nil {
-		b.drop(r.device, o.Err, len(lines))
-		return
-	}
+func (h *handling) stored(records []logbridge.Record, lines []tencent.Line, o logbridge.Outcome) {
+	b, id := h.bridge, h.session.Device()
 	switch {
+	case o.Err != nil:
+		b.drop(id, o.Err, len(lines))
+		return
 	case o.Stored > 0:
 		b.counters.reports.Add(1)
 		b.counters.lines.Add(uint64(len(lines) - o.Dropped))
@@ -128,7 +129,7 @@ func (r *reporting) stored(records []logbridge.Record, lines []tencent.Line, o l
 		return
 	}
 	// What was dropped tells of the device's level all the same.
-	tencent.Observe(r.device, lines, records, r.received, b.levels.Observe)
+	tencent.Observe(id, lines, records, h.received, b.levels.Observe)
 }
 
 // replayKey names a message of a device for the sink's window of duplicates. A device that did not get the PUBACK sends its

@@ -88,7 +88,7 @@ func BenchmarkRule(b *testing.B) {
 	for i := range n {
 		s := &countingSession{fleetDevice(i), &heard}
 		br.Connected(s)
-		if err := br.Handle(ctx, s, []logbridge.Message{{Topic: tencent.OperationTopic(s.device), Payload: []byte(`{"type":"get_log_level"}`)}})[0]; err != nil {
+		if err := errors.Join(br.Handle(ctx, s, []logbridge.Message{{Topic: tencent.OperationTopic(s.device), Payload: []byte(`{"type":"get_log_level"}`)}})...); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -185,7 +185,7 @@ func (r *receiver) handle(in *incoming) bool {
 	s := u.session(id)
 	for pause := handlePause; ; pause = min(2*pause, handlePauseMost) {
 		// A report that is being stored when the connection ends is waited for: it need not come again then.
-		err := u.bridge.Handle(context.WithoutCancel(r.ctx), s, []logbridge.Message{m})[0]
+		err := errors.Join(u.bridge.Handle(context.WithoutCancel(r.ctx), s, []logbridge.Message{m})...)
 		if err == nil || errors.Is(err, logbridge.ErrInvalid) || errors.Is(err, logbridge.ErrTooLarge) || in.Qos() == 0 {
 			return true
 		}

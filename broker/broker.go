@@ -32,8 +32,8 @@ type Handler interface {
 	// logs in again ends its older session first, but when that one is still busy the new session may come before it.
 	Disconnected(s logbridge.Session)
 	// Handle runs on the goroutine that reads from the device: while it runs nothing else of this device is read. messages
-	// are those that came together, in their order, and are valid during the call only; the result says of each what became
-	// of it. nil: the publisher gets its PUBACK. ErrInvalid and ErrTooLarge: it gets one too (MQTT 5: with a reason code) and the
+	// are those that came together, in their order, and are valid during the call only; the result, nil if all is well,
+	// says of each what became of it. nil: the publisher gets its PUBACK. ErrInvalid and ErrTooLarge: it gets one too (MQTT 5: with a reason code) and the
 	// message is forgotten, since devices repeat what is refused for ever. Any other error is temporary: MQTT 5 gets a
 	// reason code, MQTT 3 no PUBACK and the end of its connection.
 	Handle(ctx context.Context, s logbridge.Session, messages []logbridge.Message) []error

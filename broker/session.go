@@ -119,7 +119,7 @@ func (s *session) write(sub *subscription, payload []byte) error {
 	if sub.qos > 0 {
 		pk.PacketID = s.nextPacketID()
 	}
-	if err := s.emit(&pk, (*packets.Packet).PublishEncode); err != nil {
+	if err := s.emit(&pk); err != nil {
 		return fmt.Errorf("%w: send to %s: %w", logbridge.ErrUnavailable, s.device, err)
 	}
 	s.counters.sent.Add(1)
@@ -205,7 +205,7 @@ func (s *session) subscribe(pk *packets.Packet) error {
 		FixedHeader: packets.FixedHeader{Type: packets.Suback},
 		PacketID:    pk.PacketID,
 		ReasonCodes: codes,
-	}, (*packets.Packet).SubackEncode)
+	})
 }
 
 // activate remembers a subscription if something is ever delivered there.
@@ -229,7 +229,7 @@ func (s *session) unsubscribe(pk *packets.Packet) error {
 		FixedHeader: packets.FixedHeader{Type: packets.Unsuback},
 		PacketID:    pk.PacketID,
 		ReasonCodes: make([]byte, len(pk.Filters)), // success: what is not known was accepted and not kept, or is no matter
-	}, (*packets.Packet).UnsubackEncode)
+	})
 }
 
 // encodeAck adds the answer to a message of QoS 1. A refused one is told to MQTT 5 alone: others get what they get for success, since
@@ -239,7 +239,7 @@ func (s *session) encodeAck(to *bytes.Buffer, id uint16, code packets.Code) erro
 	if s.client.Properties.ProtocolVersion == 5 && code.Code >= packets.ErrUnspecifiedError.Code {
 		ack.ReasonCode, ack.Properties.ReasonString = code.Code, code.Reason
 	}
-	return s.encode(to, &ack, (*packets.Packet).PubackEncode)
+	return s.encode(to, &ack)
 }
 
 // acknowledge answers a message of QoS 1 that was not handed over.
@@ -256,9 +256,9 @@ func (s *session) acknowledge(pk *packets.Packet, code packets.Code) error {
 }
 
 // emit writes a packet.
-func (s *session) emit(pk *packets.Packet, encode func(*packets.Packet, *bytes.Buffer) error) error {
+func (s *session) emit(pk *packets.Packet) error {
 	var b bytes.Buffer
-	if err := s.encode(&b, pk, encode); err != nil {
+	if err := s.encode(&b, pk); err != nil {
 		return err
 	}
 	_, err := s.conn.Write(b.Bytes())
@@ -266,12 +266,22 @@ func (s *session) emit(pk *packets.Packet, encode func(*packets.Packet, *bytes.B
 }
 
 // encode adds a packet in the client's version, within the bounds that it has set (MQTT 5 3.1.2.11.4 and .7).
-func (s *session) encode(to *bytes.Buffer, pk *packets.Packet, encode func(*packets.Packet, *bytes.Buffer) error) error {
+func (s *session) encode(to *bytes.Buffer, pk *packets.Packet) (err error) {
 	asked := &s.client.Properties.Props
 	pk.ProtocolVersion = s.client.Properties.ProtocolVersion
 	pk.Mods.DisallowProblemInfo = asked.RequestProblemInfoFlag && asked.RequestProblemInfo == 0
 	before := to.Len()
-	if err := encode(pk, to); err != nil {
+	switch pk.FixedHeader.Type { // not by a function that is handed in: pk, of 800 bytes, would have to be on the heap
+	case packets.Publish:
+		err = pk.PublishEncode(to)
+	case packets.Puback:
+		err = pk.PubackEncode(to)
+	case packets.Suback:
+		err = pk.SubackEncode(to)
+	case packets.Unsuback:
+		err = pk.UnsubackEncode(to)
+	}
+	if err != nil {
 		return err
 	}
 	if most := asked.MaximumPacketSize; most > 0 && uint32(to.Len()-before) > most {

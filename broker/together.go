@@ -60,17 +60,20 @@ func (b *Broker) settle(s *session) error {
 	s.held = nil // a panic must not hand it over again
 	var acks bytes.Buffer
 	var failed error
-	for i, err := range b.handler.Handle(b.handling, s, h.messages) {
-		code, temporary := b.verdict(err)
-		if temporary && s.client.Properties.ProtocolVersion < 5 && h.messages[i].QoS > 0 {
-			failed = err
-			break
+	errs := b.handler.Handle(b.handling, s, h.messages)
+	for i := range h.messages {
+		code, qos := packets.CodeSuccess, h.messages[i].QoS
+		if errs != nil && errs[i] != nil {
+			var temporary bool
+			if code, temporary = b.verdict(errs[i]); temporary && qos > 0 && s.client.Properties.ProtocolVersion < 5 {
+				failed = errs[i]
+				break
+			}
 		}
-		if h.messages[i].QoS == 0 {
+		if qos == 0 {
 			continue
 		}
-		if err := s.encodeAck(&acks, h.ids[i], code); err != nil {
-			failed = err
+		if failed = s.encodeAck(&acks, h.ids[i], code); failed != nil {
 			break
 		}
 	}
@@ -85,11 +88,9 @@ func (b *Broker) settle(s *session) error {
 	return failed
 }
 
-// verdict is the reason code for what became of a message, and whether it may succeed later.
+// verdict is the reason code for a message that was not taken, and whether it may succeed later.
 func (b *Broker) verdict(err error) (code packets.Code, temporary bool) {
 	switch {
-	case err == nil:
-		return packets.CodeSuccess, false
 	case errors.Is(err, logbridge.ErrInvalid):
 		b.counters.invalid.Add(1)
 		return packets.ErrPayloadFormatInvalid, false
