@@ -232,9 +232,9 @@ func (b *Bridge) Acked(s logbridge.Session, topic string, payload []byte) {
 	if kind, _ := tencent.ParseTopic(topic); kind != tencent.TopicOperationResult {
 		return
 	}
-	if reply, err := tencent.ParseLevelReply(payload); err == nil {
+	if level, ok := tencent.ToldLevel(payload); ok {
 		b.counters.acked.Add(1)
-		b.observe(s.Device(), logbridge.LevelAcked, reply.Level)
+		b.observe(s.Device(), logbridge.LevelAcked, level)
 	}
 }
 

@@ -6,12 +6,14 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// LevelChanged pushes the level to the connected devices that the change concerns, and through outside brokers to all others. It
+// LevelChanged pushes the level to the connected devices that the changes concern, and through outside brokers to all others. It
 // returns at once; the level is read when it is sent, so that of several changes a device is told the outcome.
-func (b *Bridge) LevelChanged(c logbridge.LevelChange) {
-	links := b.concerned(c)
+func (b *Bridge) LevelChanged(changes ...logbridge.LevelChange) {
+	links := b.concerned(changes)
 	for _, u := range b.upstreams {
-		links = append(links, u.changed(c)...)
+		for _, c := range changes {
+			links = append(links, u.changed(c)...)
+		}
 	}
 	b.pushes.add(links)
 }
@@ -31,20 +33,22 @@ func (b *Bridge) retell(id logbridge.DeviceID, u *Upstream) {
 	b.pushes.add([]*link{l})
 }
 
-// concerned are the links of the devices that a change is about.
-func (b *Bridge) concerned(c logbridge.LevelChange) []*link {
+// concerned are the links of the devices that changes are about.
+func (b *Bridge) concerned(changes []logbridge.LevelChange) []*link {
+	links := make([]*link, 0, len(changes))
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	if c.Device != "" {
-		if l := b.links[logbridge.DeviceID{Product: c.Product, Device: c.Device}]; l != nil {
-			return []*link{l}
+	for _, c := range changes {
+		if c.Device != "" {
+			if l := b.links[logbridge.DeviceID(c)]; l != nil {
+				links = append(links, l)
+			}
+			continue
 		}
-		return nil
-	}
-	var links []*link
-	for id, l := range b.links {
-		if c.Product == "" || c.Product == id.Product {
-			links = append(links, l)
+		for id, l := range b.links {
+			if c.Product == "" || c.Product == id.Product {
+				links = append(links, l)
+			}
 		}
 	}
 	return links

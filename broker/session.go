@@ -56,7 +56,7 @@ func newSession(id logbridge.DeviceID, c *conn, cl *mqtt.Client, counters *count
 // Device is whose session it is.
 func (s *session) Device() logbridge.DeviceID { return s.device }
 
-// Send implements logbridge.Session. Payload is not kept after it returns.
+// Send implements logbridge.Session.
 func (s *session) Send(topic string, payload []byte) error {
 	o, ok := outletOf(s.device, topic)
 	if !ok {
@@ -76,7 +76,7 @@ func (s *session) Send(topic string, payload []byte) error {
 		if sub.waiting != nil {
 			s.counters.replaced.Add(1)
 		}
-		sub.waiting = bytes.Clone(payload)
+		sub.waiting = payload
 		return nil
 	}
 	return s.write(sub, payload)
@@ -124,7 +124,7 @@ func (s *session) write(sub *subscription, payload []byte) error {
 	}
 	s.counters.sent.Add(1)
 	if sub.qos > 0 {
-		sub.flying, sub.sent = pk.PacketID, bytes.Clone(payload)
+		sub.flying, sub.sent = pk.PacketID, payload
 		s.unacked++
 	}
 	return nil
@@ -257,13 +257,18 @@ func (s *session) acknowledge(pk *packets.Packet, code packets.Code) error {
 
 // emit writes a packet.
 func (s *session) emit(pk *packets.Packet) error {
-	var b bytes.Buffer
-	if err := s.encode(&b, pk); err != nil {
+	b := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	if err := s.encode(b, pk); err != nil {
 		return err
 	}
 	_, err := s.conn.Write(b.Bytes())
 	return err
 }
+
+// buffers are for packets that are written: what mochi encodes goes through several.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 // encode adds a packet in the client's version, within the bounds that it has set (MQTT 5 3.1.2.11.4 and .7).
 func (s *session) encode(to *bytes.Buffer, pk *packets.Packet) (err error) {

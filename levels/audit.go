@@ -41,10 +41,13 @@ type event struct {
 	text          string // a sentence for people
 }
 
-// record begins an audit record: when, what, who, and about whom.
-func (l *Levels) record(action string, of scope, by logbridge.Actor) logbridge.Record {
+// recordAttrs is room for the attributes of a record about a device.
+const recordAttrs = 11
+
+// record begins an audit record: when, what, who, and about whom. Its attributes lie in room, as far as they fit.
+func (l *Levels) record(room []logbridge.Attr, action string, of scope, by logbridge.Actor) logbridge.Record {
 	now := l.now()
-	attrs := []logbridge.Attr{{Key: "action", Value: action}, {Key: "actor", Value: by.Name}}
+	attrs := append(room, logbridge.Attr{Key: "action", Value: action}, logbridge.Attr{Key: "actor", Value: by.Name})
 	for _, a := range []logbridge.Attr{{Key: "address", Value: by.Address}, {Key: "product", Value: of.Product}, {Key: "device", Value: of.Device}} {
 		if a.Value != "" {
 			attrs = append(attrs, a)
@@ -76,7 +79,7 @@ func outcome(r *logbridge.Record, before, after, reason string, expires time.Tim
 
 // records makes the audit record of an event and, for a device, the marker line in its own stream.
 func (l *Levels) records(e event) []logbridge.Record {
-	r := l.record(e.action, e.scope, e.by)
+	r := l.record(nil, e.action, e.scope, e.by)
 	outcome(&r, e.before.String(), e.after.String(), e.reason, e.expires)
 	r.Body = e.text
 	if e.scope.Device == "" {
@@ -135,7 +138,7 @@ func (l *Levels) Refused(ctx context.Context, of logbridge.DeviceID, what string
 	const most = maxReason + 200 // a reason may be quoted in it
 	text := what + " refused: " + strings.TrimPrefix(why.Error(), logbridge.ErrInvalid.Error()+": ")
 	text = strings.ToValidUTF8(text[:min(len(text), most)], "")
-	r := l.record(actionRefuse, of, by)
+	r := l.record(nil, actionRefuse, of, by)
 	r.Body, r.Severity = text, logbridge.LevelWarn
 	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "outcome", Value: "refused"})
 	records := []logbridge.Record{r}

@@ -30,34 +30,41 @@ type ruleEvent struct {
 func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReach {
 	_, reach := l.survey(e.rule, nil, l.clock.now())
 	text := e.text()
-	var markers []logbridge.Record
-	for _, p := range e.parts {
+	marked := slices.DeleteFunc(e.parts, func(p part) bool {
 		w := l.want(p.id)
-		if !p.decided && (w.wide == nil || w.wide.ID != e.rule.ID) {
-			continue
-		}
-		r := l.record(e.action, p.id, e.by)
-		r.Stream, r.Body = p.id.Stream(), "log level "+w.level.String()+": "+text
-		r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID})
-		outcome(&r, p.level.String(), w.level.String(), e.reason, w.expires)
-		markers = append(markers, r)
-	}
-	r := l.record(e.action, scope{Product: e.rule.Selector.Product}, e.by)
-	r.Body = fmt.Sprintf("%s; %d devices matched, %d of them connected, %d marked", text, e.before.Matched, e.before.Connected, len(markers))
+		return !p.decided && (w.wide == nil || w.wide.ID != e.rule.ID)
+	})
+	r := l.record(nil, e.action, scope{Product: e.rule.Selector.Product}, e.by)
+	r.Body = fmt.Sprintf("%s; %d devices matched, %d of them connected, %d marked", text, e.before.Matched, e.before.Connected, len(marked))
 	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID},
 		logbridge.Attr{Key: "selector", Value: e.rule.Selector.String()}, logbridge.Attr{Key: "priority", Value: strconv.Itoa(e.rule.Priority)},
 		logbridge.Attr{Key: "matched", Value: strconv.Itoa(e.before.Matched)}, logbridge.Attr{Key: "connected", Value: strconv.Itoa(e.before.Connected)},
-		logbridge.Attr{Key: "marked", Value: strconv.Itoa(len(markers))})
+		logbridge.Attr{Key: "marked", Value: strconv.Itoa(len(marked))})
 	outcome(&r, spread(e.before.Levels), spread(reach.Levels), e.reason, e.rule.Expires)
 	stored := l.appendAudit(ctx, []logbridge.Record{r})
-	for batch := range slices.Chunk(markers, markerBatch) {
+	for some := range slices.Chunk(marked, markerBatch) {
 		if !stored { // the others would wait as long, one after the other
-			l.auditFailures.Add(uint64(len(batch)))
+			l.auditFailures.Add(uint64(len(some)))
 			continue
 		}
-		stored = l.appendAudit(ctx, batch)
+		stored = l.appendAudit(ctx, l.markers(&e, text, some))
 	}
 	return reach
+}
+
+// markers are the marker lines of some devices. They are made together, since a rule may mean a whole fleet.
+func (l *Levels) markers(e *ruleEvent, text string, of []part) []logbridge.Record {
+	room := make([]logbridge.Attr, len(of)*recordAttrs)
+	records := make([]logbridge.Record, len(of))
+	for i, p := range of {
+		w := l.want(p.id)
+		r := l.record(room[i*recordAttrs:i*recordAttrs:(i+1)*recordAttrs], e.action, p.id, e.by)
+		r.Stream, r.Body = p.id.Stream(), "log level "+w.level.String()+": "+text
+		r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID})
+		outcome(&r, p.level.String(), w.level.String(), e.reason, w.expires)
+		records[i] = r
+	}
+	return records
 }
 
 // text is the event as a sentence.

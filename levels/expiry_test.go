@@ -302,7 +302,7 @@ func TestWallClock(t *testing.T) {
 	l, err := New(t.Context(), start(t, t.TempDir()), newDevices(id), newLog(), Config{}, slog.New(slog.DiscardHandler))
 	must(t, err)
 	r := &rig{Levels: l, changes: make(chan logbridge.LevelChange, 10)}
-	l.OnChange(func(c logbridge.LevelChange) { r.changes <- c })
+	l.OnChange(r.noteChanges)
 	r.run(t)
 	r.set(t, id, debugFor(time.Second))
 	recv(t, r.changes)

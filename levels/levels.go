@@ -134,7 +134,7 @@ type Levels struct {
 	auditFailures atomic.Uint64
 
 	mu        sync.Mutex
-	listeners []func(logbridge.LevelChange)
+	listeners []func(...logbridge.LevelChange)
 }
 
 // New reads all rules, and what was seen. Rules that ended while nobody ran have no effect any more; Run sees to the rest.
@@ -199,8 +199,9 @@ func (l *Levels) Run(ctx context.Context) error {
 
 // OnChange registers fn to be told of changes; to be called before Run. fn is called from one goroutine, after the change
 // is durable and visible in Effective, whichever node made it: once for each change, except that changes of the same
-// device or product that wait while fn is busy are told once. Whoever is told asks Effective for the level.
-func (l *Levels) OnChange(fn func(logbridge.LevelChange)) {
+// device or product that wait while fn is busy are told once. What waits is told together. Whoever is told asks Effective for
+// the level.
+func (l *Levels) OnChange(fn func(...logbridge.LevelChange)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.listeners = append(l.listeners, fn)

@@ -152,7 +152,7 @@ func TestChangesOfOneDeviceAreToldTogether(t *testing.T) {
 	r := open(t, start(t, t.TempDir()), newClock(), Config{})
 	var seen []logbridge.Level
 	busy, free := make(chan bool), make(chan bool)
-	r.OnChange(func(logbridge.LevelChange) {
+	r.OnChange(func(...logbridge.LevelChange) {
 		seen = append(seen, r.Effective(id))
 		busy <- true
 		<-free

@@ -58,9 +58,9 @@ func (l *Levels) runNotices(ctx context.Context) {
 	listeners := slices.Clone(l.listeners)
 	l.mu.Unlock()
 	for {
-		for _, c := range l.notices.take() {
+		if changes := l.notices.take(); len(changes) > 0 {
 			for _, fn := range listeners {
-				fn(c)
+				fn(changes...)
 			}
 		}
 		select {

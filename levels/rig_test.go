@@ -229,8 +229,14 @@ func openWith(t testing.TB, n *natsd.Node, c *fakeClock, cfg Config, devices *fa
 		t.Fatal(err)
 	}
 	r.Levels = l
-	l.OnChange(func(c logbridge.LevelChange) { r.changes <- c })
+	l.OnChange(r.noteChanges)
 	return r
+}
+
+func (r *rig) noteChanges(changes ...logbridge.LevelChange) {
+	for _, c := range changes {
+		r.changes <- c
+	}
 }
 
 // run runs it and gives a function that ends it.

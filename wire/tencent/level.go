@@ -49,7 +49,7 @@ func LevelRequestPayload(clientToken string) []byte {
 func LevelReply(clientToken string, level logbridge.Level, now time.Time) []byte {
 	const result = `,"result":0`
 	reply := make([]byte, 0, MaxLevelReply)
-	reply = append(reply, `{"type":"`+typeGetLogLevel+`","log_level":`...)
+	reply = append(reply, replyHead...)
 	reply = strconv.AppendUint(reply, uint64(level), 10)
 	if clientToken != "" && len(clientToken) < MaxLevelReply {
 		member := loose.AppendString([]byte(`,"clientToken":`), clientToken)
@@ -63,6 +63,18 @@ func LevelReply(clientToken string, level logbridge.Level, now time.Time) []byte
 		reply = append(reply, timestamp...)
 	}
 	return append(reply, '}')
+}
+
+// replyHead comes before the level in each answer.
+const replyHead = `{"type":"` + typeGetLogLevel + `","log_level":`
+
+// ToldLevel is the level in what LevelReply has made. false for anything else.
+func ToldLevel(reply []byte) (logbridge.Level, bool) {
+	if len(reply) <= len(replyHead) || string(reply[:len(replyHead)]) != replyHead {
+		return 0, false
+	}
+	level := logbridge.Level(reply[len(replyHead)] - '0')
+	return level, level.Valid()
 }
 
 // LevelReplyFields are the members of an answer or push.
