@@ -211,3 +211,42 @@ func TestRefusedReportIsCounted(t *testing.T) {
 		t.Errorf("dropped %v, want %v", p.ledger.dropped, want)
 	}
 }
+
+// TestReportsTogether: reports that came together are appended together, in their order and with an outcome each; a question among
+// them is answered in its turn.
+func TestReportsTogether(t *testing.T) {
+	p := newParts(t, Config{})
+	p.log.append = func(_ context.Context, b logbridge.Batch) error {
+		if strings.HasPrefix(b.Records[0].Body, "fails") {
+			return logbridge.ErrUnavailable
+		}
+		return nil
+	}
+	s := newSession(dev1)
+	question := logbridge.Message{Topic: tencent.OperationTopic(dev1), Payload: []byte(`{"type":"get_log_level"}`)}
+	empty := report("", false)
+	packed := report("not gzip", false)
+	packed.ContentType = "gzip"
+	errs := p.Bridge.Handle(context.Background(), s, []logbridge.Message{report("one", false), report("fails", false), empty,
+		report("two", false), question, packed, report("three", false)})
+	for i, want := range []error{nil, logbridge.ErrUnavailable, nil, nil, nil, logbridge.ErrInvalid, nil} {
+		if !errors.Is(errs[i], want) {
+			t.Errorf("message %d: %v, want %v", i, errs[i], want)
+		}
+	}
+	for _, want := range []string{"one", "two", "three"} {
+		if got := receive(t, "batch", p.log.batches).Records[0].Body; got != want {
+			t.Errorf("stored %q, want %q", got, want)
+		}
+	}
+	receive(t, "answer", s.out)
+	if n := p.log.calls.Load(); n != 2 { // what is before the question, and what is behind it
+		t.Errorf("%d appends, want 2", n)
+	}
+	if got := p.ledger.dropped["mqtt device/ABCDE12345/dev_01 malformed"]; got != 1 {
+		t.Errorf("dropped %v", p.ledger.dropped)
+	}
+	if errs := p.Bridge.Handle(context.Background(), s, []logbridge.Message{report("four", false), question}); errs != nil {
+		t.Errorf("all is well, and yet %v", errs)
+	}
+}

@@ -258,3 +258,31 @@ func FuzzBucket(f *testing.F) {
 		}
 	})
 }
+
+// TestAppendAll: several batches spend one after the other, and each has its own receipt.
+func TestAppendAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, logbridge.Quota{DeviceLines: 1}, Config{}) // sixty at once
+		page := logbridge.Batch{Records: []logbridge.Record{{Source: logbridge.SourceSLS, Stream: "sls/p/s"}}}
+		one, two := device("one"), device("two")
+		got := r.AppendAll(t.Context(), []logbridge.Batch{many(one, 40), many(one, 40), many(one, 5), page})
+		for i, want := range []logbridge.Receipt{{Stored: 40}, {Stored: 20, Dropped: 20}, {Dropped: 5}, {Stored: 1}} {
+			if got[i].Err != nil || got[i].Receipt != want {
+				t.Errorf("batch %d: %+v, want %+v", i, got[i], want)
+			}
+		}
+		if len(r.stored) != 61 {
+			t.Errorf("%d stored", len(r.stored))
+		}
+		r.fails(logbridge.ErrUnavailable)
+		for i, o := range r.AppendAll(t.Context(), []logbridge.Batch{many(two, 40), many(two, 40)}) {
+			if !errors.Is(o.Err, logbridge.ErrUnavailable) {
+				t.Errorf("batch %d: %v", i, o.Err)
+			}
+		}
+		r.fails(nil)
+		if o := r.AppendAll(t.Context(), []logbridge.Batch{many(two, 60)})[0]; o.Stored != 60 {
+			t.Errorf("what failed was paid for: %+v", o)
+		}
+	})
+}

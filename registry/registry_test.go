@@ -141,11 +141,14 @@ func TestNoSecretInTheDataFolder(t *testing.T) {
 
 	var raw []byte
 	must(t, filepath.WalkDir(natstest.Folder(dir), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
+		if err == nil && !d.IsDir() {
+			var b []byte
+			b, err = os.ReadFile(path)
+			raw = append(raw, b...)
 		}
-		b, err := os.ReadFile(path)
-		raw = append(raw, b...)
+		if errors.Is(err, fs.ErrNotExist) { // servers of a cluster run on, and write their indexes anew
+			return nil
+		}
 		return err
 	}))
 	for _, public := range []string{"grafana", "Asia/Shanghai", "myproj"} { // proves that the search would find something

@@ -520,6 +520,36 @@ func TestAppendWithoutRoomOrAfterClose(t *testing.T) {
 	}
 }
 
+// TestAppendAll: several batches are stored in their order, and each has an outcome of its own.
+func TestAppendAll(t *testing.T) {
+	e := newEnv(t, Config{})
+	large := logbridge.Batch{Records: []logbridge.Record{line("dev_01", strings.Repeat("x", maxGroup))}}
+	got := e.log.AppendAll(t.Context(), []logbridge.Batch{sent(epoch, "1 a", "1 b"), large, {}, sent(epoch, "1 a"), sent(epoch, "1 c")})
+	if !errors.Is(got[1].Err, logbridge.ErrTooLarge) {
+		t.Errorf("too large: %v", got[1].Err)
+	}
+	got[1].Err = nil
+	for i, want := range []logbridge.Receipt{{Stored: 2}, {}, {}, {Duplicate: 1}, {Stored: 1}} {
+		if got[i].Err != nil || got[i].Receipt != want {
+			t.Errorf("batch %d: %+v, want %+v", i, got[i], want)
+		}
+	}
+	var bodies []string
+	for _, r := range e.query(logbridge.Query{Order: logbridge.ByPosition}) {
+		bodies = append(bodies, r.Body)
+	}
+	if want := []string{"a", "b", "c"}; !slices.Equal(bodies, want) {
+		t.Errorf("stored %q, want %q", bodies, want)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i, o := range e.log.AppendAll(over, []logbridge.Batch{sent(epoch, "1 d"), sent(epoch, "1 e")}) {
+		if o.Err != nil && !errors.Is(o.Err, logbridge.ErrUnavailable) { // it may be done all the same
+			t.Errorf("batch %d: %v", i, o.Err)
+		}
+	}
+}
+
 // TestOnlyDuplicates: a memtable without a record becomes a segment as well, so that the commit log may drop its groups.
 func TestOnlyDuplicates(t *testing.T) {
 	e := newEnv(t, Config{MemtableBytes: 16 << 10})

@@ -2,8 +2,11 @@ package sink
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -31,14 +34,53 @@ func removeFile(path string) error { return os.Remove(path) }
 // crashed is a sink started on a copy of the folder as it is now: what a machine finds that lost power at this moment.
 func (e *env) crashed() *env {
 	e.t.Helper()
-	c := &env{t: e.t, dir: e.t.TempDir(), cfg: e.cfg}
-	if err := os.CopyFS(c.dir, os.DirFS(e.dir)); err != nil {
-		e.t.Fatal(err)
-	}
+	c := &env{t: e.t, dir: copyAtRest(e.t, e.dir), cfg: e.cfg}
 	copyCommitLog(e.t, natsOf(e.t, e.dir), natsOf(e.t, c.dir))
 	c.start()
 	e.t.Cleanup(func() { c.stop() })
 	return c
+}
+
+// copyAtRest copies a folder as it is at one moment: again until nothing was written meanwhile, since JetStream writes its index in
+// the background.
+func copyAtRest(t testing.TB, dir string) string {
+	t.Helper()
+	for {
+		before, to := contents(t, dir), t.TempDir()
+		err := os.CopyFS(to, os.DirFS(dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if err == nil && maps.Equal(before, contents(t, dir)) {
+			return to
+		}
+	}
+}
+
+// contents are the files in a folder, with what tells a file that was written from what it was.
+func contents(t testing.TB, dir string) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err == nil && !d.IsDir() {
+			files[path] = fmt.Sprint(info.Size(), info.ModTime())
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
 }
 
 // wantSum checks the equation, in all, by source and by stream.

@@ -153,3 +153,19 @@ func FuzzLevel(f *testing.F) {
 		}
 	})
 }
+
+// TestToldLevel reads every answer that LevelReply makes, whatever the clientToken holds.
+func TestToldLevel(t *testing.T) {
+	for level := logbridge.LevelOff; level <= logbridge.LevelDebug; level++ {
+		for _, token := range []string{"", "t", `","log_level":0`, strings.Repeat("x", MaxLevelReply)} {
+			if got, ok := ToldLevel(LevelReply(token, level, time.Now())); !ok || got != level {
+				t.Errorf("level %s, token %q: %s, %v", level, token, got, ok)
+			}
+		}
+	}
+	for _, other := range []string{"", replyHead, replyHead + "9}", `{"type":"get_log_level"}`, string(TimeReply(time.Now(), time.Now()))} {
+		if got, ok := ToldLevel([]byte(other)); ok {
+			t.Errorf("%q tells %s", other, got)
+		}
+	}
+}
