@@ -30,7 +30,8 @@ type reports struct {
 	batches []logbridge.Batch
 }
 
-// report takes in the report that is message i. A packed one is stored at once, so that nobody waits for memory who holds some.
+// report takes in the report that is message i. A packed one may have to wait for memory: those before it are
+// stored first, and it is stored at once, so that nobody waits for more who holds some.
 func (h *handling) report(ctx context.Context, i int) {
 	m := &h.messages[i]
 	form, err := tencent.ParseReportForm(m.ContentType)

@@ -228,25 +228,25 @@ func TestReportsTogether(t *testing.T) {
 	packed := report("not gzip", false)
 	packed.ContentType = "gzip"
 	errs := p.Bridge.Handle(context.Background(), s, []logbridge.Message{report("one", false), report("fails", false), empty,
-		report("two", false), question, packed, report("three", false)})
-	for i, want := range []error{nil, logbridge.ErrUnavailable, nil, nil, nil, logbridge.ErrInvalid, nil} {
+		report("two", false), question, report("three", false), packed, report("four", false)})
+	for i, want := range []error{nil, logbridge.ErrUnavailable, nil, nil, nil, nil, logbridge.ErrInvalid, nil} {
 		if !errors.Is(errs[i], want) {
 			t.Errorf("message %d: %v, want %v", i, errs[i], want)
 		}
 	}
-	for _, want := range []string{"one", "two", "three"} {
+	for _, want := range []string{"one", "two", "three", "four"} {
 		if got := receive(t, "batch", p.log.batches).Records[0].Body; got != want {
 			t.Errorf("stored %q, want %q", got, want)
 		}
 	}
 	receive(t, "answer", s.out)
-	if n := p.log.calls.Load(); n != 2 { // what is before the question, and what is behind it
-		t.Errorf("%d appends, want 2", n)
+	if n := p.log.calls.Load(); n != 3 { // what is before the question, before what is packed, and behind it
+		t.Errorf("%d appends, want 3", n)
 	}
 	if got := p.ledger.dropped["mqtt device/ABCDE12345/dev_01 malformed"]; got != 1 {
 		t.Errorf("dropped %v", p.ledger.dropped)
 	}
-	if errs := p.Bridge.Handle(context.Background(), s, []logbridge.Message{report("four", false), question}); errs != nil {
+	if errs := p.Bridge.Handle(context.Background(), s, []logbridge.Message{report("five", false), question}); errs != nil {
 		t.Errorf("all is well, and yet %v", errs)
 	}
 }
