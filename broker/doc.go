@@ -9,6 +9,9 @@
 // message, no will, no queue for the absent, no QoS 2 and no shared subscription. What a message means is left to the
 // Handler.
 //
+// What one read of a connection brings is handed over together (together.go), so that a device which sends ahead of its PUBACKs has
+// its messages stored with one sync and acknowledged with one write, in their order.
+//
 // A device proves who it is by its key, or by a certificate that TLS has verified and that is registered for it (login.go).
 //
 // # Bounds
