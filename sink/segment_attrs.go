@@ -14,13 +14,18 @@ type fieldBuilder struct {
 	key    string
 	number map[string]uint16
 	names  []string
+	recent [recentValues]uint16 // the code of the last value with each rough hash: most rows repeat one of few
 	codes  []uint16
 	rows   []uint32 // the row of each code
 	gone   bool
 }
 
-// maxFieldBuilders bounds how many keys are looked at.
-const maxFieldBuilders = 256
+const (
+	// maxFieldBuilders bounds how many keys are looked at.
+	maxFieldBuilders = 256
+	// recentValues is enough for most values of a column to be found without their map; a power of two.
+	recentValues = 128
+)
 
 // fieldBuilders finds the keys that are worth a column while the attributes go by. Rows mostly have the keys of the row
 // before in the same order, so the key that followed last time is looked at first.
@@ -63,21 +68,39 @@ func (f *fieldBuilder) add(row uint32, value []byte) bool {
 	if n := len(f.rows); n > 0 && f.rows[n-1] == row {
 		return false
 	}
-	if n := len(f.codes); n > 0 && f.names[f.codes[n-1]] == string(value) {
-		f.codes, f.rows = append(f.codes, f.codes[n-1]), append(f.rows, row)
-		return true
+	code, ok := f.code(value)
+	if ok {
+		f.codes, f.rows = append(f.codes, code), append(f.rows, row)
+	}
+	return ok
+}
+
+// code gives the value a number; ok is false when it can have none.
+func (f *fieldBuilder) code(value []byte) (code uint16, ok bool) {
+	recent := &f.recent[roughHash(value)%recentValues]
+	if int(*recent) < len(f.names) && f.names[*recent] == string(value) {
+		return *recent, true
 	}
 	code, known := f.number[string(value)]
 	if !known {
 		if len(f.names) == maxFieldValues || len(value) > maxFieldText {
-			return false
+			return 0, false
 		}
 		code = uint16(len(f.names))
 		f.names = append(f.names, string(value))
 		f.number[f.names[code]] = code
 	}
-	f.codes, f.rows = append(f.codes, code), append(f.rows, row)
-	return true
+	*recent = code
+	return code, true
+}
+
+// roughHash tells short texts apart by their length and their ends.
+func roughHash(text []byte) uint32 {
+	n := len(text)
+	if n == 0 {
+		return 0
+	}
+	return uint32(n) ^ uint32(text[0])<<1 ^ uint32(text[n/2])<<2 ^ uint32(text[n-1])*5
 }
 
 // chosen gives the columns, most frequent first.
