@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -35,12 +33,7 @@ func TestCrashSIGTERM(t *testing.T) {
 	crashes.row(t, scenario, n, sum, fmt.Sprintf("%d half-sent uploads answered, second process refused %d times", inFlight, n))
 	s.stop(syscall.SIGTERM)
 
-	elsewhere := newPlace(t, crashConfig)
-	elsewhere.copyFile("seal-key", home.dir)
-	if err := os.CopyFS(filepath.Join(elsewhere.dir, "data"), os.DirFS(filepath.Join(home.dir, "data"))); err != nil {
-		t.Fatal(err)
-	}
-	crashes.row(t, "data folder copied elsewhere", 1, w.check(t, elsewhere.start(anyone, anyone)), "stopped by SIGTERM before")
+	crashes.row(t, "data folder copied elsewhere", 1, w.check(t, home.copied(t).start(anyone, anyone)), "stopped by SIGTERM before")
 }
 
 // refused starts a second server on the folder.
