@@ -28,13 +28,10 @@ type member struct {
 	stop  func()
 }
 
-// newPair starts two nodes; nil in the round of tests in which there is no cluster.
+// newPair starts two nodes of a cluster.
 func newPair(t *testing.T) *pair {
 	t.Helper()
 	url := natstest.URL(t, t.TempDir())
-	if url == "" {
-		return nil
-	}
 	c, devices := newClock(), newDevices(id, other)
 	return &pair{url: url, a: join(t, url, c, devices), b: join(t, url, c, devices), devices: devices}
 }
@@ -89,12 +86,9 @@ func (m *member) state(id logbridge.DeviceID, want string) func() bool {
 	return func() bool { return m.State(id).State == want }
 }
 
-// TestNodesKnowWhatTheOtherSees: a level set on one node, followed by a device on the other.
-func TestNodesKnowWhatTheOtherSees(t *testing.T) {
+// TestNodesKnowWhatTheOtherSeesOnACluster: a level set on one node, followed by a device on the other.
+func TestNodesKnowWhatTheOtherSeesOnACluster(t *testing.T) {
 	p := newPair(t)
-	if p == nil {
-		return
-	}
 	p.a.sees(id, logbridge.DeviceConnected, 0)
 	eventually(t, "connected", p.b.connected(id))
 	p.b.set(t, id, debugFor(time.Hour))
@@ -120,13 +114,10 @@ func TestNodesKnowWhatTheOtherSees(t *testing.T) {
 	eventually(t, "forgotten", func() bool { return p.b.State(id).LastSeen.IsZero() })
 }
 
-// TestDeviceMovesToAnotherNode: its session at the first one is ended, whichever clock is ahead, and the device counts as connected
+// TestDeviceMovesToAnotherNodeOnACluster: its session at the first one is ended, whichever clock is ahead, and the device counts as connected
 // all the time.
-func TestDeviceMovesToAnotherNode(t *testing.T) {
+func TestDeviceMovesToAnotherNodeOnACluster(t *testing.T) {
 	p := newPair(t)
-	if p == nil {
-		return
-	}
 	from, to := p.a, p.b
 	for range 4 { // there and back
 		from.sees(id, logbridge.DeviceConnected, 0)
@@ -160,12 +151,9 @@ func (l *Levels) contestedCount() int {
 	return len(l.share.contested)
 }
 
-// TestLostMessages: what a node has missed it asks for, once the sums differ; and a node that comes later asks for all.
-func TestLostMessages(t *testing.T) {
+// TestLostMessagesOnACluster: what a node has missed it asks for, once the sums differ; and a node that comes later asks for all.
+func TestLostMessagesOnACluster(t *testing.T) {
 	p := newPair(t)
-	if p == nil {
-		return
-	}
 	p.a.fleet.mu.Lock()
 	p.a.Levels.connected(id, p.a.track(id), nanos(begin)) // and nobody is told
 	p.a.fleet.mu.Unlock()
@@ -183,12 +171,9 @@ func TestLostMessages(t *testing.T) {
 	eventually(t, "seen by a node that came later", late.connected(other))
 }
 
-// TestNodeThatDies: its devices do not count as connected any more; those of one that ends at once.
-func TestNodeThatDies(t *testing.T) {
+// TestNodeThatDiesOnACluster: its devices do not count as connected any more; those of one that ends at once.
+func TestNodeThatDiesOnACluster(t *testing.T) {
 	p := newPair(t)
-	if p == nil {
-		return
-	}
 	third := join(t, p.url, p.a.clock, p.devices)
 	p.a.sees(id, logbridge.DeviceConnected, 0)
 	third.sees(other, logbridge.DeviceConnected, 0)
@@ -202,12 +187,9 @@ func TestNodeThatDies(t *testing.T) {
 	eventually(t, "the devices of a node that has ended", p.b.away(other))
 }
 
-// TestRulesEndOnce: both nodes end them, one of them records it.
-func TestRulesEndOnce(t *testing.T) {
+// TestRulesEndOnceOnACluster: both nodes end them, one of them records it.
+func TestRulesEndOnceOnACluster(t *testing.T) {
 	p := newPair(t)
-	if p == nil {
-		return
-	}
 	const n = 40
 	for i := range n {
 		d := logbridge.DeviceID{Product: id.Product, Device: fmt.Sprintf("d%02d", i)}
@@ -267,13 +249,10 @@ func attr(r logbridge.Record, key string) string {
 	return ""
 }
 
-// TestSameChangeAtBothNodesAtOnce: of changes that go one over the other, the last one stands at both nodes; of those that must not, one
+// TestSameChangeAtBothNodesAtOnceOnACluster: of changes that go one over the other, the last one stands at both nodes; of those that must not, one
 // is done.
-func TestSameChangeAtBothNodesAtOnce(t *testing.T) {
+func TestSameChangeAtBothNodesAtOnceOnACluster(t *testing.T) {
 	p := newPair(t)
-	if p == nil {
-		return
-	}
 	ctx := t.Context()
 	both := func(do func(i int, m *member)) {
 		var working sync.WaitGroup

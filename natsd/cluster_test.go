@@ -78,12 +78,9 @@ func TestReplicasMustFit(t *testing.T) {
 	}
 }
 
-// TestReplicas: each stream and bucket has three, and a node with another setting takes none away.
-func TestReplicas(t *testing.T) {
+// TestReplicasOnACluster: each stream and bucket has three, and a node with another setting takes none away.
+func TestReplicasOnACluster(t *testing.T) {
 	url := natstest.URL(t, t.TempDir())
-	if url == "" {
-		return // the embedded server has one
-	}
 	ctx := t.Context()
 	for _, replicas := range []int{0, 1} {
 		n := startWith(t, Config{URL: url, SyncAlways: true, Replicas: replicas})

@@ -125,10 +125,9 @@ func withFaults(t *testing.T, e *env, f *faulty) (appended, ran error) {
 	return appended, ran
 }
 
-// TestFaultsOfTheCommitLog: whatever is lost between the sink and JetStream, a committed group is found once, and none
-// that lies behind one that cannot be read is acknowledged.
-func TestFaultsOfTheCommitLog(t *testing.T) {
-	wantsEmbedded(t, "a cluster is asked until the outcome is known, see TestUnknownOutcomes")
+// TestFaultsOfTheCommitLogOnEmbedded: whatever is lost between the sink and JetStream, a committed group is found once, and none
+// that lies behind one that cannot be read is acknowledged. A cluster is asked until the outcome is known: TestUnknownOutcomesOnACluster.
+func TestFaultsOfTheCommitLogOnEmbedded(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		f        faulty

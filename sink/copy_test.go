@@ -16,9 +16,9 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// TestCrashAtEachPointOfACopy stops a node that takes segments over after each file that it moves, and before it has decided to: a start
+// TestCrashAtEachPointOfACopyOnACluster stops a node that takes segments over after each file that it moves, and before it has decided to: a start
 // either goes on with the copy or finishes it, and has what the other has.
-func TestCrashAtEachPointOfACopy(t *testing.T) {
+func TestCrashAtEachPointOfACopyOnACluster(t *testing.T) {
 	nodes := newNodes(t, 2, Config{MemtableBytes: 16 << 10, CommitLogAge: 200 * time.Millisecond})
 	a, b := nodes[0], nodes[1]
 	rnd := rand.New(rand.NewPCG(8, 9))
@@ -72,8 +72,8 @@ func (e *env) copyUpTo(a *env, step int) int {
 	return len(files)
 }
 
-// TestDamagedCopies: what comes damaged over the network, or is damaged on the other's disk, is not taken over.
-func TestDamagedCopies(t *testing.T) {
+// TestDamagedCopiesOnACluster: what comes damaged over the network, or is damaged on the other's disk, is not taken over.
+func TestDamagedCopiesOnACluster(t *testing.T) {
 	nodes := newNodes(t, 2, Config{MemtableBytes: 8 << 10})
 	a, b := nodes[0], nodes[1]
 	a.mixed(rand.New(rand.NewPCG(1, 1)), 20)

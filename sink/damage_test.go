@@ -162,9 +162,8 @@ func TestNewestSetAside(t *testing.T) {
 	}
 }
 
-// TestFlipInCommitLog: a group that JetStream finds damaged is lost alone, and the sink goes on behind it.
-func TestFlipInCommitLog(t *testing.T) {
-	wantsEmbedded(t, "it damages the server's files")
+// TestFlipInCommitLogOnEmbedded: a group that JetStream finds damaged is lost alone, and the sink goes on behind it.
+func TestFlipInCommitLogOnEmbedded(t *testing.T) {
 	const groups = 20
 	e := newEnv(t, Config{})
 	for i := range groups {

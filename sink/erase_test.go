@@ -255,9 +255,9 @@ func TestEraseIsRefused(t *testing.T) {
 	}
 }
 
-// TestEraseOnEveryNode: what one node erases is erased on the others, also on one that was away until the commit log had dropped the
+// TestEraseOnEveryNodeOnACluster: what one node erases is erased on the others, also on one that was away until the commit log had dropped the
 // entry.
-func TestEraseOnEveryNode(t *testing.T) {
+func TestEraseOnEveryNodeOnACluster(t *testing.T) {
 	nodes := newNodes(t, 2, Config{MemtableBytes: 16 << 10, CommitLogAge: 200 * time.Millisecond})
 	a, b := nodes[0], nodes[1]
 	rnd := rand.New(rand.NewPCG(9, 10))

@@ -18,16 +18,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/logbridge/logbridge"
-	"github.com/logbridge/logbridge/natsd/natstest"
 )
 
-// newNodes runs sinks that share one commit log. It skips the test in the round on embedded servers.
+// newNodes runs sinks that share one commit log.
 func newNodes(t testing.TB, n int, cfg Config) []*env {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "nodes")
-	if natstest.URL(t, dir) == "" {
-		t.Skip("on a cluster only: it needs several nodes")
-	}
 	var all []*env
 	for i := range n {
 		e := &env{t: t, dir: filepath.Join(dir, fmt.Sprint(i)), cfg: cfg}
@@ -146,9 +142,9 @@ func (e *env) mixed(rnd *rand.Rand, rounds int) {
 	}
 }
 
-// TestNodesDecideAlike: two nodes that append at the same time, repeat each other's lines and are started again have the same
+// TestNodesDecideAlikeOnACluster: two nodes that append at the same time, repeat each other's lines and are started again have the same
 // records, positions and ledger.
-func TestNodesDecideAlike(t *testing.T) {
+func TestNodesDecideAlikeOnACluster(t *testing.T) {
 	nodes := newNodes(t, 2, Config{MemtableBytes: 32 << 10})
 	for round := range 3 {
 		var all sync.WaitGroup
@@ -167,8 +163,8 @@ func TestNodesDecideAlike(t *testing.T) {
 	}
 }
 
-// TestOtherNodesRecordsAreTailed: what one node appends comes to a tail on the other, in order.
-func TestOtherNodesRecordsAreTailed(t *testing.T) {
+// TestOtherNodesRecordsAreTailedOnACluster: what one node appends comes to a tail on the other, in order.
+func TestOtherNodesRecordsAreTailedOnACluster(t *testing.T) {
 	nodes := newNodes(t, 2, Config{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -214,9 +210,9 @@ func (u *unsure) PublishMsg(ctx context.Context, msg *nats.Msg, opts ...jetstrea
 	return ack, err
 }
 
-// TestUnknownOutcomes: however many acknowledgements are lost, each group is in the commit log once, its appends are answered, and
+// TestUnknownOutcomesOnACluster: however many acknowledgements are lost, each group is in the commit log once, its appends are answered, and
 // reports count once, while another node's groups come in between.
-func TestUnknownOutcomes(t *testing.T) {
+func TestUnknownOutcomesOnACluster(t *testing.T) {
 	nodes := newNodes(t, 2, Config{})
 	const rounds, writers = 15, 4
 	for i, e := range nodes {
@@ -253,8 +249,8 @@ func TestUnknownOutcomes(t *testing.T) {
 	}
 }
 
-// TestNodeThatWasAway: what the commit log has dropped is copied, also where the other's segments begin within this one's.
-func TestNodeThatWasAway(t *testing.T) {
+// TestNodeThatWasAwayOnACluster: what the commit log has dropped is copied, also where the other's segments begin within this one's.
+func TestNodeThatWasAwayOnACluster(t *testing.T) {
 	cfg := Config{MemtableBytes: 16 << 10, CommitLogAge: 200 * time.Millisecond}
 	nodes := newNodes(t, 2, cfg)
 	a, b := nodes[0], nodes[1]
@@ -299,8 +295,8 @@ func TestNodeThatWasAway(t *testing.T) {
 	alike(t, a, b, fresh)
 }
 
-// TestBehindSaysSo: a node that cannot have what it lacks yet neither takes nor answers, and says why.
-func TestBehindSaysSo(t *testing.T) {
+// TestBehindSaysSoOnACluster: a node that cannot have what it lacks yet neither takes nor answers, and says why.
+func TestBehindSaysSoOnACluster(t *testing.T) {
 	nodes := newNodes(t, 2, Config{MemtableBytes: 16 << 10, CommitLogAge: 500 * time.Millisecond})
 	a, b := nodes[0], nodes[1]
 	rnd := rand.New(rand.NewPCG(5, 6))
@@ -339,9 +335,9 @@ func TestBehindSaysSo(t *testing.T) {
 	alike(t, a, b)
 }
 
-// TestStoredOnceWithoutMessageID: a group is refused a second time also when the servers have forgotten its message id, and the
+// TestStoredOnceWithoutMessageIDOnACluster: a group is refused a second time also when the servers have forgotten its message id, and the
 // process then learns that it is stored.
-func TestStoredOnceWithoutMessageID(t *testing.T) {
+func TestStoredOnceWithoutMessageIDOnACluster(t *testing.T) {
 	e := newNodes(t, 1, Config{})[0]
 	e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", "first")}})
 	w := e.log.cluster.writer

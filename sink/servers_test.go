@@ -13,9 +13,9 @@ import (
 	"github.com/logbridge/logbridge/natsd/natstest"
 )
 
-// TestServersAreKilled kills each server of the cluster in turn, then all of them, while two nodes append; and then the server that
+// TestServersAreKilledOnACluster kills each server of the cluster in turn, then all of them, while two nodes append; and then the server that
 // leads, whose loss is what stalls them. What was acknowledged is found on both, once, and both are alike.
-func TestServersAreKilled(t *testing.T) {
+func TestServersAreKilledOnACluster(t *testing.T) {
 	newNodes(t, 0, Config{}) // or it is not the round for this
 	servers := natstest.Start(t, 3)
 	var nodes []*env

@@ -37,14 +37,6 @@ func accountOf(dir string) string {
 	return dir
 }
 
-// wantsEmbedded skips what cannot be done to a cluster of other processes.
-func wantsEmbedded(t testing.TB, why string) {
-	t.Helper()
-	if natstest.URL(t, t.TempDir()) != "" {
-		t.Skip("on embedded servers only: " + why)
-	}
-}
-
 // env is a sink on a real embedded NATS server, or on a cluster, that can be stopped and started again on the same folder.
 type env struct {
 	t    testing.TB
@@ -572,10 +564,9 @@ func TestOnlyDuplicates(t *testing.T) {
 	}
 }
 
-// TestCommitLogOlderThanSegments: a commit log that lost its messages, as one restored from an older copy, goes on behind
+// TestCommitLogOlderThanSegmentsOnEmbedded: a commit log that lost its messages, as one restored from an older copy, goes on behind
 // the segments.
-func TestCommitLogOlderThanSegments(t *testing.T) {
-	wantsEmbedded(t, "it takes the server's files away")
+func TestCommitLogOlderThanSegmentsOnEmbedded(t *testing.T) {
 	e := newEnv(t, Config{MemtableBytes: 8 << 10})
 	for i := range 20 {
 		e.append(logbridge.Batch{Records: []logbridge.Record{line("dev", fmt.Sprint(i, strings.Repeat("x", 2000)))}})

@@ -17,13 +17,14 @@ var shared struct {
 
 // Run is for TestMain: it runs the tests of a package on embedded servers and then once more on one cluster of three. Only
 // once, embedded, with -short, and when benchmarks or fuzzing are asked for. LOGBRIDGE_TEST_NATS=embedded or =cluster is one of
-// the two alone.
+// the two alone. Tests whose name ends in OnEmbedded or OnACluster are for one round: they need the server's own files, or several
+// nodes.
 func Run(m *testing.M) int {
 	flag.Parse()
 	only := os.Getenv("LOGBRIDGE_TEST_NATS")
 	code := 0
 	if only != "cluster" {
-		code = m.Run()
+		code = round(m, "OnACluster$")
 	}
 	if code != 0 || only == "embedded" || testing.Short() || asked("bench", "fuzz", "fuzzworker", "list") {
 		return code
@@ -41,6 +42,21 @@ func Run(m *testing.M) int {
 	}
 	defer c.Stop()
 	shared.Cluster, shared.urls = c, map[string]string{}
+	return round(m, "OnEmbedded$")
+}
+
+// round runs the tests but for those of the other round, and but for what the command line leaves out.
+func round(m *testing.M, other string) int {
+	f := flag.Lookup("test.skip")
+	given := f.Value.String()
+	if given != "" {
+		other += "|" + given
+	}
+	if err := f.Value.Set(other); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer func() { _ = f.Value.Set(given) }()
 	return m.Run()
 }
 
