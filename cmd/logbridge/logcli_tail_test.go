@@ -87,7 +87,8 @@ func TestLogcliTailsOverARestart(t *testing.T) {
 		t.Log("a line at the end")
 	}
 	_ = cmd.Wait()
-	if n := strings.Count(remarks.String(), "1006"); n != 2 || strings.Contains(remarks.String(), "Error reading") {
+	// It may come back so fast that the server which ends has to send it away a second time.
+	if n := strings.Count(remarks.String(), "1006"); n < 2 || strings.Contains(remarks.String(), "Error reading") {
 		t.Errorf("%d ends that logcli comes back from, want 2:\n%s", n, remarks.String())
 	}
 	t.Logf("%d events shown; logcli said:\n%s", seen, remarks.String())
