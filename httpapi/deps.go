@@ -39,6 +39,8 @@ type Deps struct {
 	// RotateSeal begins to change the key that seals secrets at rest, and SealRotation says how far that is.
 	RotateSeal   func() error
 	SealRotation func() SealRotation
+	// CheckDevice says for what Devices.PutDevice would refuse a device, and changes nothing.
+	CheckDevice func(d logbridge.Device) error
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
 	// AddressKey is the key under which addresses of clients are hashed; nil keeps none. It is called for each request and reads from

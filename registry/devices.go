@@ -102,16 +102,22 @@ func (r *Registry) DevicesAfter(product string, after logbridge.DeviceID) iter.S
 
 // PutDevice adds a device or replaces it. Its product must exist (ErrNotFound).
 func (r *Registry) PutDevice(ctx context.Context, d logbridge.Device) error {
-	if err := deviceFaults(d).err(""); err != nil {
-		return err
-	}
 	r.family.RLock()
 	defer r.family.RUnlock()
-	if _, err := r.Product(d.ID.Product); err != nil {
+	if err := r.CheckDevice(d); err != nil {
 		return err
 	}
 	d.Tags = maps.Clone(d.Tags)
 	return putSealed(ctx, r, r.devices, d.ID, d)
+}
+
+// CheckDevice says for what PutDevice would refuse a device, and changes nothing.
+func (r *Registry) CheckDevice(d logbridge.Device) error {
+	if err := deviceFaults(d).err(""); err != nil {
+		return err
+	}
+	_, err := r.Product(d.ID.Product)
+	return err
 }
 
 // DeleteDevice deletes a device.

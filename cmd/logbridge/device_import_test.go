@@ -25,6 +25,10 @@ func TestImportAndExport(t *testing.T) {
 		}
 	}
 	write(file.String())
+	if code, out, stderr := cli(t, "device", "import", "--dry-run", "--url", s.url(), "--token-file", s.place.tokenFile(), name); code != exitOK ||
+		strings.Count(out, "would create ABCDE12345/imported-") != 300 || !strings.Contains(stderr, "dry run, nothing is changed: 300 devices: 300 new, 0 changed, 0 as they were, 0 bad lines") {
+		t.Errorf("dry run: %d %.300s %s", code, out, stderr)
+	}
 	made := s.run("device", "import", name)
 	if n := strings.Count(made, `"psk":"`); n != 300 {
 		t.Errorf("%d secrets: %.300s", n, made)
@@ -45,7 +49,7 @@ func TestImportAndExport(t *testing.T) {
 	other := newPlace(t, e2eConfig).start(anyone, anyone)
 	write(export + "{\"product\":\"NOSUCH1234\",\"device\":\"d\"}\n")
 	code, out, stderr := cli(t, "device", "import", "--url", other.url(), "--token-file", other.place.tokenFile(), name)
-	if code != exitFailure || out != "" || !strings.Contains(stderr, "line 301: ") || !strings.Contains(stderr, "300 new, 0 changed, 0 as they were, 1 bad") {
+	if code != exitFailure || out != "" || !strings.Contains(stderr, "line 301: ") || !strings.Contains(stderr, "300 new, 0 changed, 0 as they were, 1 bad line,") || !strings.Contains(stderr, "1 of 301 lines is bad") {
 		t.Errorf("%d %q %s", code, out, stderr)
 	}
 	if got := other.run("device", "export", "--secrets", "-q", "imported"); got != export {
