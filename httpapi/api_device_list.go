@@ -27,13 +27,14 @@ type listDevices struct {
 type deviceList struct {
 	Devices    []deviceView `json:"devices"`
 	NextCursor string       `json:"next_cursor,omitempty" doc:"absent on the last page"`
+	Total      *int         `json:"total,omitempty" doc:"how many devices the filter matches; on the first page alone, which is the one without a cursor: the others would count the same again"`
 }
 
 // lookBatch is how many devices are looked at together: what was seen of them is then asked for with one lock.
 const lookBatch = 256
 
-// listDevices gives a page. It costs a look at each device from the cursor to the end of the page; the rest is made for the page
-// alone.
+// listDevices gives a page. The first one costs a look at each device, for the total, the others at each from the cursor to the
+// end of the page; the rest is made for the page alone.
 func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceList], error) {
 	after, err := parseCursor(in.Cursor)
 	if err != nil {
@@ -47,13 +48,19 @@ func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceL
 		return a.rankDevices(ctx, match)
 	}
 	var page []foundDevice
-	list := deviceList{}
+	list, total := deviceList{}, 0
 	for d := range a.matching(ctx, match, after) {
-		if len(page) == in.Limit {
-			list.NextCursor = cursor(page[in.Limit-1].ID)
+		if total++; total <= in.Limit {
+			page = append(page, foundDevice{d.Device, a.deps.Levels.State(d.ID)})
+			continue
+		}
+		list.NextCursor = cursor(page[in.Limit-1].ID)
+		if in.Cursor != "" {
 			break
 		}
-		page = append(page, foundDevice{d.Device, a.deps.Levels.State(d.ID)})
+	}
+	if in.Cursor == "" {
+		list.Total = &total
 	}
 	list.Devices = a.viewDevices(page)
 	return &answer[deviceList]{list}, ctx.Err()
@@ -138,7 +145,9 @@ func (a *api) rankDevices(ctx context.Context, match deviceMatch) (*answer[devic
 	if match.in.Sort == sortDropped {
 		losses = a.deps.Counter.LedgerLosses()
 	}
+	total := 0
 	for d := range a.matching(ctx, match, logbridge.DeviceID{}) {
+		total++
 		switch match.in.Sort {
 		case sortLines:
 			top.add(ranked{d.ID, d.LinesPerMinute})
@@ -156,7 +165,7 @@ func (a *api) rankDevices(ctx context.Context, match deviceMatch) (*answer[devic
 			page = append(page, foundDevice{d, a.deps.Levels.State(r.id)})
 		}
 	}
-	return &answer[deviceList]{deviceList{Devices: a.viewDevices(page)}}, ctx.Err()
+	return &answer[deviceList]{deviceList{Devices: a.viewDevices(page), Total: &total}}, ctx.Err()
 }
 
 // topDevices keeps those that have the most, and no more than twice as many as are wanted.

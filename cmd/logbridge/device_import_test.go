@@ -42,6 +42,12 @@ func TestImportAndExport(t *testing.T) {
 	if out := s.run("device", "ls", "-o", "json", "--limit", "7", "-q", "imported"); strings.Count(out, `"device":`) != 7 || !strings.Contains(out, `"next_cursor":`) {
 		t.Errorf("ls of a page: %s", out)
 	}
+	for words, want := range map[string]string{"--limit 7": "7 of 300 devices\nThere are more: --cursor ", "--tag odd=1": "150 devices\n", "-q imported-007": "1 device\n"} {
+		args := append([]string{"device", "ls", "--url", s.url(), "--token-file", s.place.tokenFile(), "-q", "imported"}, strings.Fields(words)...)
+		if code, _, stderr := cli(t, args...); code != exitOK || !strings.HasPrefix(stderr, want) {
+			t.Errorf("ls %s: %d %q, want %q", words, code, stderr, want)
+		}
+	}
 	export := s.run("device", "export", "--secrets", "-q", "imported")
 	if strings.Count(export, "\n") != 300 || !strings.Contains(export, strings.Split(made, `"`)[11]) {
 		t.Errorf("export: %.300s", export)
