@@ -35,7 +35,10 @@ func (r *Registry) DeleteProduct(ctx context.Context, id string) error {
 	for range r.Devices(id) {
 		n++
 	}
-	if n > 0 {
+	switch {
+	case n == 1:
+		return fmt.Errorf("%w: product %s still has a device: delete it first", logbridge.ErrInvalid, id)
+	case n > 1:
 		return fmt.Errorf("%w: product %s still has %d devices: delete them first", logbridge.ErrInvalid, id, n)
 	}
 	return remove(ctx, r.products, id, "product")

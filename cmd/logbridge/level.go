@@ -21,6 +21,7 @@ type levelCmd struct {
 
 type levelSetCmd struct {
 	Client
+	Output
 	selectorArgs
 	Target string `arg:"" placeholder:"TARGET" help:"PRODUCT/DEVICE, PRODUCT for its base level, or all for everyone's; left out with --product, --glob, --tag or --percent."`
 	Level  string `arg:"" optional:"" placeholder:"LEVEL" help:"off, error, warn, info, debug or 0 to 4."`
@@ -52,16 +53,12 @@ func (c levelSetCmd) Run(p program) error {
 	if c.For != "" {
 		change["for"] = c.For
 	}
-	var state deviceState
-	if err := server.call(p.ctx, http.MethodPut, path, change, &state); err != nil {
-		return err
-	}
-	if !strings.Contains(c.Target, "/") {
-		_, err = fmt.Fprintf(p.stdout, "base level of %s: %s\n", c.Target, level)
-		return err
-	}
-	_, err = fmt.Fprintf(p.stdout, "%s: %s%s\n", c.Target, level, state.until(time.Now()))
-	return err
+	return fetchAs(p, server, c.Output, http.MethodPut, path, change, func(state deviceState) error {
+		if !strings.Contains(c.Target, "/") {
+			return tell(p, "base level of %s: %s", c.Target, level)
+		}
+		return tell(p, "%s: %s%s", c.Target, level, state.until(time.Now()))
+	})
 }
 
 // level reads the level: the one word with a selector, else the second.
