@@ -33,8 +33,8 @@ type deviceList struct {
 // lookBatch is how many devices are looked at together: what was seen of them is then asked for with one lock.
 const lookBatch = 256
 
-// listDevices gives a page. The first one costs a look at each device, for the total, the others at each from the cursor to the
-// end of the page; the rest is made for the page alone.
+// listDevices gives a page. It costs a look at each device from the cursor to the end of the page, and the first one, of a list that
+// is filtered, at the others too, for the total; the rest is made for the page alone.
 func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceList], error) {
 	after, err := parseCursor(in.Cursor)
 	if err != nil {
@@ -49,15 +49,19 @@ func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceL
 	}
 	var page []foundDevice
 	list, total := deviceList{}, 0
+	all := match.all() && a.seesAll(ctx)
 	for d := range a.matching(ctx, match, after) {
 		if total++; total <= in.Limit {
 			page = append(page, foundDevice{d.Device, a.deps.Levels.State(d.ID)})
 			continue
 		}
 		list.NextCursor = cursor(page[in.Limit-1].ID)
-		if in.Cursor != "" {
+		if in.Cursor != "" || all {
 			break
 		}
+	}
+	if all {
+		total = a.deps.DeviceCount()
 	}
 	if in.Cursor == "" {
 		list.Total = &total
@@ -76,8 +80,7 @@ type briefDevice struct {
 // the one place where it is judged which devices a list has.
 func (a *api) matching(ctx context.Context, match deviceMatch, after logbridge.DeviceID) iter.Seq[briefDevice] {
 	return func(yield func(briefDevice) bool) {
-		c := callerOf(ctx)
-		limited := c == nil || c.Limited()
+		limited := !a.seesAll(ctx)
 		var batch lookedAt
 		looked := 0
 		for d := range a.deps.Devices.DevicesAfter(match.in.Product, after) {
@@ -99,6 +102,12 @@ func (a *api) matching(ctx context.Context, match deviceMatch, after logbridge.D
 		}
 		batch.give(a.deps.Levels, match, yield)
 	}
+}
+
+// seesAll reports whether the caller's token is good for everything.
+func (a *api) seesAll(ctx context.Context) bool {
+	c := callerOf(ctx)
+	return c != nil && !c.Limited()
 }
 
 // lookedAt are devices whose states are asked for together.
@@ -235,6 +244,11 @@ func deviceFilter(in *listDevices) (deviceMatch, error) {
 		m.wants = &l
 	}
 	return m, nil
+}
+
+// all reports whether the filter matches every device.
+func (m deviceMatch) all() bool {
+	return m.in.Product == "" && m.in.Q == "" && len(m.tags) == 0 && !m.brief()
 }
 
 func (m deviceMatch) device(d *logbridge.Device) bool {

@@ -39,6 +39,8 @@ type Deps struct {
 	// RotateSeal begins to change the key that seals secrets at rest, and SealRotation says how far that is.
 	RotateSeal   func() error
 	SealRotation func() SealRotation
+	// DeviceCount is how many devices there are; it costs nothing.
+	DeviceCount func() int
 	// CheckDevice says for what Devices.PutDevice would refuse a device, and changes nothing.
 	CheckDevice func(d logbridge.Device) error
 	// MakePSK makes a new device secret: base64 text.
