@@ -49,6 +49,8 @@ type Deps struct {
 	// a cache.
 	AddressKey func() (string, error)
 	Log        Log
+	// Audit is where the records of changes go; nil is Log.
+	Audit Audit
 	// Erase removes all records that a stream has now; nil error means that no query finds them any more.
 	Erase   func(ctx context.Context, stream logbridge.Stream) error
 	Counter Counter
@@ -194,6 +196,11 @@ type Log interface {
 	Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error]
 	Newest() logbridge.Position
 	Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error)
+}
+
+// Audit takes audit records; nil error means stored for good, or left out for a reason of its own.
+type Audit interface {
+	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
 }
 
 // Share is held between Begin, which is false when the context is done, and End, while nothing is read. Pause lets others

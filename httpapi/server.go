@@ -155,6 +155,9 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	deps.Log = scopedLog{deps.Log}
+	if deps.Audit == nil {
+		deps.Audit = deps.Log
+	}
 	s := &Server{cfg: cfg, deps: deps, tokenCheck: tokenCheck, log: log, bodies: newBodies(), forwarding: behind, rates: newRates(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
 	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
