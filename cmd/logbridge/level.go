@@ -11,12 +11,13 @@ import (
 )
 
 type levelCmd struct {
-	Set    levelSetCmd    `cmd:"" help:"Set the level of a device, or of all devices that a selector means, for a while; or the base level of a product or of everyone."`
-	Ls     levelLsCmd     `cmd:"" help:"List the devices whose level is set, and the rules for many devices."`
-	Show   levelShowCmd   `cmd:"" help:"Show a rule for many devices, and how far they follow it."`
-	Extend levelExtendCmd `cmd:"" help:"Give a rule for many devices another end, or another percentage."`
-	Base   levelBaseCmd   `cmd:"" help:"Show the base level of a product, or of everyone."`
-	Clear  levelClearCmd  `cmd:"" help:"End the level of a device, or a rule for many devices, now."`
+	Set     levelSetCmd     `cmd:"" help:"Set the level of a device, or of all devices that a selector means, for a while; or the base level of a product or of everyone."`
+	Ls      levelLsCmd      `cmd:"" help:"List the devices whose level is set, and the rules for many devices."`
+	Show    levelShowCmd    `cmd:"" help:"Show a rule for many devices, and how far they follow it."`
+	Extend  levelExtendCmd  `cmd:"" help:"Give a rule for many devices another end, or another percentage."`
+	Base    levelBaseCmd    `cmd:"" help:"Show the base level of a product, or of everyone."`
+	Clear   levelClearCmd   `cmd:"" help:"End the level of a device, or a rule for many devices, now."`
+	History levelHistoryCmd `cmd:"" help:"Show how the level of a device was changed, and what was refused."`
 }
 
 type levelSetCmd struct {
