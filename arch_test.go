@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"levels":          {".", "natsd"},
 	"quota":           {"."},
 	"attempts":        {"."},
+	"refusals":        {"."},
 	"broker":          {".", "wire/"},
 	"bridge":          {".", "wire/"},
 	"httpapi":         {".", "wire/"},

@@ -27,13 +27,14 @@ type listDevices struct {
 type deviceList struct {
 	Devices    []deviceView `json:"devices"`
 	NextCursor string       `json:"next_cursor,omitempty" doc:"absent on the last page"`
+	Total      *int         `json:"total,omitempty" doc:"how many devices the filter matches; on the first page alone, which is the one without a cursor: the others would count the same again"`
 }
 
 // lookBatch is how many devices are looked at together: what was seen of them is then asked for with one lock.
 const lookBatch = 256
 
-// listDevices gives a page. It costs a look at each device from the cursor to the end of the page; the rest is made for the page
-// alone.
+// listDevices gives a page. It costs a look at each device from the cursor to the end of the page, and the first one, of a list that
+// is filtered, at the others too, for the total; the rest is made for the page alone.
 func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceList], error) {
 	after, err := parseCursor(in.Cursor)
 	if err != nil {
@@ -47,13 +48,23 @@ func (a *api) listDevices(ctx context.Context, in *listDevices) (*answer[deviceL
 		return a.rankDevices(ctx, match)
 	}
 	var page []foundDevice
-	list := deviceList{}
+	list, total := deviceList{}, 0
+	all := match.all() && a.seesAll(ctx)
 	for d := range a.matching(ctx, match, after) {
-		if len(page) == in.Limit {
-			list.NextCursor = cursor(page[in.Limit-1].ID)
+		if total++; total <= in.Limit {
+			page = append(page, foundDevice{d.Device, a.deps.Levels.State(d.ID)})
+			continue
+		}
+		list.NextCursor = cursor(page[in.Limit-1].ID)
+		if in.Cursor != "" || all {
 			break
 		}
-		page = append(page, foundDevice{d.Device, a.deps.Levels.State(d.ID)})
+	}
+	if all {
+		total = a.deps.DeviceCount()
+	}
+	if in.Cursor == "" {
+		list.Total = &total
 	}
 	list.Devices = a.viewDevices(page)
 	return &answer[deviceList]{list}, ctx.Err()
@@ -69,8 +80,7 @@ type briefDevice struct {
 // the one place where it is judged which devices a list has.
 func (a *api) matching(ctx context.Context, match deviceMatch, after logbridge.DeviceID) iter.Seq[briefDevice] {
 	return func(yield func(briefDevice) bool) {
-		c := callerOf(ctx)
-		limited := c == nil || c.Limited()
+		limited := !a.seesAll(ctx)
 		var batch lookedAt
 		looked := 0
 		for d := range a.deps.Devices.DevicesAfter(match.in.Product, after) {
@@ -92,6 +102,12 @@ func (a *api) matching(ctx context.Context, match deviceMatch, after logbridge.D
 		}
 		batch.give(a.deps.Levels, match, yield)
 	}
+}
+
+// seesAll reports whether the caller's token is good for everything.
+func (a *api) seesAll(ctx context.Context) bool {
+	c := callerOf(ctx)
+	return c != nil && !c.Limited()
 }
 
 // lookedAt are devices whose states are asked for together.
@@ -138,7 +154,9 @@ func (a *api) rankDevices(ctx context.Context, match deviceMatch) (*answer[devic
 	if match.in.Sort == sortDropped {
 		losses = a.deps.Counter.LedgerLosses()
 	}
+	total := 0
 	for d := range a.matching(ctx, match, logbridge.DeviceID{}) {
+		total++
 		switch match.in.Sort {
 		case sortLines:
 			top.add(ranked{d.ID, d.LinesPerMinute})
@@ -156,7 +174,7 @@ func (a *api) rankDevices(ctx context.Context, match deviceMatch) (*answer[devic
 			page = append(page, foundDevice{d, a.deps.Levels.State(r.id)})
 		}
 	}
-	return &answer[deviceList]{deviceList{Devices: a.viewDevices(page)}}, ctx.Err()
+	return &answer[deviceList]{deviceList{Devices: a.viewDevices(page), Total: &total}}, ctx.Err()
 }
 
 // topDevices keeps those that have the most, and no more than twice as many as are wanted.
@@ -226,6 +244,11 @@ func deviceFilter(in *listDevices) (deviceMatch, error) {
 		m.wants = &l
 	}
 	return m, nil
+}
+
+// all reports whether the filter matches every device.
+func (m deviceMatch) all() bool {
+	return m.in.Product == "" && m.in.Q == "" && len(m.tags) == 0 && !m.brief()
 }
 
 func (m deviceMatch) device(d *logbridge.Device) bool {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -80,4 +81,52 @@ func TestTopDevices(t *testing.T) {
 	if s := strings.Join(got, " "); s != "d321=499 d642=499 d284=498" {
 		t.Error(s)
 	}
+}
+
+// TestDeviceTotal: the first page says how many devices a filter matches, of what the token sees.
+func TestDeviceTotal(t *testing.T) {
+	w := start(t)
+	for i := range 30 {
+		id := logbridge.DeviceID{Product: "ABCDE12345", Device: fmt.Sprintf("many-%02d", i)}
+		check(t, w.reg.PutDevice(t.Context(), logbridge.Device{ID: id, PSK: "c2VjcmV0", Tags: map[string]string{"odd": fmt.Sprint(i % 2)}}))
+	}
+	_, limited, err := w.reg.CreateToken(t.Context(), "part", logbridge.RoleViewer, time.Time{}, "device/ABCDE12345/dev_01", "device/ABCDE12345/many-07")
+	check(t, err)
+	list := func(token, query string) (total any, next string, n int) {
+		t.Helper()
+		a := w.send("GET", apiPath+"/devices?"+query, "", "Authorization", "Bearer "+token)
+		v := decoded(t, a.body)
+		next, _ = v["next_cursor"].(string)
+		return v["total"], next, len(v["devices"].([]any))
+	}
+	for query, want := range map[string]float64{
+		"": 31, "limit=7": 31, "limit=30": 31, "limit=31": 31, "product=ABCDE12345&limit=1": 31, "q=many-0": 10, "tag=odd:1&limit=3": 15, "online=true": 0, "online=false&limit=2": 31, "state=offline&q=many&limit=2": 30,
+		"product=NOSUCH1234": 0, "sort=lines": 31, "sort=dropped&q=many": 30,
+	} {
+		if total, _, _ := list(adminToken, query); total != want {
+			t.Errorf("%q: total %v, want %v", query, total, want)
+		}
+	}
+	if total, next, n := list(limited, "limit=1"); total != 2.0 || n != 1 || next == "" {
+		t.Errorf("a limited token: %v, %d shown, %q", total, n, next)
+	}
+	pages, seen := 0, 0
+	for next, total := "", any(nil); ; pages++ {
+		var n int
+		if total, next, n = list(adminToken, "limit=10&cursor="+next); (total != nil) != (pages == 0) {
+			t.Errorf("page %d: total %v", pages, total)
+		}
+		if seen += n; next == "" {
+			break
+		}
+	}
+	if seen != 31 {
+		t.Errorf("%d devices on all pages", seen)
+	}
+}
+
+func decoded(t *testing.T, text string) (v map[string]any) {
+	t.Helper()
+	check(t, json.Unmarshal([]byte(text), &v))
+	return v
 }

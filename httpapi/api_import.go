@@ -52,12 +52,13 @@ type deviceLine struct {
 
 // The lines of the answer to an import.
 type (
-	// importedDevice tells the secret that was made for a device, or what is wrong with its line.
+	// importedDevice tells the secret that was made for a device, what a dry run would do with it, or what is wrong with its line.
 	importedDevice struct {
 		Line    int    `json:"line"`
 		Product string `json:"product,omitempty"`
 		Device  string `json:"device,omitempty"`
 		PSK     string `json:"psk,omitempty"`
+		Would   string `json:"would,omitempty"`
 		Error   string `json:"error,omitempty"`
 	}
 	importCounts struct {
@@ -76,9 +77,14 @@ type (
 		Summary struct {
 			importCounts
 			Complete bool `json:"complete"`
+			DryRun   bool `json:"dry_run,omitempty"`
 		} `json:"summary"`
 	}
 )
+
+type importInput struct {
+	DryRun bool `query:"dry_run" doc:"check every line and say what would become of it, and change nothing"`
+}
 
 func (a *api) imports() {
 	const path = "/devices/import"
@@ -87,7 +93,7 @@ func (a *api) imports() {
 	op.Description = "One device a line, as a PUT of it with its product and device. The answer comes while the body is read: a line " +
 		`{"line","product","device","psk"} for each device whose secret was made, {"line","product","device","error"} for each line that is bad (the first 10000), ` +
 		`{"progress":{"lines","created","changed","unchanged","bad","bytes"}} twice a second, and at the end {"summary":{…,"complete":true}}; if it could not go on, with an "error" and ` +
-		"complete false. To repeat it is harmless: devices that are as their line says are not written. Of two lines about one device the last holds. Every device that is counted is durable."
+		"complete false. A dry run tells no secrets but {\"line\",\"product\",\"device\",\"would\":\"create\" or \"change\"} for each device that is new or changes, and \"dry_run\":true in the summary. To repeat it is harmless: devices that are as their line says are not written. Of two lines about one device the last holds. Every device that is counted is durable."
 	op.RequestBody = &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{ndjson: {}}}
 }
 
@@ -99,13 +105,18 @@ func linesCall[I any](a *api, role logbridge.Role, method, path, id, summary str
 	huma.Register(a.huma, op, handled(a, do))
 }
 
-func (a *api) importDevices(ctx context.Context, _ *none) (*huma.StreamResponse, error) {
+func (a *api) importDevices(ctx context.Context, in *importInput) (*huma.StreamResponse, error) {
 	return &huma.StreamResponse{Body: func(h huma.Context) {
 		c := humaecho.Unwrap(h)
 		select {
 		case a.importing <- struct{}{}:
 			defer func() { <-a.importing }()
-			a.recordImport(ctx, h.Operation(), a.runImport(ctx, c))
+			i := &deviceImport{api: a, out: newFeed(maxImportAnswer)}
+			if in.DryRun {
+				i.planned = map[logbridge.DeviceID]devicePrint{}
+			}
+			a.runImport(ctx, c, i)
+			a.recordImport(ctx, h.Operation(), i)
 		default:
 			writeProblem(c, newProblem(http.StatusServiceUnavailable, fmt.Sprintf("%d imports are running already: try again later", maxImports)))
 		}
@@ -113,12 +124,12 @@ func (a *api) importDevices(ctx context.Context, _ *none) (*huma.StreamResponse,
 }
 
 // runImport reads and answers at the same time: an import takes longer than a client or a proxy may wait in silence.
-func (a *api) runImport(ctx context.Context, c echo.Context) *deviceImport {
+func (a *api) runImport(ctx context.Context, c echo.Context, i *deviceImport) {
 	ctx, cancel := a.whileGood(ctx, callerOf(ctx))
 	defer cancel()
 	control := http.NewResponseController(c.Response())
 	_ = control.EnableFullDuplex() // fails where there is nothing to enable
-	i := &deviceImport{api: a, out: newFeed(maxImportAnswer), stop: cancel}
+	i.stop = cancel
 	i.body = patientReader{c.Request().Body, control, a.draining, &i.bytes}
 	defer context.AfterFunc(a.draining, func() {
 		cancel()
@@ -133,7 +144,6 @@ func (a *api) runImport(ctx context.Context, c echo.Context) *deviceImport {
 		_ = control.SetReadDeadline(time.Now())
 	}
 	working.Wait()
-	return i
 }
 
 // recordImport tells the audit stream of an import that changed something.
@@ -142,7 +152,7 @@ func (a *api) recordImport(ctx context.Context, op *huma.Operation, i *deviceImp
 	if i.failed != nil {
 		outcome, why = outcomeFailed, a.problem(i.failed).Detail
 	}
-	if i.counts.Created+i.counts.Changed > 0 {
+	if i.planned == nil && i.counts.Created+i.counts.Changed > 0 {
 		a.record(context.WithoutCancel(ctx), op, &c, outcome, why)
 	}
 }
@@ -174,9 +184,11 @@ type deviceImport struct {
 	stop  func() // ends it early
 	ended atomic.Bool
 
-	mu     sync.Mutex // guards both
+	mu     sync.Mutex // guards all below
 	counts importCounts
 	failed error // why it could not go on
+	// planned, of a dry run alone, are the devices that it would have changed so far, as they would be.
+	planned map[logbridge.DeviceID]devicePrint
 }
 
 // importJob is a line for a worker.
@@ -247,6 +259,7 @@ func (i *deviceImport) counted() importCounts {
 func (i *deviceImport) summarize() {
 	var s importSummary
 	s.Summary.importCounts, s.Summary.Complete = i.counted(), i.failed == nil
+	s.Summary.DryRun = i.planned != nil
 	if i.failed != nil {
 		s.Error = i.api.problem(i.failed).Detail
 	}
@@ -334,7 +347,13 @@ func (i *deviceImport) apply(ctx context.Context, job importJob) {
 		i.bad(job, errOutside)
 		return
 	}
-	d, err := i.api.applyDevice(context.WithoutCancel(ctx), id, job.line.deviceBody)
+	var d appliedDevice
+	var err error
+	if i.planned != nil {
+		d, err = i.plan(id, job.line.deviceBody)
+	} else {
+		d, err = i.api.applyDevice(context.WithoutCancel(ctx), id, job.line.deviceBody)
+	}
 	switch {
 	case errors.Is(err, logbridge.ErrInvalid), errors.Is(err, logbridge.ErrNotFound), errors.Is(err, logbridge.ErrTooLarge):
 		i.bad(job, err)
@@ -354,8 +373,8 @@ func (i *deviceImport) apply(ctx context.Context, job importJob) {
 		i.counts.Unchanged++
 	}
 	i.mu.Unlock()
-	if d.made != "" {
-		i.out.write(importedDevice{Line: job.number, Product: d.ID.Product, Device: d.ID.Device, PSK: d.made})
+	if line := i.told(job, d); line != nil {
+		i.out.write(line)
 	}
 }
 

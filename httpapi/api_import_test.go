@@ -21,6 +21,7 @@ import (
 // imported is what an import answered.
 type imported struct {
 	made     map[string]string // secrets by device
+	would    []string          // of a dry run, the device behind what it would do
 	bad      map[int]string    // reasons by line
 	summary  map[string]any
 	failure  string
@@ -29,7 +30,12 @@ type imported struct {
 
 func (w *world) importDevices(body io.Reader) imported {
 	w.t.Helper()
-	r, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+apiPath+"/devices/import", body)
+	return w.importTo("/devices/import", body)
+}
+
+func (w *world) importTo(path string, body io.Reader) imported {
+	w.t.Helper()
+	r, err := http.NewRequestWithContext(w.t.Context(), "POST", w.url+apiPath+path, body)
 	check(w.t, err)
 	r.Header.Set("Authorization", "Bearer "+adminToken)
 	resp, err := http.DefaultTransport.RoundTrip(r)
@@ -64,6 +70,8 @@ func (i *imported) add(t *testing.T, line []byte) {
 		i.progress++
 	case v.Error != "":
 		i.bad[v.Line] = v.Error
+	case v.Would != "":
+		i.would = append(i.would, v.Would+" "+v.Device)
 	default:
 		i.made[v.Product+"/"+v.Device] = v.PSK
 	}

@@ -11,10 +11,11 @@ import (
 // Status is how the program is, as its parts count it.
 type Status struct {
 	Started time.Time
-	// Registered is how many devices there are, Connected how many are logged in to this node.
-	Registered, Connected int
-	Sources               map[logbridge.Source]logbridge.Counts
-	Store                 StoreStatus
+	// Registered is how many devices there are, Connected how many are logged in to this node or another that it hears, Here how many
+	// to this one. Nodes counts those, this one included.
+	Registered, Connected, Here, Nodes int
+	Sources                            map[logbridge.Source]logbridge.Counts
+	Store                              StoreStatus
 }
 
 // StoreStatus is what the store and its commit log hold.
@@ -39,9 +40,11 @@ type statusView struct {
 	Started time.Time `json:"started"`
 	Trouble string    `json:"trouble,omitempty" doc:"why nothing can be stored now"`
 	Devices struct {
-		Registered int `json:"registered"`
-		Connected  int `json:"connected"`
+		Registered int  `json:"registered"`
+		Connected  int  `json:"connected" doc:"to any node of the fleet"`
+		Here       *int `json:"connected_here,omitempty" doc:"to this node; absent for a limited token"`
 	} `json:"devices"`
+	Nodes  int `json:"nodes,omitempty" doc:"of the fleet that this one hears, itself included; absent for a limited token"`
 	Ledger struct {
 		Total   logbridge.Counts                      `json:"total"`
 		Sources map[logbridge.Source]logbridge.Counts `json:"sources" doc:"empty for a limited token"`
@@ -72,7 +75,7 @@ func (a *api) status() {
 				return &answer[statusView]{v}, nil
 			}
 			v.Ledger.Total, v.Ledger.Sources = total(s.Sources), s.Sources
-			v.Devices.Registered, v.Devices.Connected = s.Registered, s.Connected
+			v.Devices.Registered, v.Devices.Connected, v.Devices.Here, v.Nodes = s.Registered, s.Connected, &s.Here, s.Nodes
 			v.Store = &s.Store
 			return &answer[statusView]{v}, nil
 		})

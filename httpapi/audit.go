@@ -216,7 +216,7 @@ func jsonText(m map[string]json.RawMessage) string {
 func (s *Server) appendAudit(ctx context.Context, r logbridge.Record) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditWait)
 	defer cancel()
-	if _, err := s.deps.Log.Append(ctx, logbridge.Batch{Records: []logbridge.Record{r}}); err != nil {
+	if _, err := s.deps.Audit.Append(ctx, logbridge.Batch{Records: []logbridge.Record{r}}); err != nil {
 		s.auditFailures.Add(1)
 		s.log.Error("audit record not stored", "record", r.Body, "error", err)
 	}

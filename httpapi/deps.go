@@ -39,12 +39,18 @@ type Deps struct {
 	// RotateSeal begins to change the key that seals secrets at rest, and SealRotation says how far that is.
 	RotateSeal   func() error
 	SealRotation func() SealRotation
+	// DeviceCount is how many devices there are; it costs nothing.
+	DeviceCount func() int
+	// CheckDevice says for what Devices.PutDevice would refuse a device, and changes nothing.
+	CheckDevice func(d logbridge.Device) error
 	// MakePSK makes a new device secret: base64 text.
 	MakePSK func() string
 	// AddressKey is the key under which addresses of clients are hashed; nil keeps none. It is called for each request and reads from
 	// a cache.
 	AddressKey func() (string, error)
 	Log        Log
+	// Audit is where the records of changes go; nil is Log.
+	Audit Audit
 	// Erase removes all records that a stream has now; nil error means that no query finds them any more.
 	Erase   func(ctx context.Context, stream logbridge.Stream) error
 	Counter Counter
@@ -190,6 +196,11 @@ type Log interface {
 	Tail(ctx context.Context, from logbridge.Position, q logbridge.Query) iter.Seq2[logbridge.Record, error]
 	Newest() logbridge.Position
 	Count(ctx context.Context, q logbridge.Query, by logbridge.CountBy) ([]logbridge.Count, error)
+}
+
+// Audit takes audit records; nil error means stored for good, or left out for a reason of its own.
+type Audit interface {
+	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
 }
 
 // Share is held between Begin, which is false when the context is done, and End, while nothing is read. Pause lets others

@@ -155,11 +155,14 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	deps.Log = scopedLog{deps.Log}
+	if deps.Audit == nil {
+		deps.Audit = deps.Log
+	}
 	s := &Server{cfg: cfg, deps: deps, tokenCheck: tokenCheck, log: log, bodies: newBodies(), forwarding: behind, rates: newRates(), sls: slsDialect(), cls: clsDialect(), decoy: deps.MakePSK(), lokiReads: make(chan struct{}, maxLokiReads)}
 	s.otlp, s.loki = otlpIntake(), lokiIntake()
 	s.draining, s.drain = context.WithCancel(context.Background())
 	split := cfg.AdminAddr != "" && cfg.AdminAddr != cfg.Addr
-	public := s.newEcho()
+	public := s.newEcho(!split)
 	s.routePublic(public)
 	if !split {
 		err = s.routeAdmin(public)
@@ -171,7 +174,7 @@ func New(cfg Config, deps Deps, log *slog.Logger) (*Server, error) {
 		err = s.listen(frontHTTPS, cfg.TLSAddr, cfg.TLS, public)
 	}
 	if err == nil && split {
-		admin := s.newEcho()
+		admin := s.newEcho(true)
 		if err = s.routeAdmin(admin); err == nil {
 			err = s.listen(frontAdmin, cfg.AdminAddr, nil, admin)
 		}
@@ -300,11 +303,14 @@ func oneSlash(path string) string {
 	return "/" + strings.Join(strings.FieldsFunc(path, func(c rune) bool { return c == '/' }), "/")
 }
 
-func (s *Server) newEcho() *echo.Echo {
+// newEcho makes the router of a listener; admin says whether that has the console and the operator API.
+func (s *Server) newEcho(admin bool) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.HTTPErrorHandler = s.fail
+	lost := newLost(admin)
+	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(err, c, lost) }
 	e.Use(s.recovered)
+	routeFavicon(e)
 	return e
 }
 
@@ -358,7 +364,7 @@ func (s *Server) recovered(next echo.HandlerFunc) echo.HandlerFunc {
 
 // fail answers errors that no handler has answered: no such path, no such method, a panic. Which surface speaks goes by
 // the path.
-func (s *Server) fail(err error, c echo.Context) {
+func (s *Server) fail(err error, c echo.Context, lost lost) {
 	if c.Response().Committed {
 		return
 	}
@@ -377,12 +383,12 @@ func (s *Server) fail(err error, c echo.Context) {
 		s.failIntake(c, s.otlp, status)
 	case path == lokiPushPath:
 		s.failIntake(c, s.loki, status)
-	case strings.HasPrefix(path, "/api/"):
-		writeProblem(c, problemOf(status))
+	case under(path, "/api"):
+		writeProblem(c, lost.problem(status))
 	case under(path, lokiPath):
 		_ = writeLokiProblem(c, problemOf(status))
 	default:
-		_ = c.String(status, http.StatusText(status)+"\n")
+		lost.answer(c, status)
 	}
 }
 

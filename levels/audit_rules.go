@@ -35,7 +35,7 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 		return !p.decided && (w.wide == nil || w.wide.ID != e.rule.ID)
 	})
 	r := l.record(nil, e.action, scope{Product: e.rule.Selector.Product}, e.by)
-	r.Body = fmt.Sprintf("%s; %d devices matched, %d of them connected, %d marked", text, e.before.Matched, e.before.Connected, len(marked))
+	r.Body = fmt.Sprintf("%s; %s matched, %d of them connected, %d marked", text, devices(e.before.Matched), e.before.Connected, len(marked))
 	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID},
 		logbridge.Attr{Key: "selector", Value: e.rule.Selector.String()}, logbridge.Attr{Key: "priority", Value: strconv.Itoa(e.rule.Priority)},
 		logbridge.Attr{Key: "matched", Value: strconv.Itoa(e.before.Matched)}, logbridge.Attr{Key: "connected", Value: strconv.Itoa(e.before.Connected)},
@@ -50,6 +50,14 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 		stored = l.appendAudit(ctx, l.markers(&e, text, some))
 	}
 	return reach
+}
+
+// devices is a number of them in words.
+func devices(n int) string {
+	if n == 1 {
+		return "1 device"
+	}
+	return strconv.Itoa(n) + " devices"
 }
 
 // markers are the marker lines of some devices. They are made together, since a rule may mean a whole fleet.

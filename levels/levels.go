@@ -285,7 +285,7 @@ type Stats struct {
 // Stats counts.
 func (l *Levels) Stats() Stats {
 	s := Stats{AuditFailures: l.auditFailures.Load()}
-	s.Nodes, s.Elsewhere = l.others()
+	s.Nodes, s.Elsewhere = l.Others()
 	for id := range l.rules.After(scope{}) {
 		if r := l.own(id); r != nil && id.Device != "" {
 			s.Overrides[r.Level]++

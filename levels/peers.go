@@ -72,8 +72,8 @@ func (s *share) peer(id nodeID) *peer {
 	return nil
 }
 
-// others counts the nodes, this one included, and the devices that are connected to the others.
-func (l *Levels) others() (nodes, devices int) {
+// Others counts the nodes that are heard, this one included, and the devices that are connected to the others.
+func (l *Levels) Others() (nodes, devices int) {
 	if l.share == nil {
 		return 1, 0
 	}

@@ -264,6 +264,16 @@ func TestRuleEnds(t *testing.T) {
 	}
 }
 
+func TestRuleForOneIsRecorded(t *testing.T) {
+	r := open(t, start(t, t.TempDir()), newClock(), Config{})
+	r.fleetOf(3)
+	r.drain()
+	r.rule(t, wish(logbridge.LevelSelector{Product: id.Product, DeviceGlob: dev(1).Device}, logbridge.LevelDebug))
+	if got := r.audit.next(t); !strings.Contains(got, "; 1 device matched, 1 of them connected, 1 marked|") {
+		t.Errorf("recorded %s", got)
+	}
+}
+
 func TestRuleIsRecorded(t *testing.T) {
 	r := open(t, start(t, t.TempDir()), newClock(), Config{})
 	r.fleetOf(3)

@@ -35,7 +35,10 @@ func (r *Registry) DeleteProduct(ctx context.Context, id string) error {
 	for range r.Devices(id) {
 		n++
 	}
-	if n > 0 {
+	switch {
+	case n == 1:
+		return fmt.Errorf("%w: product %s still has a device: delete it first", logbridge.ErrInvalid, id)
+	case n > 1:
 		return fmt.Errorf("%w: product %s still has %d devices: delete them first", logbridge.ErrInvalid, id, n)
 	}
 	return remove(ctx, r.products, id, "product")
@@ -102,16 +105,22 @@ func (r *Registry) DevicesAfter(product string, after logbridge.DeviceID) iter.S
 
 // PutDevice adds a device or replaces it. Its product must exist (ErrNotFound).
 func (r *Registry) PutDevice(ctx context.Context, d logbridge.Device) error {
-	if err := deviceFaults(d).err(""); err != nil {
-		return err
-	}
 	r.family.RLock()
 	defer r.family.RUnlock()
-	if _, err := r.Product(d.ID.Product); err != nil {
+	if err := r.CheckDevice(d); err != nil {
 		return err
 	}
 	d.Tags = maps.Clone(d.Tags)
 	return putSealed(ctx, r, r.devices, d.ID, d)
+}
+
+// CheckDevice says for what PutDevice would refuse a device, and changes nothing.
+func (r *Registry) CheckDevice(d logbridge.Device) error {
+	if err := deviceFaults(d).err(""); err != nil {
+		return err
+	}
+	_, err := r.Product(d.ID.Product)
+	return err
 }
 
 // DeleteDevice deletes a device.

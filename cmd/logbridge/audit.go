@@ -107,11 +107,11 @@ func (c auditCmd) Run(p program) error {
 		f := follower{server: server, query: query, show: c.line(p), stderr: p.stderr, raw: c.Output.Output == outputJSON}
 		return f.run(p.ctx)
 	}
-	return c.list(p, server, query)
+	return listAudit(p, server, query, c.Output, auditColumns())
 }
 
-// list shows the newest records in the order in which they happened; with -o json one a line.
-func (c auditCmd) list(p program, server *api, query url.Values) error {
+// listAudit shows the newest records in the order in which they happened; with -o json one a line.
+func listAudit(p program, server *api, query url.Values, o Output, columns []column[auditRecord]) error {
 	var records []auditRecord
 	var lines []string
 	err := server.logs(p.ctx, query, func(line []byte) error {
@@ -125,8 +125,8 @@ func (c auditCmd) list(p program, server *api, query url.Values) error {
 		return err
 	}
 	slices.Reverse(records)
-	if c.Output.Output != outputJSON {
-		return writeTable(p.stdout, c.Output, records, auditColumns())
+	if o.Output != outputJSON {
+		return writeTable(p.stdout, o, records, columns)
 	}
 	for _, line := range slices.Backward(lines) {
 		if err := tell(p, "%s", line); err != nil {

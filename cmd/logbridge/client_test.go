@@ -97,7 +97,11 @@ func TestChangesSayWhatTheyDid(t *testing.T) {
 		"ruled":      {200, `{"desired":"debug","rule":"abc"}`, "ABCDE12345/dev_01: no level of its own; debug by rule abc, which level clear abc ends\n", []string{"level", "clear", "ABCDE12345/dev_01"}},
 		"end rule":   {204, ``, "rule abc: ended\n", []string{"level", "clear", "abc", "--reason", "r"}},
 		"rule":       {201, `{"rule":{"id":"abc","level":"debug"},"matched":30,"connected":2,"sample":["P/a","P/b"]}`, "rule abc: debug, without an end; matched 30 devices, 2 of them connected: P/a P/b …\n", []string{"level", "set", "--tag", "site=a=b;c", "--tag", "x=y", "debug"}},
-		"dry run":    {200, `{"matched":1,"connected":1,"decides":0,"sample":["P/a"]}`, "would match 1 devices, 1 of them connected, and change the level of 0: P/a\n", []string{"level", "set", "-g", "a*", "4", "--dry-run"}},
+		"dry run":    {200, `{"matched":1,"connected":1,"decides":0,"sample":["P/a"]}`, "would match   1 device, 1 of them connected: P/a\nwould change  the level of 0 devices\n", []string{"level", "set", "-g", "a*", "4", "--dry-run"}},
+		"dry wide": {200, `{"matched":2,"connected":1,"decides":1,"sample":["P/a","P/b"],"levels":{"error":2},"states":{"offline":1,"seen":1}}`,
+			"would match   2 devices, 1 of them connected: P/a P/b\nwould change  the level of 1 device\nlevels now    error 2\nstates now    offline 1, seen 1\n", []string{"level", "set", "-g", "a*", "4", "--dry-run", "-o", "wide"}},
+		"dry json":   {200, `{"matched":1, "x":[]}`, `{"matched":1, "x":[]}` + "\n", []string{"level", "set", "-g", "a*", "4", "--dry-run", "-o", "json"}},
+		"level json": {200, `{"desired":"debug"}`, `{"desired":"debug"}` + "\n", []string{"level", "set", "ABCDE12345/dev_01", "4", "-o", "json"}},
 		"no rule":    {200, `{"levels":[],"rules":[]}`, "DEVICE  LEVEL  BASE  ENDS IN  STATE  SET BY  REASON\n", []string{"level", "ls"}},
 	} {
 		stub := newStubAPI(t, c.status, c.answer)

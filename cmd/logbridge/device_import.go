@@ -16,6 +16,7 @@ import (
 type deviceImportCmd struct {
 	Client
 	Output string `short:"o" enum:"table,json" default:"table" placeholder:"FORM" help:"table: on standard output the secrets that were made, in the form of the input, and the rest on standard error; json: the API's whole answer, a line each (${default})."`
+	DryRun bool   `help:"Check every line and say which devices would be new and which would change; change nothing."`
 	File   string `arg:"" placeholder:"FILE" help:"Lines of {\"product\",\"device\",\"psk\",\"certificate\",\"certificate_subject\",\"tags\"}, the last four as needed; - is standard input."`
 }
 
@@ -27,6 +28,7 @@ type importCounts struct {
 	Unchanged int   `json:"unchanged"`
 	Bad       int   `json:"bad"`
 	Bytes     int64 `json:"bytes"`
+	DryRun    bool  `json:"dry_run"`
 }
 
 // importLine is a line of the answer: a device whose secret was made, a bad line, how far it is, or the end.
@@ -35,6 +37,7 @@ type importLine struct {
 	Product  string        `json:"product"`
 	Device   string        `json:"device"`
 	PSK      string        `json:"psk"`
+	Would    string        `json:"would"`
 	Error    string        `json:"error"`
 	Progress *importCounts `json:"progress"`
 	Summary  *importCounts `json:"summary"`
@@ -55,11 +58,15 @@ func (c deviceImportCmd) Run(p program) error {
 	if info, err := in.Stat(); err == nil && info.Mode().IsRegular() {
 		size = info.Size()
 	}
-	res, err := server.send(p.ctx, http.MethodPost, "/devices/import", io.NopCloser(in)) // else the client would close standard input
+	path := "/devices/import"
+	if c.DryRun {
+		path += "?dry_run=true"
+	}
+	res, err := server.send(p.ctx, http.MethodPost, path, io.NopCloser(in)) // else the client would close standard input
 	if err != nil {
 		return err
 	}
-	show := &importShow{p: p, json: c.Output == outputJSON, bar: progressBar{size: size, begun: time.Now()}}
+	show := &importShow{p: p, dry: c.DryRun, json: c.Output == outputJSON, bar: progressBar{size: size, begun: time.Now()}}
 	if f, ok := p.stderr.(*os.File); ok && isatty.IsTerminal(f.Fd()) {
 		show.terminal = true
 	}
@@ -70,6 +77,7 @@ func (c deviceImportCmd) Run(p program) error {
 type importShow struct {
 	p        program
 	json     bool
+	dry      bool
 	terminal bool
 	bar      progressBar
 	summary  *importCounts // the last line, if it is that
@@ -78,15 +86,25 @@ type importShow struct {
 func (s *importShow) all(answer io.ReadCloser) error {
 	defer s.clear()
 	if err := readLines(answer, s.line); err != nil {
-		return fmt.Errorf("%w: import again, which is harmless", err)
+		return s.again(err)
 	}
 	switch n := s.summary; {
 	case n == nil:
-		return errors.New("the answer ended early: import again, which is harmless")
+		return s.again(errors.New("the answer ended early"))
+	case s.dry && !n.DryRun:
+		return errors.New("this server is older and knows no dry run: it has imported the devices")
 	case n.Bad > 0:
-		return fmt.Errorf("%d of %d lines are bad", n.Bad, n.Lines)
+		return fmt.Errorf("%d of %s %s bad", n.Bad, many(n.Lines, "line"), isAre(n.Bad))
 	}
 	return nil
+}
+
+// again says what to do after an import that ended early.
+func (s *importShow) again(err error) error {
+	if s.dry {
+		return fmt.Errorf("%w: nothing was changed", err)
+	}
+	return fmt.Errorf("%w: import again, which is harmless", err)
 }
 
 func (s *importShow) line(line []byte) (err error) {
@@ -104,16 +122,28 @@ func (s *importShow) line(line []byte) (err error) {
 	case s.json:
 	case l.Summary != nil:
 		s.clear()
-		_, err = fmt.Fprintf(s.p.stderr, "%d devices: %d new, %d changed, %d as they were, %d bad lines, in %s\n", l.Summary.Lines, l.Summary.Created, l.Summary.Changed,
-			l.Summary.Unchanged, l.Summary.Bad, time.Since(s.bar.begun).Round(100*time.Millisecond))
+		_, err = fmt.Fprintln(s.p.stderr, s.sentence(*l.Summary))
 	case l.Error != "":
 		s.clear()
 		_, err = fmt.Fprintf(s.p.stderr, "line %d: %s\n", l.Line, printable(strings.TrimSpace(l.Product+" "+l.Device+" "+l.Error)))
+	case l.Would != "":
+		s.clear()
+		err = tell(s.p, "would %s %s/%s", l.Would, l.Product, l.Device)
 	case l.PSK != "":
 		s.clear()
 		err = json.NewEncoder(s.p.stdout).Encode(madeSecret{l.Product, l.Device, l.PSK})
 	}
 	return err
+}
+
+// sentence is the summary.
+func (s *importShow) sentence(n importCounts) string {
+	text := fmt.Sprintf("%s: %d new, %d changed, %d as they were, %s, in %s", many(n.Lines, "device"), n.Created, n.Changed, n.Unchanged,
+		many(n.Bad, "bad line"), time.Since(s.bar.begun).Round(100*time.Millisecond))
+	if s.dry {
+		return "dry run, nothing is changed: " + text
+	}
+	return text
 }
 
 // madeSecret is a device whose secret was made, in the form of an import.
@@ -147,7 +177,7 @@ func (b progressBar) text(n importCounts, now time.Time) string {
 	if passed > 0 {
 		rate = float64(n.Lines) / passed
 	}
-	text := fmt.Sprintf("%d devices, %.0f a second", n.Lines, rate)
+	text := fmt.Sprintf("%s, %.0f a second", many(n.Lines, "device"), rate)
 	if n.Bad > 0 {
 		text += fmt.Sprintf(", %d bad", n.Bad)
 	}

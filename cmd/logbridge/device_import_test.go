@@ -25,6 +25,10 @@ func TestImportAndExport(t *testing.T) {
 		}
 	}
 	write(file.String())
+	if code, out, stderr := cli(t, "device", "import", "--dry-run", "--url", s.url(), "--token-file", s.place.tokenFile(), name); code != exitOK ||
+		strings.Count(out, "would create ABCDE12345/imported-") != 300 || !strings.Contains(stderr, "dry run, nothing is changed: 300 devices: 300 new, 0 changed, 0 as they were, 0 bad lines") {
+		t.Errorf("dry run: %d %.300s %s", code, out, stderr)
+	}
 	made := s.run("device", "import", name)
 	if n := strings.Count(made, `"psk":"`); n != 300 {
 		t.Errorf("%d secrets: %.300s", n, made)
@@ -38,6 +42,12 @@ func TestImportAndExport(t *testing.T) {
 	if out := s.run("device", "ls", "-o", "json", "--limit", "7", "-q", "imported"); strings.Count(out, `"device":`) != 7 || !strings.Contains(out, `"next_cursor":`) {
 		t.Errorf("ls of a page: %s", out)
 	}
+	for words, want := range map[string]string{"--limit 7": "7 of 300 devices\nThere are more: --cursor ", "--tag odd=1": "150 devices\n", "-q imported-007": "1 device\n"} {
+		args := append([]string{"device", "ls", "--url", s.url(), "--token-file", s.place.tokenFile(), "-q", "imported"}, strings.Fields(words)...)
+		if code, _, stderr := cli(t, args...); code != exitOK || !strings.HasPrefix(stderr, want) {
+			t.Errorf("ls %s: %d %q, want %q", words, code, stderr, want)
+		}
+	}
 	export := s.run("device", "export", "--secrets", "-q", "imported")
 	if strings.Count(export, "\n") != 300 || !strings.Contains(export, strings.Split(made, `"`)[11]) {
 		t.Errorf("export: %.300s", export)
@@ -45,7 +55,7 @@ func TestImportAndExport(t *testing.T) {
 	other := newPlace(t, e2eConfig).start(anyone, anyone)
 	write(export + "{\"product\":\"NOSUCH1234\",\"device\":\"d\"}\n")
 	code, out, stderr := cli(t, "device", "import", "--url", other.url(), "--token-file", other.place.tokenFile(), name)
-	if code != exitFailure || out != "" || !strings.Contains(stderr, "line 301: ") || !strings.Contains(stderr, "300 new, 0 changed, 0 as they were, 1 bad") {
+	if code != exitFailure || out != "" || !strings.Contains(stderr, "line 301: ") || !strings.Contains(stderr, "300 new, 0 changed, 0 as they were, 1 bad line,") || !strings.Contains(stderr, "1 of 301 lines is bad") {
 		t.Errorf("%d %q %s", code, out, stderr)
 	}
 	if got := other.run("device", "export", "--secrets", "-q", "imported"); got != export {

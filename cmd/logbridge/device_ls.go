@@ -55,6 +55,7 @@ type deviceLsCmd struct {
 type devicePage struct {
 	Devices []json.RawMessage `json:"devices"`
 	Next    string            `json:"next_cursor,omitempty"`
+	Total   *int              `json:"total,omitempty"`
 }
 
 func (c deviceLsCmd) Run(p program) error {
@@ -79,10 +80,25 @@ func (c deviceLsCmd) Run(p program) error {
 			return fmt.Errorf("answer of /devices: %w", err)
 		}
 	}
-	if err := writeTable(p.stdout, c.Output, rows, deviceColumns(time.Now())); err != nil || all.Next == "" {
+	if err := writeTable(p.stdout, c.Output, rows, deviceColumns(time.Now())); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(p.stderr, "There are more: --cursor %s\n", all.Next)
+	return all.foot(p)
+}
+
+// foot says on standard error how many devices there are, and how to see more of them.
+func (l devicePage) foot(p program) (err error) {
+	shown := len(l.Devices)
+	switch {
+	case l.Total == nil: // of a page with a cursor
+	case shown < *l.Total:
+		_, err = fmt.Fprintf(p.stderr, "%d of %s\n", shown, many(*l.Total, "device"))
+	default:
+		_, err = fmt.Fprintln(p.stderr, many(shown, "device"))
+	}
+	if err == nil && l.Next != "" {
+		_, err = fmt.Fprintf(p.stderr, "There are more: --cursor %s\n", l.Next)
+	}
 	return err
 }
 
@@ -107,6 +123,9 @@ func (c deviceLsCmd) fetch(ctx context.Context, server *api) (devicePage, error)
 			return all, err
 		}
 		all.Devices, all.Next = append(all.Devices, page.Devices...), page.Next
+		if page.Total != nil { // only the first page has it
+			all.Total = page.Total
+		}
 		if all.Next == "" || c.Limit > 0 && len(all.Devices) >= c.Limit {
 			return all, nil
 		}

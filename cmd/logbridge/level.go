@@ -11,16 +11,18 @@ import (
 )
 
 type levelCmd struct {
-	Set    levelSetCmd    `cmd:"" help:"Set the level of a device, or of all devices that a selector means, for a while; or the base level of a product or of everyone."`
-	Ls     levelLsCmd     `cmd:"" help:"List the devices whose level is set, and the rules for many devices."`
-	Show   levelShowCmd   `cmd:"" help:"Show a rule for many devices, and how far they follow it."`
-	Extend levelExtendCmd `cmd:"" help:"Give a rule for many devices another end, or another percentage."`
-	Base   levelBaseCmd   `cmd:"" help:"Show the base level of a product, or of everyone."`
-	Clear  levelClearCmd  `cmd:"" help:"End the level of a device, or a rule for many devices, now."`
+	Set     levelSetCmd     `cmd:"" help:"Set the level of a device, or of all devices that a selector means, for a while; or the base level of a product or of everyone."`
+	Ls      levelLsCmd      `cmd:"" help:"List the devices whose level is set, and the rules for many devices."`
+	Show    levelShowCmd    `cmd:"" help:"Show a rule for many devices, and how far they follow it."`
+	Extend  levelExtendCmd  `cmd:"" help:"Give a rule for many devices another end, or another percentage."`
+	Base    levelBaseCmd    `cmd:"" help:"Show the base level of a product, or of everyone."`
+	Clear   levelClearCmd   `cmd:"" help:"End the level of a device, or a rule for many devices, now."`
+	History levelHistoryCmd `cmd:"" help:"Show how the level of a device was changed, and what was refused."`
 }
 
 type levelSetCmd struct {
 	Client
+	Output
 	selectorArgs
 	Target string `arg:"" placeholder:"TARGET" help:"PRODUCT/DEVICE, PRODUCT for its base level, or all for everyone's; left out with --product, --glob, --tag or --percent."`
 	Level  string `arg:"" optional:"" placeholder:"LEVEL" help:"off, error, warn, info, debug or 0 to 4."`
@@ -52,16 +54,12 @@ func (c levelSetCmd) Run(p program) error {
 	if c.For != "" {
 		change["for"] = c.For
 	}
-	var state deviceState
-	if err := server.call(p.ctx, http.MethodPut, path, change, &state); err != nil {
-		return err
-	}
-	if !strings.Contains(c.Target, "/") {
-		_, err = fmt.Fprintf(p.stdout, "base level of %s: %s\n", c.Target, level)
-		return err
-	}
-	_, err = fmt.Fprintf(p.stdout, "%s: %s%s\n", c.Target, level, state.until(time.Now()))
-	return err
+	return fetchAs(p, server, c.Output, http.MethodPut, path, change, func(state deviceState) error {
+		if !strings.Contains(c.Target, "/") {
+			return tell(p, "base level of %s: %s", c.Target, level)
+		}
+		return tell(p, "%s: %s%s", c.Target, level, state.until(time.Now()))
+	})
 }
 
 // level reads the level: the one word with a selector, else the second.

@@ -78,17 +78,26 @@ func (c levelSetCmd) setRule(p program, level logbridge.Level) error {
 	if c.For != "" {
 		wish["for"] = c.For
 	}
-	var reach ruleReach
-	if err := server.call(p.ctx, http.MethodPost, "/levels", wish, &reach); err != nil {
-		return err
+	return fetchAs(p, server, c.Output, http.MethodPost, "/levels", wish, func(reach ruleReach) error {
+		if c.DryRun || reach.Rule == nil {
+			return reach.writeDry(p, c.Output)
+		}
+		return tell(p, "rule %s: %s%s; matched %s%s", reach.Rule.ID, reach.Rule.Level, reach.Rule.end().until(time.Now()), reach.who(), reach.names())
+	})
+}
+
+// writeDry shows what a rule would be about.
+func (r ruleReach) writeDry(p program, o Output) error {
+	fields := []field{{"would match", r.who() + r.names()}, {"would change", "the level of " + many(r.Decides, "device")}}
+	if o.Output == outputWide {
+		fields = append(fields, field{"levels now", dash(counts(r.Levels))}, field{"states now", dash(counts(r.States))})
 	}
-	if c.DryRun || reach.Rule == nil {
-		_, err = fmt.Fprintf(p.stdout, "would match %d devices, %d of them connected, and change the level of %d%s\n", reach.Matched, reach.Connected, reach.Decides, reach.names())
-		return err
-	}
-	_, err = fmt.Fprintf(p.stdout, "rule %s: %s%s; matched %d devices, %d of them connected%s\n", reach.Rule.ID, reach.Rule.Level,
-		reach.Rule.end().until(time.Now()), reach.Matched, reach.Connected, reach.names())
-	return err
+	return writeFields(p.stdout, o, fields...)
+}
+
+// who is how many devices a rule means.
+func (r ruleReach) who() string {
+	return fmt.Sprintf("%s, %d of them connected", many(r.Matched, "device"), r.Connected)
 }
 
 // names shows the sample.
@@ -136,9 +145,7 @@ func (c levelExtendCmd) Run(p program) error {
 	if reach.Rule == nil {
 		return errors.New("the server's answer has no rule")
 	}
-	_, err = fmt.Fprintf(p.stdout, "rule %s: %s%s; matches %d devices, %d of them connected\n", reach.Rule.ID, reach.Rule.Level,
-		reach.Rule.end().until(time.Now()), reach.Matched, reach.Connected)
-	return err
+	return tell(p, "rule %s: %s%s; matches %s", reach.Rule.ID, reach.Rule.Level, reach.Rule.end().until(time.Now()), reach.who())
 }
 
 type levelShowCmd struct {
@@ -159,8 +166,8 @@ func (c levelShowCmd) Run(p program) error {
 			field{"level", reach.Rule.Level + reach.Rule.end().until(time.Now())},
 			field{"set by", reach.Rule.SetBy},
 			field{"reason", reach.Rule.Reason},
-			field{"matched", fmt.Sprintf("%d, %d of them connected%s", reach.Matched, reach.Connected, reach.names())},
-			field{"decides", fmt.Sprintf("the level of %d", reach.Decides)},
+			field{"matched", reach.who() + reach.names()},
+			field{"decides", "the level of " + many(reach.Decides, "device")},
 			field{"levels", counts(reach.Levels)},
 			field{"states", counts(reach.States)})
 	})

@@ -122,7 +122,7 @@ func TestTenPercentAreRaised(t *testing.T) {
 	s.all("asked at error", func(d deviceState) bool { return d.Online && d.Desired == "error" && d.State != "offline" })
 
 	set := []string{"level", "set", "--product", "ABCDE12345", "--percent", "10", "debug", "--for", "30m", "--reason", "rollout"}
-	if out := s.run(append(set, "--dry-run")...); !strings.HasPrefix(out, fmt.Sprintf("would match %d devices, %d of them connected, and change the level of %d: ABCDE12345/%s", len(tenth), len(tenth), len(tenth), tenth[0])) {
+	if out := s.run(append(set, "--dry-run")...); !strings.HasPrefix(out, fmt.Sprintf("would match   %s, %d of them connected: ABCDE12345/%s", many(len(tenth), "device"), len(tenth), tenth[0])) {
 		t.Errorf("dry run printed %q", out)
 	}
 	id := ruleID(t, s.run(set...))

@@ -121,6 +121,9 @@ var metrics = []metric{
 	{"logbridge_audit_failures_total", "Audit records that could not be stored.", counter, nil,
 		func(s *server, e emit) { e(float64(s.levels.Stats().AuditFailures + s.http.AuditFailures())) }},
 
+	{"logbridge_audit_left_out_total", "Refused changes that the audit stream has by their number alone, since their actor had too many in a minute.", counter, nil,
+		func(s *server, e emit) { e(float64(s.refusals.LeftOut())) }},
+
 	{"logbridge_quota_devices", "Devices that the quotas keep in mind now: those that sent anything in the last minute or so, if there are quotas.", gauge, nil,
 		func(s *server, e emit) { e(float64(s.quota.Stats().Devices)) }},
 

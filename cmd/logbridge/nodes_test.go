@@ -60,6 +60,10 @@ func TestTwoNodesOneFleet(t *testing.T) {
 
 	dev := two.dial(device("dev_01"))
 	soon(t, "online, for the other node", func() bool { return one.device(dev.id).Online })
+	soon(t, "connected, in the status of both", func() bool {
+		a, b := one.run("status"), two.run("status")
+		return strings.Contains(a, " registered, 1 connected, 0 of them to this one of 2 nodes") && strings.Contains(b, " registered, 1 connected, 1 of them to this one of 2 nodes")
+	})
 	levelsReach(t, one, dev)
 	tokenIsRevoked(t, one, two)
 

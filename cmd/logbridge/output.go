@@ -165,3 +165,19 @@ func texts(list []string) string {
 	}
 	return strings.Join(list, " ")
 }
+
+// many is a number of things in words: 1 device, 2 devices.
+func many(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// isAre is the verb for a number of things.
+func isAre(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}

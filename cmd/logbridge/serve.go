@@ -26,6 +26,7 @@ import (
 	"github.com/logbridge/logbridge/levels"
 	"github.com/logbridge/logbridge/natsd"
 	"github.com/logbridge/logbridge/quota"
+	"github.com/logbridge/logbridge/refusals"
 	"github.com/logbridge/logbridge/registry"
 	"github.com/logbridge/logbridge/sink"
 )
@@ -88,6 +89,7 @@ type server struct {
 	quota    *quota.Gate
 	bridge   *bridge.Bridge
 	attempts *attempts.Limiter
+	refusals *refusals.Log
 	tls      *certificates // nil without --mqtts and --https
 	broker   *broker.Broker
 	http     *httpapi.Server
@@ -115,6 +117,8 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.add("sink", s.sink.Run)
+	s.refusals = refusals.New(s.sink, s.log)
+	s.add("refusals", s.refusals.Run)
 	if s.registry, err = registry.New(ctx, s.node, keys[0], s.log, keys[1:]...); err != nil {
 		return err
 	}
@@ -122,7 +126,7 @@ func (s *server) build(ctx context.Context) (err error) {
 	if s.node.Embedded() { // other nodes have files of their own
 		s.registry.OnKeys(writeKeys)
 	}
-	if s.levels, err = levels.New(ctx, s.node, s.registry, s.sink, s.levelsConfig(), s.log); err != nil {
+	if s.levels, err = levels.New(ctx, s.node, s.registry, s.refusals, s.levelsConfig(), s.log); err != nil {
 		return err
 	}
 	s.registry.OnTagged(s.levels.Retagged)
@@ -253,9 +257,10 @@ func (s *server) httpDeps() httpapi.Deps {
 	return httpapi.Deps{
 		Products: s.registry, Devices: s.registry, Projects: s.registry, Logstores: s.registry,
 		AccessKeys: s.registry, TemporaryKeys: s.registry, Topics: s.registry, TopicKeys: s.registry, Tokens: s.registry, MakePSK: registry.MakePSK,
+		CheckDevice: s.registry.CheckDevice, DeviceCount: s.registry.DeviceCount,
 		AddressKey: func() (string, error) { return s.registry.AddressKey(context.Background()) },
 		Levels:     s.levels, Rules: s.levels, Observer: observer{s.levels, s.registry}, SetLevel: s.setLevel, Overrides: s.overrides,
-		Log: gatedLog{s.sink, s.quota}, Erase: s.sink.Erase, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
+		Log: gatedLog{s.sink, s.quota}, Audit: s.refusals, Erase: s.sink.Erase, Counter: s.sink, Share: func(ctx context.Context) httpapi.Share { return s.sink.Share(ctx) },
 		Broker: s.broker, Attempts: s.attempts, Registrations: s.registry,
 		RotateSeal:   s.registry.Rotate,
 		SealRotation: func() httpapi.SealRotation { return httpapi.SealRotation(s.registry.Rotation()) },

@@ -18,9 +18,11 @@ type statusState struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Trouble string    `json:"trouble"`
+	Nodes   int       `json:"nodes"`
 	Devices struct {
 		Registered int `json:"registered"`
 		Connected  int `json:"connected"`
+		Here       int `json:"connected_here"`
 	} `json:"devices"`
 	Ledger struct {
 		Total logbridge.Counts `json:"total"`
@@ -41,7 +43,7 @@ func (c statusCmd) Run(p program) error {
 			{"version", a.Version},
 			{"started", fmt.Sprintf("%s, %s ago", a.Started.Local().Format(time.DateTime), time.Since(a.Started).Round(time.Second))},
 			{"trouble", dash(a.Trouble)},
-			{"devices", fmt.Sprintf("%d registered, %d connected", a.Devices.Registered, a.Devices.Connected)},
+			{"devices", a.devices()},
 			{"lines", fmt.Sprintf("%d received, %d stored, %d duplicate, %d refused, %d dropped", t.Received, t.Stored, t.Duplicate, sum(t.Refused), sum(t.Dropped))},
 		}
 		if s := a.Store; s != nil {
@@ -50,4 +52,13 @@ func (c statusCmd) Run(p program) error {
 		}
 		return writeFields(p.stdout, c.Output, fields...)
 	})
+}
+
+// devices are those of the whole fleet, and of several nodes those of this one.
+func (a statusState) devices() string {
+	text := fmt.Sprintf("%d registered, %d connected", a.Devices.Registered, a.Devices.Connected)
+	if a.Nodes > 1 {
+		text += fmt.Sprintf(", %d of them to this one of %d nodes", a.Devices.Here, a.Nodes)
+	}
+	return text
 }

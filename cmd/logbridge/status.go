@@ -14,8 +14,10 @@ func (s *server) status(ctx context.Context) (httpapi.Status, error) {
 		return httpapi.Status{}, err
 	}
 	st := s.sink.Stats()
+	here := int(s.broker.Stats().Sessions)
+	nodes, elsewhere := s.levels.Others()
 	out := httpapi.Status{
-		Started: s.started, Registered: s.registry.DeviceCount(), Connected: int(s.broker.Stats().Sessions), Sources: s.sink.LedgerSources(),
+		Started: s.started, Registered: s.registry.DeviceCount(), Connected: here + elsewhere, Here: here, Nodes: nodes, Sources: s.sink.LedgerSources(),
 		Store: httpapi.StoreStatus{
 			Segments: st.Segments, SegmentBytes: st.SegmentBytes, MemoryRecords: st.MemtableRows, MemoryBytes: st.MemtableBytes,
 			CommitGroups: commit.Groups, CommitBytes: commit.Bytes, CommitLast: commit.Last,
