@@ -38,6 +38,16 @@ export function query(params: Params = {}): string {
 /** What is told when the server no longer accepts the session; the frame shows the sign-in then. */
 export const signedOut = new EventTarget()
 
+/** What is told when the server cannot be reached ("away"), and when it answers again ("back"). */
+export const reach = new EventTarget()
+let reached = true
+
+function tell(answers: boolean): void {
+  if (reached === answers) return
+  reached = answers
+  reach.dispatchEvent(new Event(answers ? 'back' : 'away'))
+}
+
 async function request(method: string, path: string, params?: Params, body?: unknown, signal?: AbortSignal): Promise<Response> {
   const init: RequestInit = { method, credentials: 'same-origin', cache: 'no-store', redirect: 'error' }
   if (signal) init.signal = signal
@@ -50,8 +60,10 @@ async function request(method: string, path: string, params?: Params, body?: unk
     res = await fetch(base + path + query(params), init)
   } catch (e) {
     if (signal?.aborted) throw e
+    tell(false)
     throw new ApiError(0, 'unreachable', 'the server cannot be reached')
   }
+  tell(true)
   if (res.ok) return res
   const error = await problem(res)
   if (error.status === 401 && path !== '/session') signedOut.dispatchEvent(new Event('401'))

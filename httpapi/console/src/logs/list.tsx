@@ -2,6 +2,7 @@
 import { Component, type ComponentChildren, type JSX } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { clock } from '../time'
+import { count } from '../words'
 import { Level } from '../ui/level'
 import type { Feed } from './feed'
 import { isGap, origin, summary, visible, type Entry, type LogRecord } from './record'
@@ -142,7 +143,7 @@ class Line extends Component<LineProps> {
     if (isGap(entry)) {
       return (
         <div id={lineID(entry.seq)} class="line gap" role="option" aria-selected="false" aria-disabled="true">
-          {entry.dropped.toLocaleString('en')} lines are not shown here: they came faster than this page took them. They are stored.
+          {count(entry.dropped, 'line')} {entry.dropped === 1 ? 'is' : 'are'} not shown here: more came than this page took. All are stored.
         </div>
       )
     }

@@ -2,6 +2,8 @@ import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { get } from '../api'
 import { bars, levelColor, levelOrder, type Histogram } from '../histogram'
+import { place, type Device } from '../devices/device'
+import { PerMinute } from '../devices/parts'
 import { useLoad } from '../load'
 import { Link, navigate, useParams } from '../router'
 import { useSession } from '../session'
@@ -9,6 +11,7 @@ import { duration, relative, useNow } from '../time'
 import { Chart, compact } from '../ui/chart'
 import { Select } from '../ui/field'
 import { Table } from '../ui/table'
+import { count } from '../words'
 
 interface Counts {
   received: number
@@ -79,6 +82,7 @@ export function Overview(): JSX.Element {
         </section>
       </div>
       <div class="halves">
+        <Loudest />
         <Errors since={since} />
         <LedgerHealth counts={status.data?.ledger.total} />
       </div>
@@ -107,10 +111,10 @@ function Tiles({ status, error }: { status: Status | undefined; error: string })
       {store && (
         <>
           <Tile title="Segments" figure={bytes(store.segment_bytes)} wrong={store.set_aside > 0}>
-            {store.set_aside > 0 ? <span class="wrong">{store.set_aside} set aside as damaged</span> : `${store.segments} files${store.oldest_received ? `, oldest ${relative(store.oldest_received, now)}` : ''}`}
+            {store.set_aside > 0 ? <span class="wrong">{store.set_aside} set aside as damaged</span> : `${count(store.segments, 'file')}${store.oldest_received ? `, oldest ${relative(store.oldest_received, now)}` : ''}`}
           </Tile>
           <Tile title="Commit log" figure={bytes(store.commit_bytes)}>
-            {`${compact(store.commit_groups)} groups, ${compact(store.memory_records)} lines in memory`}
+            {`${compact(store.commit_groups)} ${store.commit_groups === 1 ? 'group' : 'groups'}, ${compact(store.memory_records)} ${store.memory_records === 1 ? 'line' : 'lines'} in memory`}
           </Tile>
         </>
       )}
@@ -149,6 +153,32 @@ const sum = (reasons: Record<string, number>): number => Object.values(reasons).
 
 /** By how much the sum of what became of the lines misses what was received: always 0. */
 const balance = (c: Counts): number => Math.abs(c.received - c.stored - c.duplicate - sum(c.refused) - sum(c.dropped))
+
+/** How many of the devices that write most are listed. */
+const mostDevices = 8
+
+/** The devices that write most now: who is called in the night looks for one of them. */
+function Loudest(): JSX.Element {
+  const { data, error } = useLoad((signal) => get<{ devices: Device[] }>('/devices', { sort: 'lines', limit: mostDevices }, signal), 'loudest', chartsEvery)
+  const rows = data?.devices.filter((d) => d.lines_per_minute > 0)
+  const most = rows?.[0]?.lines_per_minute ?? 1
+  return (
+    <section class="panel" aria-labelledby="loudest">
+      <h2 id="loudest"><Link to="/devices?sort=lines">Loudest devices</Link></h2>
+      {error && <p class="wrong">{error}</p>}
+      {rows?.length === 0 && <p class="quiet">No device has written lately.</p>}
+      <ul class="ranks loud">
+        {rows?.map((d) => (
+          <li key={`${d.product}/${d.device}`}>
+            <Link to={place(d.product, d.device)} title={`${d.product}/${d.device}`}>{d.device} <span class="quiet">{d.product}</span></Link>
+            <span class="rank" aria-hidden="true"><i style={{ width: `${(100 * d.lines_per_minute) / most}%` }} /></span>
+            <span class="num"><b><PerMinute n={d.lines_per_minute} /></b> <span class="quiet">a minute</span></span>
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
 
 /** How many products with errors are listed. */
 const mostProducts = 12

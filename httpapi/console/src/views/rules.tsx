@@ -15,6 +15,7 @@ import { Dialog } from '../ui/dialog'
 import { Field, Select } from '../ui/field'
 import { Table, type Column } from '../ui/table'
 import { toast } from '../ui/toast'
+import { count } from '../words'
 
 /** How often the list is asked for again. */
 const every = 5000
@@ -95,7 +96,7 @@ function Chosen({ id, now, onClose }: { id: string; now: number; onClose: () => 
           <p>
             <Target level={rule.level} /> for {words(rule.selector)}, {rule.expires_at ? `until ${stamp(rule.expires_at)} (${relative(rule.expires_at, now)})` : 'without an end'}. {rule.set_by}: {rule.reason}
           </p>
-          <p><b>{data.matched.toLocaleString('en')}</b> devices matched, <b>{data.connected.toLocaleString('en')}</b> online; it decides the level of <b>{data.decides.toLocaleString('en')}</b>.</p>
+          <p><b>{count(data.matched, 'device')}</b> matched, <b>{data.connected.toLocaleString('en')}</b> online; it decides the level of <b>{data.decides.toLocaleString('en')}</b>.</p>
           <Spread reach={data} />
         </>
       )}
