@@ -87,7 +87,7 @@ export function Stores(): JSX.Element {
               ? <Link to={`/stores?store=${encodeURIComponent(streamOf(s))}`} aria-current={s === chosen ? 'true' : undefined}>{streamOf(s)}</Link>
               : <Link to={`/stores?store=${encodeURIComponent('sls/' + (s.project ?? ''))}`}>sls/{s.project}</Link> },
             { title: 'Writes', cell: (s) => s.name ? <Writes store={s} /> : <span class="quiet">no logstore yet</span> },
-            { title: 'Origins', kind: 'wide', spare: true, cell: (s) => (s.name ? s.origins.join(' ') || '*' : '') },
+            ...(chosen || project ? [] : [{ title: 'Origins', kind: 'wide' as const, spare: true, cell: (s: Store) => (s.name ? s.origins.join(' ') || '*' : '') }]),
           ]}
           rows={rows}
           rowKey={streamOf}
