@@ -172,7 +172,7 @@ function Loudest(): JSX.Element {
           <li key={`${d.product}/${d.device}`}>
             <Link to={place(d.product, d.device)} title={`${d.product}/${d.device}`}>{d.device} <span class="quiet">{d.product}</span></Link>
             <span class="rank" aria-hidden="true"><i style={{ width: `${(100 * d.lines_per_minute) / most}%` }} /></span>
-            <span class="num"><b><PerMinute n={d.lines_per_minute} /></b> <span class="quiet">a minute</span></span>
+            <span class="num"><b><PerMinute n={d.lines_per_minute} /></b> <span class="quiet">/min</span></span>
           </li>
         ))}
       </ul>

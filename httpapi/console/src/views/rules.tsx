@@ -42,7 +42,7 @@ export function Rules(): JSX.Element {
     { title: 'By', cell: (r) => <span title={stamp(r.changed_at)}>{r.set_by}, {relative(r.changed_at, now)}</span>, spare: true },
   ]
   const own: Column<Device>[] = [
-    { title: 'Device', cell: (d) => <Link to={place(d.product, d.device)}><span class="quiet">{d.product}/</span>{d.device}</Link> },
+    { title: 'Device', cell: (d) => <Link class="device-name" to={place(d.product, d.device)}><span class="quiet">{d.product}/</span>{d.device}</Link> },
     { title: 'Level', kind: 'narrow', cell: (d) => <Target level={d.desired} /> },
     { title: 'Ends in', kind: 'narrow', cell: ends },
     { title: 'Observed', kind: 'narrow', cell: (d) => <State device={d} now={now} />, spare: true },
