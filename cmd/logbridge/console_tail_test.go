@@ -122,6 +122,13 @@ func TestConsoleTailOverARestart(t *testing.T) {
 	http, mqtt := s.addr("http"), s.addr("mqtt")
 	s.stop(syscall.SIGKILL)
 	c.until(`document.querySelector('.status .state').textContent.startsWith('connection lost')`)
+	c.phone()
+	c.until(`document.querySelector('.away p') && document.querySelector('.rates > .wrong')`)
+	if w := eval[int](c, `document.documentElement.scrollWidth`); w > 390 {
+		t.Errorf("without the server the page is %d px wide on a phone", w)
+	}
+	c.shot("away")
+	c.desk()
 	s = home.start(http, mqtt)
 	s.say("burst", burst(10, 10)...)
 	c.has("burst line 19")

@@ -154,12 +154,12 @@ function Status({ feed, query, stuck, onPause, onNewest, onQuery }: StatusProps)
   const n = feed.entries.length
   const waiting = feed.waiting.length
   const words: Record<Feed['state'], string> = {
-    loading: 'loading …', still: query.around ? 'around one line' : 'not live', live: 'live', paused: 'paused', reconnecting: `connection lost${feed.error && `: ${feed.error}`}; trying again`, failed: 'failed',
+    loading: 'loading …', still: query.around ? 'around one line' : 'not live', live: 'live', paused: 'paused', reconnecting: 'connection lost, trying again', failed: 'failed',
   }
   const follows = feed.state === 'live' || feed.state === 'paused' || feed.state === 'reconnecting'
   return (
     <div class="status">
-      <span class={`state ${{ live: 'good', paused: 'warn', reconnecting: 'wrong', failed: 'wrong', loading: '', still: '' }[feed.state]}`} role="status">{words[feed.state]}</span>
+      <span class={`state ${{ live: 'good', paused: 'warn', reconnecting: 'wrong', failed: 'wrong', loading: '', still: '' }[feed.state]}`} role="status" title={feed.error || undefined}>{words[feed.state]}</span>
       {follows && <Button aria-pressed={feed.state === 'paused'} title="Space" onClick={onPause}>{feed.state === 'paused' ? 'Resume' : 'Pause'}</Button>}
       {feed.state === 'still' && !query.around && <Button onClick={() => onQuery({ ...query, until: '', live: true })}>Go live</Button>}
       {feed.state === 'live' && <Button title="Stop following" onClick={() => onQuery({ ...query, live: false })}>Stop</Button>}

@@ -56,6 +56,8 @@ export function Overview(): JSX.Element {
   const [params, change] = useParams()
   const since = params.get('since') || '1h'
   const status = useLoad((signal) => get<Status>('/status', {}, signal), 'status', statusEvery)
+  const loudest = useLoad((signal) => get<{ devices: Device[] }>('/devices', { sort: 'lines', limit: mostDevices }, signal), 'loudest', chartsEvery)
+  const loud = loudest.data?.devices.filter((d) => d.lines_per_minute > 0)
   const by = (field: string) => (signal: AbortSignal): Promise<Histogram> => get<Histogram>('/logs/histogram', { since, by: field }, signal)
   const sources = useLoad(by('source'), 'source' + since, chartsEvery)
   const levels = useLoad(by('level'), 'level' + since, chartsEvery)
@@ -68,7 +70,7 @@ export function Overview(): JSX.Element {
         <h1>Overview</h1>
         <Select label="Time" bare value={since} options={spans.some(([v]) => v === since) ? spans : [[since, `Last ${since}`], ...spans]} onChange={(e) => change({ since: e.currentTarget.value })} />
       </div>
-      <Tiles status={status.data} error={status.error} />
+      <Tiles status={status.data} error={status.error} loud={loud} />
       <div class="halves">
         <section class="panel" aria-labelledby="by-source">
           <h2 id="by-source">Lines by source</h2>
@@ -82,7 +84,7 @@ export function Overview(): JSX.Element {
         </section>
       </div>
       <div class="halves">
-        <Loudest />
+        <Loudest devices={loud} error={loudest.error} />
         <Errors since={since} />
         <LedgerHealth counts={status.data?.ledger.total} />
       </div>
@@ -91,7 +93,7 @@ export function Overview(): JSX.Element {
   )
 }
 
-function Tiles({ status, error }: { status: Status | undefined; error: string }): JSX.Element {
+function Tiles({ status, error, loud }: { status: Status | undefined; error: string; loud: readonly Device[] | undefined }): JSX.Element {
   const session = useSession()
   const now = useNow()
   const rate = useRate(status)
@@ -104,6 +106,9 @@ function Tiles({ status, error }: { status: Status | undefined; error: string })
       </Tile>
       <Tile title="Devices connected" figure={status ? compact(status.devices.connected) : '–'} to="/devices?online=true">
         {status && `of ${compact(status.devices.registered)}${session.scope.length > 0 ? ' in your scope' : ''}`}
+      </Tile>
+      <Tile title="Loudest device" figure={loud?.[0] ? `${compact(loud[0].lines_per_minute)}/min` : '–'}>
+        {loud?.[0] ? <Link to={place(loud[0].product, loud[0].device)}>{loud[0].device}</Link> : loud && 'none has written lately'}
       </Tile>
       <Tile title="Ledger" figure={health === undefined ? '–' : health === 0 ? 'exact' : `off by ${compact(health)}`} wrong={Boolean(health)}>
         {status && 'received = stored + duplicate + refused + dropped'}
@@ -158,9 +163,7 @@ const balance = (c: Counts): number => Math.abs(c.received - c.stored - c.duplic
 const mostDevices = 8
 
 /** The devices that write most now: who is called in the night looks for one of them. */
-function Loudest(): JSX.Element {
-  const { data, error } = useLoad((signal) => get<{ devices: Device[] }>('/devices', { sort: 'lines', limit: mostDevices }, signal), 'loudest', chartsEvery)
-  const rows = data?.devices.filter((d) => d.lines_per_minute > 0)
+function Loudest({ devices: rows, error }: { devices: readonly Device[] | undefined; error: string }): JSX.Element {
   const most = rows?.[0]?.lines_per_minute ?? 1
   return (
     <section class="panel" aria-labelledby="loudest">

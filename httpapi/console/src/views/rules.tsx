@@ -39,7 +39,7 @@ export function Rules(): JSX.Element {
     { title: 'Ends in', kind: 'narrow', cell: ends },
     { title: 'Priority', kind: 'num', cell: (r) => r.priority, spare: true },
     { title: 'Reason', kind: 'wide', cell: (r) => r.reason, spare: true },
-    { title: 'By', cell: (r) => <span title={stamp(r.changed_at)}>{r.set_by}, {relative(r.changed_at, now)}</span>, spare: true },
+    { title: 'By', cell: (r) => <span title={stamp(r.changed_at)}>{r.set_by}, {relative(r.changed_at, now)}</span>, spare: 'desk' },
   ]
   const own: Column<Device>[] = [
     { title: 'Device', cell: (d) => <Link class="device-name" to={place(d.product, d.device)}><span class="quiet">{d.product}/</span>{d.device}</Link> },
@@ -47,7 +47,7 @@ export function Rules(): JSX.Element {
     { title: 'Ends in', kind: 'narrow', cell: ends },
     { title: 'Observed', kind: 'narrow', cell: (d) => <State device={d} now={now} />, spare: true },
     { title: 'Reason', kind: 'wide', cell: (d) => d.reason, spare: true },
-    { title: 'By', cell: (d) => d.set_by, spare: true },
+    { title: 'By', cell: (d) => d.set_by, spare: 'desk' },
   ]
   if (operator) {
     rules.push({
