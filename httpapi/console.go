@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io/fs"
 	"mime"
@@ -21,6 +22,9 @@ var consolePaths = []string{"/", "/logs", "/devices", "/devices/:product/:device
 // consoleAssets is what index.html loads; the names hold a hash of the content.
 const consoleAssets = "/assets/"
 
+// iconPath is what browsers ask for beside pages that name no icon, such as an answer of the API that somebody looks at.
+const iconPath = "/favicon.ico"
+
 // consolePolicy lets the page run its own script, and nothing that comes from elsewhere or out of a log line: no script, style or
 // frame but its own, no text that becomes script or markup (Trusted Types), no form that leaves.
 const consolePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; " +
@@ -36,26 +40,71 @@ type asset struct {
 
 // routeConsole serves the console, or says how to get it.
 func (s *Server) routeConsole(e *echo.Echo) error {
-	page := s.noConsole
+	page, icon := s.noConsole, noIcon
 	if s.cfg.Console != nil {
 		assets, err := readAssets(s.cfg.Console)
 		if err != nil {
 			return fmt.Errorf("console: %w", err)
 		}
-		page = func(c echo.Context) error { return assets["index.html"].serve(c, "no-cache") }
+		page = func(c echo.Context) error { return assets["index.html"].serve(c, http.StatusOK, "no-cache") }
+		if a, ok := iconOf(assets); ok {
+			icon = func(c echo.Context) error { return a.serve(c, http.StatusOK, iconCache) }
+		}
+		e.HTTPErrorHandler = s.failPage(assets["index.html"])
 		e.GET(consoleAssets+"*", func(c echo.Context) error {
 			a, ok := assets[strings.TrimPrefix(c.Request().URL.Path, "/")]
 			if !ok {
 				return echo.ErrNotFound
 			}
-			return a.serve(c, "public, max-age=31536000, immutable")
+			return a.serve(c, http.StatusOK, "public, max-age=31536000, immutable")
 		})
 	}
+	e.GET(iconPath, icon)
 	for _, p := range consolePaths {
 		e.GET(p, page)
 		e.HEAD(p, page)
 	}
 	return nil
+}
+
+// iconCache lets browsers keep what iconPath answers for a day: its name has no hash.
+const iconCache = "public, max-age=86400"
+
+// iconOf finds the icon among the assets: the build puts a hash into its name.
+func iconOf(assets map[string]asset) (asset, bool) {
+	for name, a := range assets {
+		if ok, _ := path.Match(strings.TrimPrefix(consoleAssets, "/")+"icon-*.svg", name); ok { // the pattern is right
+			return a, true
+		}
+	}
+	return asset{}, false
+}
+
+// noIcon says that there is none, which is no error.
+func noIcon(c echo.Context) error {
+	c.Response().Header().Set("Cache-Control", iconCache)
+	return c.NoContent(http.StatusNoContent)
+}
+
+// failPage gives somebody who looks with a browser for a page that is none the console, which says so and where the views are. All
+// others, and all paths of the other surfaces, are answered as ever.
+func (s *Server) failPage(page asset) echo.HTTPErrorHandler {
+	return func(err error, c echo.Context) {
+		if h := (*echo.HTTPError)(nil); !c.Response().Committed && errors.As(err, &h) && h.Code == http.StatusNotFound && looksForPage(c.Request()) {
+			_ = page.serve(c, http.StatusNotFound, "no-store") // an error of it is that the browser is gone
+			return
+		}
+		s.fail(err, c)
+	}
+}
+
+// looksForPage reports whether a request is a browser's for a page, at a path that no other surface speaks for.
+func looksForPage(r *http.Request) bool {
+	path := r.URL.Path
+	if isDevicePath(path) || isSLSPath(path) || isCLSPath(path) || isOTLPPath(path) || under(path, lokiPath) || under(path, "/api") || strings.HasPrefix(path, consoleAssets) {
+		return false
+	}
+	return r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
 // readAssets reads all files, and compresses them once for all readers.
@@ -91,7 +140,7 @@ func readAssets(files fs.FS) (map[string]asset, error) {
 }
 
 // serve answers with the file, or that it has not changed.
-func (a asset) serve(c echo.Context, cache string) error {
+func (a asset) serve(c echo.Context, status int, cache string) error {
 	h := c.Response().Header()
 	secureHeaders(h, consolePolicy)
 	h.Set("Cache-Control", cache)
@@ -102,10 +151,10 @@ func (a asset) serve(c echo.Context, cache string) error {
 		h.Set("Content-Encoding", "gzip")
 	}
 	h.Set("ETag", etag)
-	if c.Request().Header.Get("If-None-Match") == etag {
+	if status == http.StatusOK && c.Request().Header.Get("If-None-Match") == etag {
 		return c.NoContent(http.StatusNotModified)
 	}
-	return c.Blob(http.StatusOK, a.contentType, body)
+	return c.Blob(status, a.contentType, body)
 }
 
 // acceptsGzip reports whether a client said so, whatever weight it gave it but none.

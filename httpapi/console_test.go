@@ -14,6 +14,7 @@ func consoleFiles() fstest.MapFS {
 	return fstest.MapFS{
 		"index.html":             {Data: []byte("<!doctype html><title>console</title>" + strings.Repeat(" ", 100))},
 		"assets/index-abc123.js": {Data: []byte(strings.Repeat("let a = 1\n", 100))},
+		"assets/icon-abc123.svg": {Data: []byte("<svg/>")},
 		"README":                 {Data: []byte("no")},
 	}
 }
@@ -63,6 +64,44 @@ func TestConsoleIsServedSafely(t *testing.T) {
 	}
 }
 
+// TestConsoleForAPageThatIsNone: a browser gets the console, which says that there is no such view; programs, and all paths of other
+// surfaces, get what they got before.
+func TestConsoleForAPageThatIsNone(t *testing.T) {
+	w := start(t, withConsole)
+	const browser = "text/html,application/xhtml+xml,*/*;q=0.8"
+	for _, p := range []string{"/devicez", "/rules/a", "/index.html", "/README"} {
+		res, body := fetch(t, w.url+p, "Accept", browser)
+		if res.StatusCode != http.StatusNotFound || !strings.Contains(body, "<title>console") || res.Header.Get("Content-Security-Policy") == "" || res.Header.Get("Cache-Control") != "no-store" {
+			t.Errorf("%s: %d %q %v", p, res.StatusCode, body, res.Header)
+		}
+		if res, body := fetch(t, w.url+p, "Accept", "*/*"); res.StatusCode != http.StatusNotFound || strings.Contains(body, "console") {
+			t.Errorf("%s for a program: %d %q", p, res.StatusCode, body)
+		}
+	}
+	for _, p := range []string{"/api/v1/devicez", "/loki/api/v1/none", "/assets/none.js", "/logstores/none/none"} {
+		if res, body := fetch(t, w.url+p, "Accept", browser); res.StatusCode == http.StatusOK || strings.Contains(body, "<title>console") {
+			t.Errorf("%s: %d %q", p, res.StatusCode, body)
+		}
+	}
+	res, err := http.Post(w.url+"/logs", "text/html", nil)
+	check(t, err)
+	_ = res.Body.Close()
+	if res.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST /logs: %d", res.StatusCode)
+	}
+}
+
+// TestIcon: what browsers ask for of their own is no error, with the console and without.
+func TestIcon(t *testing.T) {
+	res, body := fetch(t, start(t, withConsole).url+iconPath)
+	if res.StatusCode != http.StatusOK || body != "<svg/>" || res.Header.Get("Content-Type") != "image/svg+xml" || res.Header.Get("Cache-Control") != iconCache {
+		t.Errorf("%d %q %v", res.StatusCode, body, res.Header)
+	}
+	if res, body := fetch(t, start(t).url+iconPath); res.StatusCode != http.StatusNoContent || body != "" {
+		t.Errorf("without the console: %d %q", res.StatusCode, body)
+	}
+}
+
 func TestConsoleAssetsAreKeptAndCompressed(t *testing.T) {
 	w := start(t, withConsole)
 	const name = "/assets/index-abc123.js"
@@ -97,7 +136,7 @@ func first(res *http.Response, _ string) *http.Response { return res }
 func TestConsoleIsOnTheAdminAddressAlone(t *testing.T) {
 	w := start(t, withConsole, func(cfg *Config, _ *Deps) { cfg.AdminAddr = "localhost:0" })
 	admin := "http://" + w.AdminAddr().String()
-	for _, p := range []string{"/", "/logs", "/assets/index-abc123.js", "/api/v1/session"} {
+	for _, p := range []string{"/", "/logs", "/assets/index-abc123.js", "/favicon.ico", "/api/v1/session"} {
 		if res, body := fetch(t, w.url+p); res.StatusCode != http.StatusNotFound {
 			t.Errorf("public %s: %d %q", p, res.StatusCode, body)
 		}

@@ -38,7 +38,8 @@ func TestConsoleDevices(t *testing.T) {
 	c.until(rows + ` === 5 && location.search.includes('q=dev_0')`)
 	c.fill("Connection", "true")
 	c.until(rows + ` === 5 && [...document.querySelectorAll('tbody tr')].every((r) => Number(r.cells[6].textContent) > 0)`)
-	c.fill("Order", "lines")
+	c.press("Lines/min") // the same as the order below
+	c.until(`location.search.includes('sort=lines') && document.querySelector('th[aria-sort=descending]')?.innerText.startsWith('Lines/min')`)
 	c.until(rows + ` === 5`)
 
 	c.click(`[aria-label="Level of ABCDE12345/dev_03"]`)
@@ -58,6 +59,9 @@ func TestConsoleDevices(t *testing.T) {
 	c.fill("Level", "")
 	c.until(rows + ` === 100`)
 	c.looks("devices")
+	c.phone()
+	c.until(`(() => { const box = document.querySelector('.table-box'); return box.scrollWidth <= box.clientWidth })()`)
+	c.desk()
 	c.open("/devices?q=no-such-device") // a link says all
 	c.has("No device is like that.")
 }

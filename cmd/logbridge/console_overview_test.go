@@ -30,6 +30,8 @@ func TestConsoleOverview(t *testing.T) {
 		c.has(text)
 	}
 	c.until(`/mqtt \d+.*sls \d+/.test(document.querySelector('.chart-box').ariaLabel)`)
+	c.until(`document.querySelector('.loud a').getAttribute('href').startsWith('/devices/ABCDE12345/dev_0')`)
+	c.until(`document.querySelector('[aria-label="Loudest device"] a').textContent === document.querySelector('.loud a').firstChild.textContent.trim()`)
 	c.looks("overview")
 
 	c.press("ABCDE12345")

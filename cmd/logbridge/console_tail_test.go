@@ -22,6 +22,29 @@ func burst(from, n int) []saidLine {
 	return list
 }
 
+// watchFrames makes the page note how long each of its frames took and each of its tasks that the browser calls long; the value of
+// its expression framesNoted, later, is what came of it, in milliseconds.
+const watchFrames = `(() => {
+	const frames = [], tasks = []
+	let last = performance.now()
+	const look = (now) => { frames.push(now - last); last = now; requestAnimationFrame(look) }
+	requestAnimationFrame((now) => { last = now; requestAnimationFrame(look) })
+	const watch = new PerformanceObserver((list) => tasks.push(...list.getEntries().map((e) => e.duration)))
+	watch.observe({type: 'longtask'})
+	window.framesNoted = () => ({
+		frames: frames.length, longest: Math.max(0, ...frames), late: frames.filter((f) => f > 34).length, halting: frames.filter((f) => f > 100).length,
+		tasks: tasks.length, longestTask: Math.max(0, ...tasks),
+	})
+	return true
+})()`
+
+// noted is what framesNoted says: how many frames, the longest, those that missed at least one turn of the screen, those that are
+// felt as a halt, and the tasks of more than 50 ms.
+type noted struct {
+	Frames, Late, Halting, Tasks int
+	Longest, LongestTask         float64
+}
+
 // TestConsoleTailStaysSmall follows a burst of more lines than the page keeps: the newest are there, without a gap, and the page
 // has no more elements than a screen has lines. What that cost the page is printed.
 func TestConsoleTailStaysSmall(t *testing.T) {
@@ -40,6 +63,7 @@ func TestConsoleTailStaysSmall(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := c.work()
+	eval[bool](c, watchFrames)
 	const all, part = 25_000, 500
 	for n := 10; n < all; n += part {
 		s.say("burst", burst(n, part)...)
@@ -65,6 +89,9 @@ func TestConsoleTailStaysSmall(t *testing.T) {
 			t.Errorf("line %d from the end is %q", i, text)
 		}
 	}
+	n := eval[noted](c, `window.framesNoted()`)
+	t.Logf("of %d frames the longest took %.0f ms, %d came late (over 34 ms), %d were over 100 ms; %d long tasks, the longest of %.0f ms",
+		n.Frames, n.Longest, n.Late, n.Halting, n.Tasks, n.LongestTask)
 	t.Logf("%d lines cost the page's main thread %.2f s of processor", all, c.work()-before)
 }
 
@@ -95,6 +122,13 @@ func TestConsoleTailOverARestart(t *testing.T) {
 	http, mqtt := s.addr("http"), s.addr("mqtt")
 	s.stop(syscall.SIGKILL)
 	c.until(`document.querySelector('.status .state').textContent.startsWith('connection lost')`)
+	c.phone()
+	c.until(`document.querySelector('.away p') && document.querySelector('.rates > .wrong')`)
+	if w := eval[int](c, `document.documentElement.scrollWidth`); w > 390 {
+		t.Errorf("without the server the page is %d px wide on a phone", w)
+	}
+	c.shot("away")
+	c.desk()
 	s = home.start(http, mqtt)
 	s.say("burst", burst(10, 10)...)
 	c.has("burst line 19")

@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// mostScript bounds what a phone loads before it shows anything, compressed: two seconds on a slow mobile network.
-const mostScript = 100 << 10
+// mostScript bounds what a phone loads before it shows anything, compressed: less than two seconds on a slow mobile network.
+const mostScript = 70 << 10
 
 // TestSourcesKeepTheRules looks for what no source of the console may hold: text that could become markup or script, a type that
 // is none, an address of another host.

@@ -38,6 +38,16 @@ export function query(params: Params = {}): string {
 /** What is told when the server no longer accepts the session; the frame shows the sign-in then. */
 export const signedOut = new EventTarget()
 
+/** What is told when the server cannot be reached ("away"), and when it answers again ("back"). */
+export const reach = new EventTarget()
+let reached = true
+
+function tell(answers: boolean): void {
+  if (reached === answers) return
+  reached = answers
+  reach.dispatchEvent(new Event(answers ? 'back' : 'away'))
+}
+
 async function request(method: string, path: string, params?: Params, body?: unknown, signal?: AbortSignal): Promise<Response> {
   const init: RequestInit = { method, credentials: 'same-origin', cache: 'no-store', redirect: 'error' }
   if (signal) init.signal = signal
@@ -50,8 +60,10 @@ async function request(method: string, path: string, params?: Params, body?: unk
     res = await fetch(base + path + query(params), init)
   } catch (e) {
     if (signal?.aborted) throw e
+    tell(false)
     throw new ApiError(0, 'unreachable', 'the server cannot be reached')
   }
+  tell(true)
   if (res.ok) return res
   const error = await problem(res)
   if (error.status === 401 && path !== '/session') signedOut.dispatchEvent(new Event('401'))
@@ -91,6 +103,12 @@ export async function del<T = void>(path: string, params?: Params, body?: unknow
   return json<T>(await request('DELETE', path, params, body))
 }
 
+/** How many milliseconds of work with lines go by before the page has its turn: half a frame. */
+const mostWork = 8
+
+/** How many lines are given together at most: some milliseconds of work. */
+const mostTogether = 250
+
 /**
  * Reads an answer of NDJSON. Each turn gives the text of the lines that came in together, without the empty ones that
  * only say that the stream lives. It ends with the answer; aborting the signal ends it with an AbortError. A body may be
@@ -101,6 +119,7 @@ export async function* lines(path: string, params: Params, signal: AbortSignal, 
   if (!res.body) return
   const reader = res.body.pipeThrough(new TextDecoderStream()).getReader()
   let rest = ''
+  let worked = 0
   try {
     for (;;) {
       const { done, value } = await reader.read()
@@ -108,7 +127,15 @@ export async function* lines(path: string, params: Params, signal: AbortSignal, 
       const parts = (rest + value).split('\n')
       rest = parts.pop() ?? ''
       const full = parts.filter((p) => p !== '')
-      if (full.length > 0) yield full
+      // What has come already would be read without a pause, however much it is: the page is drawn, and keys are heard, in between.
+      for (let i = 0; i < full.length; i += mostTogether) {
+        const begin = performance.now()
+        yield full.slice(i, i + mostTogether)
+        worked += performance.now() - begin
+        if (worked < mostWork) continue
+        worked = 0
+        await new Promise((done) => setTimeout(done))
+      }
     }
     if (rest !== '') yield [rest]
   } finally {

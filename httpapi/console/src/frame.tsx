@@ -4,6 +4,7 @@ import { sentence } from './api'
 import { Link, navigate, usePlace, type Route } from './router'
 import { may, signOut, useSession } from './session'
 import { Mark } from './signin'
+import { Away } from './ui/away'
 import { Button } from './ui/button'
 import { Dialog } from './ui/dialog'
 import { toast, Toasts } from './ui/toast'
@@ -59,6 +60,7 @@ export function Frame({ routes, title, onSignedOut, children }: FrameProps): JSX
           <Button onClick={() => void leave()}>Sign out</Button>
         </div>
       </header>
+      <Away />
       <main id="main" ref={main} tabIndex={-1}>{children}</main>
       <Toasts />
       {keys && <Keys routes={listed} onClose={() => setKeys(false)} />}

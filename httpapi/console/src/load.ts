@@ -1,6 +1,6 @@
 // Loading what a view shows, once or again and again.
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
-import { isAbort, sentence } from './api'
+import { isAbort, reach, sentence } from './api'
 
 export interface Loaded<T> {
   /** What was loaded last; it stays while something newer is loaded, so that nothing jumps. */
@@ -13,7 +13,7 @@ export interface Loaded<T> {
 
 /**
  * Runs load, and again when key changes; with every, also so many milliseconds after it was done while the page is
- * looked at. Answers to what is not asked any more are dropped.
+ * looked at; what failed runs again as soon as a server that was away is back. Answers to what is not asked any more are dropped.
  */
 export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, key: string, every = 0): Loaded<T> {
   const [state, setState] = useState<{ data: T | undefined; error: string; loading: boolean; key: string }>({ data: undefined, error: '', loading: true, key })
@@ -23,22 +23,32 @@ export function useLoad<T>(load: (signal: AbortSignal) => Promise<T>, key: strin
   useEffect(() => {
     const stop = new AbortController()
     let timer = 0
+    let failed = false
     const wait = (): void => {
       if (every > 0 && !stop.signal.aborted) timer = window.setTimeout(() => void run(), every)
     }
     const run = async (): Promise<void> => {
       if (document.hidden && every > 0) return wait()
+      failed = false
       try {
         const data = await latest.current(stop.signal)
         if (!stop.signal.aborted) setState({ data, error: '', loading: false, key })
       } catch (e) {
+        failed = true
         if (!stop.signal.aborted && !isAbort(e)) setState((s) => ({ ...s, error: sentence(e), loading: false, key }))
       }
       wait()
     }
+    const back = (): void => {
+      if (!failed) return
+      clearTimeout(timer)
+      void run()
+    }
+    reach.addEventListener('back', back)
     setState((s) => ({ ...s, loading: true }))
     void run()
     return () => {
+      reach.removeEventListener('back', back)
       stop.abort()
       clearTimeout(timer)
     }

@@ -7,12 +7,12 @@ import { match, usePlace, type Route } from './router'
 import { current, may, SessionContext, useSession, type Session } from './session'
 import { SignIn } from './signin'
 import './style.css'
-import { Button } from './ui/button'
 import { Audit } from './views/audit'
 import { Device } from './views/device'
 import { Devices } from './views/devices'
 import { Ledger } from './views/ledger'
 import { Logs } from './views/logs'
+import { Nowhere } from './views/nowhere'
 import { Overview } from './views/overview'
 import { Rules } from './views/rules'
 import { Stores } from './views/stores'
@@ -30,18 +30,22 @@ const routes: readonly Route[] = [
   { path: '/tokens', title: 'Tokens', key: 't', view: Tokens, role: 'admin' },
 ]
 
+/** How long after a failure it is asked again who is signed in. */
+const askAgain = 3000
+
 function App(): JSX.Element | null {
   const [session, setSession] = useState<Session | undefined>()
   const [state, setState] = useState<'asking' | 'known' | 'failed'>('asking')
   const [note, setNote] = useState('')
   const ask = async (): Promise<void> => {
-    setState('asking')
     try {
       setSession(await current())
+      setNote('')
       setState('known')
     } catch (e) {
       setNote(sentence(e))
       setState('failed')
+      setTimeout(() => void ask(), askAgain)
     }
   }
   useEffect(() => {
@@ -55,7 +59,7 @@ function App(): JSX.Element | null {
   }, [])
   if (state === 'asking') return null
   if (state === 'failed') {
-    return <main class="signin"><div class="instead"><p class="wrong">{note}</p><Button onClick={() => void ask()}>Try again</Button></div></main>
+    return <main class="signin"><div class="instead"><p class="wrong" role="alert">{note}</p><p>It is asked again every few seconds.</p></div></main>
   }
   if (!session) return <SignIn note={note} onSession={(s) => { setNote(''); setSession(s) }} />
   return (
@@ -73,12 +77,12 @@ function Shown({ onSignedOut }: { onSignedOut: () => void }): JSX.Element {
     if (!names) continue
     const allowed = may(session, r.role ?? 'viewer')
     return (
-      <Frame routes={routes} title={r.title} onSignedOut={onSignedOut}>
+      <Frame routes={routes} title={names.device ?? r.title} onSignedOut={onSignedOut}>
         {allowed ? <r.view key={path} names={names} /> : <p class="instead">This needs a token of role {r.role}.</p>}
       </Frame>
     )
   }
-  return <Frame routes={routes} title="Not found" onSignedOut={onSignedOut}><p class="instead">There is no such view.</p></Frame>
+  return <Frame routes={routes} title="Not found" onSignedOut={onSignedOut}><Nowhere path={path} routes={routes.filter((r) => r.key !== undefined && may(session, r.role ?? 'viewer'))} /></Frame>
 }
 
 const root = document.getElementById('app')

@@ -42,6 +42,8 @@ export function usePlace(): Place {
   const [place, setPlace] = useState(here)
   useEffect(() => {
     const look = (): void => setPlace(here())
+    // Whoever is quick has gone on between the first drawing and this.
+    if (location.pathname !== place.path || here().params.toString() !== place.params.toString()) look()
     addEventListener('popstate', look)
     moved.addEventListener('move', look)
     return () => {

@@ -63,6 +63,14 @@ function calendar(t: Date): string {
   return `${t.getFullYear()}-${two(t.getMonth() + 1)}-${two(t.getDate())}`
 }
 
+/** The zone that all of the console's times are in, as it is at a time: UTC, UTC+1, UTC+5:30. */
+export function zone(time: string | number = Date.now()): string {
+  const east = -new Date(time).getTimezoneOffset()
+  if (east === 0) return 'UTC'
+  const minutes = Math.abs(east) % 60
+  return `UTC${east > 0 ? '+' : '−'}${Math.floor(Math.abs(east) / 60)}${minutes > 0 ? ':' + two(minutes) : ''}`
+}
+
 /** What now is, renewed every so many milliseconds, for countdowns and relative times. */
 export function useNow(every = second): number {
   const [now, setNow] = useState(() => Date.now())

@@ -7,6 +7,7 @@ import { Dialog } from '../ui/dialog'
 import { Field, Select } from '../ui/field'
 import { levels } from '../ui/level'
 import { toast } from '../ui/toast'
+import { count } from '../words'
 import { Target } from './parts'
 import { addRule, readTags, tryRule, words, type Reach, type RuleWish } from './rule'
 
@@ -63,7 +64,7 @@ export function NewRule({ products, onClose, onDone }: NewRuleProps): JSX.Elemen
         <>
           <Button onClick={onClose}>Cancel</Button>
           <Button kind={current ? 'plain' : 'primary'} busy={busy} onClick={preview}>Preview</Button>
-          <Button kind={current ? 'primary' : 'plain'} busy={busy} disabled={!current} onClick={apply}>{current ? `Apply to ${current.matched.toLocaleString('en')} devices` : 'Apply'}</Button>
+          <Button kind={current ? 'primary' : 'plain'} busy={busy} disabled={!current} onClick={apply}>{current ? `Apply to ${count(current.matched, 'device')}` : 'Apply'}</Button>
         </>
       }
     >
@@ -89,7 +90,7 @@ export function NewRule({ products, onClose, onDone }: NewRuleProps): JSX.Elemen
 function Reached({ reach, about, level }: { reach: Reach; about: string; level: string }): JSX.Element {
   return (
     <>
-      <p><b>{reach.matched.toLocaleString('en')}</b> devices are meant by {about}; <b>{reach.connected.toLocaleString('en')}</b> of them are online, and the level of <b>{reach.decides.toLocaleString('en')}</b> becomes <Target level={level} />.</p>
+      <p><b>{count(reach.matched, 'device')}</b> {reach.matched === 1 ? 'is' : 'are'} meant by {about}; <b>{reach.connected.toLocaleString('en')}</b> of them {reach.connected === 1 ? 'is' : 'are'} online, and the level of <b>{reach.decides.toLocaleString('en')}</b> becomes <Target level={level} />.</p>
       <Spread reach={reach} />
     </>
   )

@@ -1,7 +1,7 @@
 import type { JSX } from 'preact'
 import { useEffect, useRef } from 'preact/hooks'
 import { Link } from '../router'
-import { duration, stamp } from '../time'
+import { duration, stamp, zone } from '../time'
 import { Button } from '../ui/button'
 import { Level } from '../ui/level'
 import { Marked } from './list'
@@ -34,7 +34,7 @@ export function Details({ record: r, query, onQuery, onClose, onCopy }: DetailsP
     <aside class="details" ref={box} aria-label="The line in full" tabIndex={-1}>
       <header>
         <Level level={r.level} />
-        <b>{stamp(r.time)}</b>
+        <b>{stamp(r.time)} <small class="quiet">{zone(r.time)}</small></b>
         <Button class="icon" aria-label="Close the line" onClick={onClose}>✕</Button>
       </header>
       <div class="bar">

@@ -1,7 +1,8 @@
 // The list of lines. Only what is on the screen is in the page, so that neither 20 000 lines nor a thousand a second are felt.
 import { Component, type ComponentChildren, type JSX } from 'preact'
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useReducer, useRef, useState } from 'preact/hooks'
 import { clock } from '../time'
+import { count } from '../words'
 import { Level } from '../ui/level'
 import type { Feed } from './feed'
 import { isGap, origin, summary, visible, type Entry, type LogRecord } from './record'
@@ -30,16 +31,16 @@ export function LineList({ feed, version, stuck, onStuck, chosen, onChoose, onOp
   const probe = useRef<HTMLDivElement>(null)
   const row = useHeight(probe)
   const height = useHeight(box)
-  const [top, setTop] = useState(0)
-  const lastTop = useRef(0)
+  const [, draw] = useReducer((n: number, _: void) => n + 1, 0)
+  const top = useRef(0)
   const count = feed.entries.length
 
   const place = (to: number): void => {
     const element = box.current
     if (!element) return
     if (Math.abs(element.scrollTop - to) > 1) element.scrollTop = to
-    lastTop.current = element.scrollTop
-    setTop(element.scrollTop)
+    top.current = element.scrollTop
+    if (!stuck) draw() // at the end, the lines on the screen follow from their number, and are drawn already
   }
   // Lines that were put before the others push them down: the reader's place moves with them.
   useLayoutEffect(() => {
@@ -55,11 +56,12 @@ export function LineList({ feed, version, stuck, onStuck, chosen, onChoose, onOp
     const element = box.current
     if (!element) return
     const at = element.scrollTop
-    setTop(at)
+    const before = top.current
+    top.current = at
+    if (!stuck) draw()
     const end = element.scrollHeight - at - element.clientHeight < row * 1.5
-    if (stuck && at < lastTop.current - 2 && !end) onStuck(false)
-    else if (!stuck && end && at > lastTop.current) onStuck(true)
-    lastTop.current = at
+    if (stuck && at < before - 2 && !end) onStuck(false)
+    else if (!stuck && end && at > before) onStuck(true)
     if (at < row * 20) void feed.older()
     if (end && feed.hasNewer) void feed.newer()
   }
@@ -95,8 +97,9 @@ export function LineList({ feed, version, stuck, onStuck, chosen, onChoose, onOp
     e.stopPropagation()
   }
 
-  const from = row > 0 ? Math.max(0, Math.floor(top / row) - margin) : 0
-  const to = row > 0 ? Math.min(count, Math.ceil((top + height) / row) + margin) : 0
+  const at = stuck ? Math.max(count * row - height, 0) : top.current
+  const from = row > 0 ? Math.max(0, Math.floor(at / row) - margin) : 0
+  const to = row > 0 ? Math.min(count, Math.ceil((at + height) / row) + margin) : 0
   const shown = feed.entries.slice(from, to)
   const active = shown.some((e) => e.seq === chosen) ? lineID(chosen ?? '') : undefined
   return (
@@ -142,7 +145,7 @@ class Line extends Component<LineProps> {
     if (isGap(entry)) {
       return (
         <div id={lineID(entry.seq)} class="line gap" role="option" aria-selected="false" aria-disabled="true">
-          {entry.dropped.toLocaleString('en')} lines are not shown here: they came faster than this page took them. They are stored.
+          {count(entry.dropped, 'line')} {entry.dropped === 1 ? 'is' : 'are'} not shown here: more came than this page took. All are stored.
         </div>
       )
     }

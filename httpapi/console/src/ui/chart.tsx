@@ -2,6 +2,7 @@ import type { JSX } from 'preact'
 import { useEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
+import { duration, stamp, zone } from '../time'
 import { useWidth } from './width'
 
 /** One part of each bar. */
@@ -62,7 +63,7 @@ export function Chart({ label, times, step, series, height = 120, onZoom, unit =
     <figure class="chart">
       <div ref={box} class="chart-box" role="img" aria-label={`${label}: ${series.map((s) => `${s.name} ${sum(s.values)}`).join(', ') || 'nothing'}`} style={{ height: `${height}px` }} />
       <figcaption>
-        <span class="chart-at">{shown === null ? '' : `${new Date((times[shown] ?? 0) * 1000).toLocaleString()} · ${total(shown)} ${unit}`}</span>
+        <span class="chart-at">{shown === null ? about(times, step) : `${stamp((times[shown] ?? 0) * 1000)} · ${total(shown).toLocaleString('en')} ${unit}`}</span>
         {series.map((s) => (
           <span key={s.name} class="key"><i style={{ background: `var(${s.color})` }} />{s.name} <b>{compact(shown === null ? sum(s.values) : (s.values[shown] ?? 0))}</b></span>
         ))}
@@ -70,6 +71,9 @@ export function Chart({ label, times, step, series, height = 120, onZoom, unit =
     </figure>
   )
 }
+
+/** What stands where the pointer's time would: what a bar is, and where midnight is. There is always something, so that nothing jumps. */
+const about = (times: readonly number[], step: number): string => (times.length > 0 ? `a bar is ${duration(step * 1000)}, times are ${zone((times[0] ?? 0) * 1000)}` : '\u00a0')
 
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0)
 
@@ -103,6 +107,10 @@ const leastDrag = 4
 /** How much higher the chart is than its highest bar. */
 const headroom = 1.05
 
+/** The room for half a label at the right end of the time axis, and how wide a character of a label is at most. */
+const edge = 18
+const widest = 7.2
+
 function options(box: HTMLElement, width: number, height: number, step: number, series: readonly Series[], onZoom: (from: number, to: number) => void, onAt: (i: number | null) => void, zooms: boolean): uPlot.Options {
   const style = getComputedStyle(box)
   // A custom property may hold light-dark(); only a used colour says which of the two it is.
@@ -118,7 +126,7 @@ function options(box: HTMLElement, width: number, height: number, step: number, 
   const made: uPlot.Options = {
     width,
     height,
-    padding: [6, 4, 0, 0],
+    padding: [6, edge, 0, 0],
     legend: { show: false },
     cursor: { points: { show: false }, y: false, drag: { x: zooms, y: false, setScale: false } },
     scales: {
@@ -126,7 +134,7 @@ function options(box: HTMLElement, width: number, height: number, step: number, 
       y: { range: (_, __, max) => [0, Math.max(max, 1) * headroom] },
     },
     axes: [
-      { ...axis, size: 22, gap: 3, grid: { show: false }, space: 70, values: (_, splits, __, ___, apart) => splits.map((t, i) => tick(t, splits[i - 1], apart)) },
+      { ...axis, size: 22, gap: 3, grid: { show: false }, space: 70, values: (u, splits, __, ___, apart) => splits.map((t, i) => fitting(u, t, tick(t, splits[i - 1], apart))) },
       { ...axis, size: 38, gap: 2, space: 26, ...(height < 100 ? { splits: (_: uPlot, __: number, ___: number, max: number) => [0, max / headroom] } : {}), values: (_, splits) => splits.map((v) => (v > 0 && Number.isInteger(v) ? compact(v) : '')) },
     ],
     series: [
@@ -169,6 +177,12 @@ function tick(time: number, before: number | undefined, apart: number): string {
   const day = before === undefined ? t.getHours() + t.getMinutes() === 0 : new Date(before * 1000).getDate() !== t.getDate()
   if (apart >= 86_400 || day) return t.toLocaleDateString('en', { month: 'short', day: 'numeric' })
   return t.toLocaleTimeString('en', { hour: '2-digit', minute: '2-digit', hourCycle: 'h23', ...(apart < 60 ? { second: '2-digit' } : {}) })
+}
+
+/** A label if there is room for it at the right end: half a label would be a wrong time. */
+function fitting(u: uPlot, time: number, label: string): string {
+  const room = u.bbox.width / devicePixelRatio + edge - u.valToPos(time, 'x')
+  return (label.length * widest) / 2 <= room ? label : ''
 }
 
 /** The bar over which a time is. */

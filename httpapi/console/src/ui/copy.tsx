@@ -1,6 +1,7 @@
 import type { JSX } from 'preact'
 import { useRef, useState } from 'preact/hooks'
 import { Button } from './button'
+import { toast } from './toast'
 
 interface CopyBoxProps {
   /** What it is, for screen readers and on the button: "token". */
@@ -30,4 +31,21 @@ export function CopyBox({ what, text, block = false }: CopyBoxProps): JSX.Elemen
       <Button aria-label={`Copy the ${what}`} onClick={() => void copy()}>{done ? 'Copied' : 'Copy'}</Button>
     </div>
   )
+}
+
+/** Copies text and says so, also where the page came without TLS and browsers have no clipboard for it. */
+export async function copyText(text: string, what: string): Promise<void> {
+  try {
+    await navigator.clipboard.writeText(text)
+  } catch {
+    const area = document.createElement('textarea')
+    area.value = text
+    area.className = 'unseen'
+    document.body.append(area)
+    area.select()
+    const done = document.execCommand('copy')
+    area.remove()
+    if (!done) return toast('The browser does not let this page copy.', true)
+  }
+  toast(`${what} copied.`)
 }

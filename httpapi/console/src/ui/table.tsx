@@ -10,8 +10,8 @@ export interface Column<T> {
   cell: (row: T) => ComponentChildren
   /** num aligns right in figures of one width; narrow takes no more room than it needs. */
   kind?: 'num' | 'narrow' | 'wide'
-  /** Left out on a phone. */
-  spare?: boolean
+  /** Left out on a phone; "desk" is left out on a tablet, too. */
+  spare?: boolean | 'desk'
   /** The name by which rows can be sorted by it. */
   sort?: string
 }
@@ -40,7 +40,7 @@ interface TableProps<T> {
 
 /** Rows and columns. The first column of each row is its heading. */
 export function Table<T>({ caption, columns, rows, rowKey, empty, error, loading, rowClass, sorting, onSort }: TableProps<T>): JSX.Element {
-  const name = (c: Column<T>): string => [c.kind, c.spare && 'spare'].filter(Boolean).join(' ')
+  const name = (c: Column<T>): string => [c.kind, c.spare && 'spare', c.spare === 'desk' && 'desk'].filter(Boolean).join(' ')
   return (
     <div class="table-box" aria-busy={Boolean(loading)} tabIndex={0} role="region" aria-label={caption}>
       <table>

@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks'
 import { lines, type Params } from '../api'
 import { useLoad } from '../load'
 import { Link, useParams } from '../router'
-import { clock, stamp } from '../time'
+import { clock, stamp, zone } from '../time'
 import { Button } from '../ui/button'
 import { Dialog } from '../ui/dialog'
 import { Field, Select } from '../ui/field'
@@ -60,9 +60,9 @@ export function Audit(): JSX.Element {
         caption="Changes, newest first"
         columns={[
           { title: 'Time', kind: 'narrow', cell: (e) => <button type="button" class="link" aria-label={`Details of ${stamp(e.time)}`} onClick={() => setOpen(e)}>{clock(e.time, Date.now(), false)}</button> },
-          { title: 'Who', cell: (e) => e.attributes.actor ?? '' },
+          { title: 'Who', cell: (e) => e.attributes.actor ?? '', spare: true },
           { title: 'Action', cell: (e) => <code>{e.attributes.action ?? ''}</code>, spare: true },
-          { title: 'About', cell: target, spare: true },
+          { title: 'About', kind: 'wide', cell: target, spare: 'desk' },
           { title: 'Outcome', cell: (e) => <span class={`state ${{ done: 'good', refused: 'warn' }[outcome(e)] ?? 'wrong'}`}>{outcome(e)}</span> },
           { title: 'What', kind: 'wide', cell: (e) => e.body },
         ]}
@@ -95,7 +95,7 @@ const named = ['action', 'actor', 'address', 'target', 'product', 'device', 'rea
 function Details({ entry, onClose }: { entry: Entry; onClose: () => void }): JSX.Element {
   const a = entry.attributes
   const rows: [string, string | undefined][] = [
-    ['When', stamp(entry.time)], ['Who', a.actor], ['From', a.address], ['Action', a.action], ['About', target(entry)], ['Outcome', outcome(entry)],
+    ['When', `${stamp(entry.time)} ${zone(entry.time)}`], ['Who', a.actor], ['From', a.address], ['Action', a.action], ['About', target(entry)], ['Outcome', outcome(entry)],
     ['Why', a.reason], ['Until', a.expires && stamp(a.expires)], ...Object.entries(a).filter(([k]) => !named.includes(k)),
   ]
   return (

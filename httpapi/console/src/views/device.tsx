@@ -2,7 +2,7 @@
 import type { JSX } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { get, lines } from '../api'
-import { getDevice, meaning, mood, skew, type Device as State } from '../devices/device'
+import { getDevice, meaning, mood, place, skew, type Device as State } from '../devices/device'
 import { Bad, PerMinute, Wanted } from '../devices/parts'
 import { History } from '../devices/history'
 import { LevelForm } from '../devices/raise'
@@ -12,9 +12,12 @@ import { visible, type LogRecord } from '../logs/record'
 import { Link, navigate, type ViewProps } from '../router'
 import { may, useSession } from '../session'
 import { clock, relative, stamp, useNow } from '../time'
+import { Button } from '../ui/button'
 import { Chart } from '../ui/chart'
+import { copyText } from '../ui/copy'
 import { Level } from '../ui/level'
 import { Table } from '../ui/table'
+import { count } from '../words'
 
 /** How often the device is asked for, and its lines; the chart costs the server more. */
 const every = 3000
@@ -31,13 +34,16 @@ export function Device({ names }: ViewProps): JSX.Element {
   const loaded = useLoad((signal) => getDevice(product, name, signal).then((d) => { setAfter(undefined); return d }), `${product}/${name}`, every)
   const device = after ?? loaded.data
   const logs = `/logs?product=${encodeURIComponent(product)}&device=${encodeURIComponent(name)}`
-  if (!device) return <p class={loaded.error ? 'instead wrong' : 'instead'}>{loaded.error || 'loading …'}</p>
+  if (!device) return <p class={loaded.error ? 'instead wrong' : 'instead'}>{loaded.error ? <>{loaded.error}<br /><Link to={`/devices?product=${encodeURIComponent(product)}`}>Devices of {product}</Link></> : 'loading …'}</p>
   return (
     <>
       <div class="head">
         <h1><Link to={`/devices?product=${encodeURIComponent(product)}`} class="quiet">{product}</Link> / {name}</h1>
         <span class={`state ${device.online ? 'good' : ''}`}>{device.online ? 'online' : 'offline'}</span>
-        <Link class="button" to={logs}>Its lines in Logs</Link>
+        <span class="bar">
+          <Button onClick={() => void copyText(location.origin + place(product, name), 'The link')}>Copy link</Button>
+          <Link class="button" to={logs}>Its lines in Logs</Link>
+        </span>
       </div>
       {loaded.error && <p class="wrong" role="alert">{loaded.error}</p>}
       <div class="sides device">
@@ -72,7 +78,7 @@ function Facts({ device: d, now }: { device: State; now: number }): JSX.Element 
     ['By rule', d.rule && <Link to={`/rules?rule=${encodeURIComponent(d.rule)}`}>{d.rule}</Link>],
     ['Set by', d.set_by], ['Reason', d.reason], ['Since', d.changed_at && ago(d.changed_at)], ['Ends', d.expires_at && ago(d.expires_at)],
     ['Last seen', ago(d.last_seen)], ['Last line', ago(d.last_line)], ['Lines/min', <PerMinute n={d.lines_per_minute} />],
-    ['Stored', `${d.stored.toLocaleString('en')} lines`], ['Dropped', <Bad n={d.dropped} />], ['Refused', <Bad n={d.refused} />],
+    ['Stored', count(d.stored, 'line')], ['Dropped', <Bad n={d.dropped} />], ['Refused', <Bad n={d.refused} />],
     ['Clock', skew(d.clock_skew_ms) || 'not known'],
     ['Login', [d.has_psk && 'key', d.certificate && 'certificate', d.certificate_subject && `certificates of ${d.certificate_subject}`].filter(Boolean).join(', ')],
     ['Tags', Object.keys(d.tags).length > 0 ? <>{Object.entries(d.tags).map(([k, v]) => <span key={k} class="chip tag">{k}:{v}</span>)}</> : undefined],

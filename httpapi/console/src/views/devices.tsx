@@ -40,16 +40,16 @@ export function Devices(): JSX.Element {
   const product = wanted.product ?? ''
   if (product !== '' && !of.some(([p]) => p === product)) of.push([product, product])
   const columns: Column<Device>[] = [
-    { title: 'Device', cell: (d) => <Link to={place(d.product, d.device)}><span class="quiet">{d.product}/</span>{d.device}</Link> },
+    { title: 'Device', sort: 'name', cell: (d) => <Link class="device-name" to={place(d.product, d.device)}><span class="quiet">{d.product}/</span>{d.device}</Link> },
     { title: 'Online', kind: 'narrow', cell: (d) => <span class={`state ${d.online ? 'good' : ''}`}>{d.online ? 'yes' : 'no'}</span>, spare: true },
     { title: 'Level', kind: 'narrow', cell: (d) => <Wanted device={d} now={now} /> },
-    { title: 'Base', kind: 'narrow', cell: (d) => <span class="quiet">{d.base}</span>, spare: true },
+    { title: 'Base', kind: 'narrow', cell: (d) => <span class="quiet">{d.base}</span>, spare: 'desk' },
     { title: 'Observed', kind: 'narrow', cell: (d) => <State device={d} now={now} /> },
     { title: 'Last line', kind: 'narrow', cell: (d) => <span class={d.last_line ? undefined : 'quiet'}>{relative(d.last_line, now) || 'never'}</span>, spare: true },
-    { title: 'Lines/min', kind: 'num', cell: (d) => <PerMinute n={d.lines_per_minute} /> },
-    { title: 'Drops', kind: 'num', cell: (d) => <Bad n={d.dropped + d.refused} />, spare: true },
-    { title: 'Clock', kind: 'narrow', cell: (d) => <Clock ms={d.clock_skew_ms} />, spare: true },
-    { title: 'Tags', cell: (d) => Object.entries(d.tags).map(([k, v]) => <span key={k} class="chip tag">{k}:{v}</span>), spare: true },
+    { title: 'Lines/min', kind: 'num', sort: 'lines', cell: (d) => <PerMinute n={d.lines_per_minute} /> },
+    { title: 'Drops', kind: 'num', sort: 'dropped', cell: (d) => <Bad n={d.dropped + d.refused} />, spare: true },
+    { title: 'Clock', kind: 'narrow', sort: 'skew', cell: (d) => <Clock ms={d.clock_skew_ms} />, spare: 'desk' },
+    { title: 'Tags', cell: (d) => Object.entries(d.tags).map(([k, v]) => <span key={k} class="chip tag">{k}:{v}</span>), spare: 'desk' },
   ]
   if (may(session, 'operator')) {
     columns.push({ title: 'Change', kind: 'narrow', cell: (d) => <Button class="small" aria-label={`Level of ${d.product}/${d.device}`} onClick={() => setRaise(d)}>Level …</Button>, spare: true })
@@ -77,6 +77,8 @@ export function Devices(): JSX.Element {
         depends={JSON.stringify(wanted)}
         every={every}
         turn={turn}
+        sorting={{ by: wanted.sort || 'name', down: Boolean(wanted.sort) }}
+        onSort={({ by }) => change({ sort: by === 'name' || by === wanted.sort ? undefined : by, cursor: undefined })}
       />
       {raise && <Raise device={raise} onClose={() => setRaise(undefined)} onDone={() => setTurn((n) => n + 1)} />}
     </>

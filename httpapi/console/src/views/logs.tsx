@@ -13,7 +13,7 @@ import { asText, isGap, type LogRecord } from '../logs/record'
 import { navigate, usePlace } from '../router'
 import { Button } from '../ui/button'
 import { Chart } from '../ui/chart'
-import { toast } from '../ui/toast'
+import { copyText } from '../ui/copy'
 
 /** How often the histogram is counted again while lines arrive. */
 const countEvery = 5000
@@ -75,7 +75,7 @@ export function Logs(): JSX.Element {
       <LineList feed={feed} version={version} stuck={stuck} onStuck={move} chosen={chosen?.seq} onChoose={choose} onOpen={() => setOpen(true)} highlight={query.text}>
         <Instead feed={feed} onAgain={restart} />
       </LineList>
-      {open && chosen && <Details record={chosen} query={query} onQuery={ask} onClose={() => setOpen(false)} onCopy={(t, what) => void copy(t, what)} />}
+      {open && chosen && <Details record={chosen} query={query} onQuery={ask} onClose={() => setOpen(false)} onCopy={(t, what) => void copyText(t, what)} />}
     </div>
   )
 }
@@ -154,12 +154,12 @@ function Status({ feed, query, stuck, onPause, onNewest, onQuery }: StatusProps)
   const n = feed.entries.length
   const waiting = feed.waiting.length
   const words: Record<Feed['state'], string> = {
-    loading: 'loading …', still: query.around ? 'around one line' : 'not live', live: 'live', paused: 'paused', reconnecting: `connection lost${feed.error && `: ${feed.error}`}; trying again`, failed: 'failed',
+    loading: 'loading …', still: query.around ? 'around one line' : 'not live', live: 'live', paused: 'paused', reconnecting: 'connection lost, trying again', failed: 'failed',
   }
   const follows = feed.state === 'live' || feed.state === 'paused' || feed.state === 'reconnecting'
   return (
     <div class="status">
-      <span class={`state ${{ live: 'good', paused: 'warn', reconnecting: 'wrong', failed: 'wrong', loading: '', still: '' }[feed.state]}`} role="status">{words[feed.state]}</span>
+      <span class={`state ${{ live: 'good', paused: 'warn', reconnecting: 'wrong', failed: 'wrong', loading: '', still: '' }[feed.state]}`} role="status" title={feed.error || undefined}>{words[feed.state]}</span>
       {follows && <Button aria-pressed={feed.state === 'paused'} title="Space" onClick={onPause}>{feed.state === 'paused' ? 'Resume' : 'Pause'}</Button>}
       {feed.state === 'still' && !query.around && <Button onClick={() => onQuery({ ...query, until: '', live: true })}>Go live</Button>}
       {feed.state === 'live' && <Button title="Stop following" onClick={() => onQuery({ ...query, live: false })}>Stop</Button>}
@@ -172,9 +172,9 @@ function Status({ feed, query, stuck, onPause, onNewest, onQuery }: StatusProps)
         {feed.waitingMore && ` · over ${mostWaiting.toLocaleString('en')} wait on the server`}
       </span>
       <span class="bar tools">
-        <Button disabled={n === 0} onClick={() => void copy(shownRecords(feed).map(asText).join('\n'), 'The lines')}>Copy</Button>
+        <Button disabled={n === 0} onClick={() => void copyText(shownRecords(feed).map(asText).join('\n'), 'The lines')}>Copy</Button>
         <Button disabled={n === 0} title="NDJSON of the lines that are here" onClick={() => download(shownRecords(feed))}>Download</Button>
-        <Button title="A link that shows the same lines later" onClick={() => void copy(location.origin + writeQuery(pinned(query, Date.now())), 'The link')}>Copy link</Button>
+        <Button title="A link that shows the same lines later" onClick={() => void copyText(location.origin + writeQuery(pinned(query, Date.now())), 'The link')}>Copy link</Button>
       </span>
     </div>
   )
@@ -219,23 +219,6 @@ function useKeys(keys: Keys): void {
 }
 
 const shownRecords = (feed: Feed): LogRecord[] => feed.entries.filter((e): e is LogRecord => !isGap(e))
-
-/** Copies text, also where the page came without TLS and browsers have no clipboard for it. */
-async function copy(text: string, what: string): Promise<void> {
-  try {
-    await navigator.clipboard.writeText(text)
-  } catch {
-    const area = document.createElement('textarea')
-    area.value = text
-    area.className = 'unseen'
-    document.body.append(area)
-    area.select()
-    const done = document.execCommand('copy')
-    area.remove()
-    if (!done) return toast('The browser does not let this page copy.', true)
-  }
-  toast(`${what} copied.`)
-}
 
 function download(records: LogRecord[]): void {
   const url = URL.createObjectURL(new Blob(records.map((r) => r.raw + '\n'), { type: 'application/x-ndjson' }))

@@ -2,6 +2,8 @@ import type { ComponentChildren, JSX } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { get } from '../api'
 import { bars, levelColor, levelOrder, type Histogram } from '../histogram'
+import { place, type Device } from '../devices/device'
+import { PerMinute } from '../devices/parts'
 import { useLoad } from '../load'
 import { Link, navigate, useParams } from '../router'
 import { useSession } from '../session'
@@ -9,6 +11,7 @@ import { duration, relative, useNow } from '../time'
 import { Chart, compact } from '../ui/chart'
 import { Select } from '../ui/field'
 import { Table } from '../ui/table'
+import { count } from '../words'
 
 interface Counts {
   received: number
@@ -53,6 +56,8 @@ export function Overview(): JSX.Element {
   const [params, change] = useParams()
   const since = params.get('since') || '1h'
   const status = useLoad((signal) => get<Status>('/status', {}, signal), 'status', statusEvery)
+  const loudest = useLoad((signal) => get<{ devices: Device[] }>('/devices', { sort: 'lines', limit: mostDevices }, signal), 'loudest', chartsEvery)
+  const loud = loudest.data?.devices.filter((d) => d.lines_per_minute > 0)
   const by = (field: string) => (signal: AbortSignal): Promise<Histogram> => get<Histogram>('/logs/histogram', { since, by: field }, signal)
   const sources = useLoad(by('source'), 'source' + since, chartsEvery)
   const levels = useLoad(by('level'), 'level' + since, chartsEvery)
@@ -65,7 +70,7 @@ export function Overview(): JSX.Element {
         <h1>Overview</h1>
         <Select label="Time" bare value={since} options={spans.some(([v]) => v === since) ? spans : [[since, `Last ${since}`], ...spans]} onChange={(e) => change({ since: e.currentTarget.value })} />
       </div>
-      <Tiles status={status.data} error={status.error} />
+      <Tiles status={status.data} error={status.error} loud={loud} />
       <div class="halves">
         <section class="panel" aria-labelledby="by-source">
           <h2 id="by-source">Lines by source</h2>
@@ -79,6 +84,7 @@ export function Overview(): JSX.Element {
         </section>
       </div>
       <div class="halves">
+        <Loudest devices={loud} error={loudest.error} />
         <Errors since={since} />
         <LedgerHealth counts={status.data?.ledger.total} />
       </div>
@@ -87,7 +93,7 @@ export function Overview(): JSX.Element {
   )
 }
 
-function Tiles({ status, error }: { status: Status | undefined; error: string }): JSX.Element {
+function Tiles({ status, error, loud }: { status: Status | undefined; error: string; loud: readonly Device[] | undefined }): JSX.Element {
   const session = useSession()
   const now = useNow()
   const rate = useRate(status)
@@ -101,16 +107,19 @@ function Tiles({ status, error }: { status: Status | undefined; error: string })
       <Tile title="Devices connected" figure={status ? compact(status.devices.connected) : '–'} to="/devices?online=true">
         {status && `of ${compact(status.devices.registered)}${session.scope.length > 0 ? ' in your scope' : ''}`}
       </Tile>
+      <Tile title="Loudest device" figure={loud?.[0] ? `${compact(loud[0].lines_per_minute)}/min` : '–'}>
+        {loud?.[0] ? <Link to={place(loud[0].product, loud[0].device)}>{loud[0].device}</Link> : loud && 'none has written lately'}
+      </Tile>
       <Tile title="Ledger" figure={health === undefined ? '–' : health === 0 ? 'exact' : `off by ${compact(health)}`} wrong={Boolean(health)}>
         {status && 'received = stored + duplicate + refused + dropped'}
       </Tile>
       {store && (
         <>
           <Tile title="Segments" figure={bytes(store.segment_bytes)} wrong={store.set_aside > 0}>
-            {store.set_aside > 0 ? <span class="wrong">{store.set_aside} set aside as damaged</span> : `${store.segments} files${store.oldest_received ? `, oldest ${relative(store.oldest_received, now)}` : ''}`}
+            {store.set_aside > 0 ? <span class="wrong">{store.set_aside} set aside as damaged</span> : `${count(store.segments, 'file')}${store.oldest_received ? `, oldest ${relative(store.oldest_received, now)}` : ''}`}
           </Tile>
           <Tile title="Commit log" figure={bytes(store.commit_bytes)}>
-            {`${compact(store.commit_groups)} groups, ${compact(store.memory_records)} lines in memory`}
+            {`${compact(store.commit_groups)} ${store.commit_groups === 1 ? 'group' : 'groups'}, ${compact(store.memory_records)} ${store.memory_records === 1 ? 'line' : 'lines'} in memory`}
           </Tile>
         </>
       )}
@@ -149,6 +158,30 @@ const sum = (reasons: Record<string, number>): number => Object.values(reasons).
 
 /** By how much the sum of what became of the lines misses what was received: always 0. */
 const balance = (c: Counts): number => Math.abs(c.received - c.stored - c.duplicate - sum(c.refused) - sum(c.dropped))
+
+/** How many of the devices that write most are listed. */
+const mostDevices = 8
+
+/** The devices that write most now: who is called in the night looks for one of them. */
+function Loudest({ devices: rows, error }: { devices: readonly Device[] | undefined; error: string }): JSX.Element {
+  const most = rows?.[0]?.lines_per_minute ?? 1
+  return (
+    <section class="panel" aria-labelledby="loudest">
+      <h2 id="loudest"><Link to="/devices?sort=lines">Loudest devices</Link></h2>
+      {error && <p class="wrong">{error}</p>}
+      {rows?.length === 0 && <p class="quiet">No device has written lately.</p>}
+      <ul class="ranks loud">
+        {rows?.map((d) => (
+          <li key={`${d.product}/${d.device}`}>
+            <Link to={place(d.product, d.device)} title={`${d.product}/${d.device}`}>{d.device} <span class="quiet">{d.product}</span></Link>
+            <span class="rank" aria-hidden="true"><i style={{ width: `${(100 * d.lines_per_minute) / most}%` }} /></span>
+            <span class="num"><b><PerMinute n={d.lines_per_minute} /></b> <span class="quiet">/min</span></span>
+          </li>
+        ))}
+      </ul>
+    </section>
+  )
+}
 
 /** How many products with errors are listed. */
 const mostProducts = 12

@@ -15,6 +15,7 @@ import { Dialog } from '../ui/dialog'
 import { Field, Select } from '../ui/field'
 import { Table, type Column } from '../ui/table'
 import { toast } from '../ui/toast'
+import { count } from '../words'
 
 /** How often the list is asked for again. */
 const every = 5000
@@ -38,15 +39,15 @@ export function Rules(): JSX.Element {
     { title: 'Ends in', kind: 'narrow', cell: ends },
     { title: 'Priority', kind: 'num', cell: (r) => r.priority, spare: true },
     { title: 'Reason', kind: 'wide', cell: (r) => r.reason, spare: true },
-    { title: 'By', cell: (r) => <span title={stamp(r.changed_at)}>{r.set_by}, {relative(r.changed_at, now)}</span>, spare: true },
+    { title: 'By', cell: (r) => <span title={stamp(r.changed_at)}>{r.set_by}, {relative(r.changed_at, now)}</span>, spare: 'desk' },
   ]
   const own: Column<Device>[] = [
-    { title: 'Device', cell: (d) => <Link to={place(d.product, d.device)}><span class="quiet">{d.product}/</span>{d.device}</Link> },
+    { title: 'Device', cell: (d) => <Link class="device-name" to={place(d.product, d.device)}><span class="quiet">{d.product}/</span>{d.device}</Link> },
     { title: 'Level', kind: 'narrow', cell: (d) => <Target level={d.desired} /> },
     { title: 'Ends in', kind: 'narrow', cell: ends },
     { title: 'Observed', kind: 'narrow', cell: (d) => <State device={d} now={now} />, spare: true },
     { title: 'Reason', kind: 'wide', cell: (d) => d.reason, spare: true },
-    { title: 'By', cell: (d) => d.set_by, spare: true },
+    { title: 'By', cell: (d) => d.set_by, spare: 'desk' },
   ]
   if (operator) {
     rules.push({
@@ -95,7 +96,7 @@ function Chosen({ id, now, onClose }: { id: string; now: number; onClose: () => 
           <p>
             <Target level={rule.level} /> for {words(rule.selector)}, {rule.expires_at ? `until ${stamp(rule.expires_at)} (${relative(rule.expires_at, now)})` : 'without an end'}. {rule.set_by}: {rule.reason}
           </p>
-          <p><b>{data.matched.toLocaleString('en')}</b> devices matched, <b>{data.connected.toLocaleString('en')}</b> online; it decides the level of <b>{data.decides.toLocaleString('en')}</b>.</p>
+          <p><b>{count(data.matched, 'device')}</b> matched, <b>{data.connected.toLocaleString('en')}</b> online; it decides the level of <b>{data.decides.toLocaleString('en')}</b>.</p>
           <Spread reach={data} />
         </>
       )}

@@ -43,6 +43,9 @@ const streamOf = (s: Store): string => (s.kind === 'sls' ? `sls/${s.project}/${s
 /** The API's path of a store. */
 export const pathOf = (s: Store): string => (s.kind === 'sls' ? `/sls/${part(s.project ?? '')}/logstores/${part(s.name)}` : `/cls/${part(s.name)}`)
 
+/** Names in the order that people expect: shop-2 before shop-10. */
+const byName = new Intl.Collator('en', { numeric: true })
+
 type Doing = 'project' | 'logstore' | 'topic' | 'rules' | 'delete' | Project
 
 export function Stores(): JSX.Element {
@@ -62,7 +65,7 @@ export function Stores(): JSX.Element {
   const close = (): void => setDoing(undefined)
   const empty = all.data?.projects.filter((p) => !all.data?.stores.some((s) => s.project === p.project)) ?? []
   const rows = all.data && [...all.data.stores, ...empty.map((p): Store => ({ kind: 'sls', project: p.project, name: '', anonymous: false, origins: [] }))]
-    .filter((s) => streamOf(s).includes(text)).sort((a, b) => (streamOf(a) < streamOf(b) ? -1 : 1))
+    .filter((s) => streamOf(s).includes(text)).sort((a, b) => byName.compare(streamOf(a), streamOf(b)))
   return (
     <>
       <div class="head">
@@ -80,11 +83,11 @@ export function Stores(): JSX.Element {
         <Table
           caption="Stores"
           columns={[
-            { title: 'Store', cell: (s) => s.name
+            { title: 'Store', kind: 'wide', cell: (s) => s.name
               ? <Link to={`/stores?store=${encodeURIComponent(streamOf(s))}`} aria-current={s === chosen ? 'true' : undefined}>{streamOf(s)}</Link>
               : <Link to={`/stores?store=${encodeURIComponent('sls/' + (s.project ?? ''))}`}>sls/{s.project}</Link> },
             { title: 'Writes', cell: (s) => s.name ? <Writes store={s} /> : <span class="quiet">no logstore yet</span> },
-            { title: 'Origins', kind: 'wide', spare: true, cell: (s) => (s.name ? s.origins.join(' ') || '*' : '') },
+            ...(chosen || project ? [] : [{ title: 'Origins', kind: 'wide' as const, spare: true, cell: (s: Store) => (s.name ? s.origins.join(' ') || '*' : '') }]),
           ]}
           rows={rows}
           rowKey={streamOf}
@@ -93,6 +96,7 @@ export function Stores(): JSX.Element {
           error={all.error}
           loading={all.loading && !all.data}
         />
+        {(chosen || project) && <p class="only-narrow"><Link to="/stores">← All stores</Link></p>}
         {chosen && <Detail key={streamOf(chosen)} store={chosen} operator={operator} onDo={setDoing} project={all.data?.projects.find((p) => p.project === chosen.project)} />}
         {project && <ProjectPanel project={project} operator={operator} onDo={setDoing} onGone={() => done('')} />}
       </div>
