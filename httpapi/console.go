@@ -50,7 +50,7 @@ func (s *Server) routeConsole(e *echo.Echo) error {
 		if a, ok := iconOf(assets); ok {
 			icon = func(c echo.Context) error { return a.serve(c, http.StatusOK, iconCache) }
 		}
-		e.HTTPErrorHandler = s.failPage(assets["index.html"])
+		e.HTTPErrorHandler = failPage(assets["index.html"], e.HTTPErrorHandler)
 		e.GET(consoleAssets+"*", func(c echo.Context) error {
 			a, ok := assets[strings.TrimPrefix(c.Request().URL.Path, "/")]
 			if !ok {
@@ -88,13 +88,13 @@ func noIcon(c echo.Context) error {
 
 // failPage gives somebody who looks with a browser for a page that is none the console, which says so and where the views are. All
 // others, and all paths of the other surfaces, are answered as ever.
-func (s *Server) failPage(page asset) echo.HTTPErrorHandler {
+func failPage(page asset, next echo.HTTPErrorHandler) echo.HTTPErrorHandler {
 	return func(err error, c echo.Context) {
 		if h := (*echo.HTTPError)(nil); !c.Response().Committed && errors.As(err, &h) && h.Code == http.StatusNotFound && looksForPage(c.Request()) {
 			_ = page.serve(c, http.StatusNotFound, "no-store") // an error of it is that the browser is gone
 			return
 		}
-		s.fail(err, c)
+		next(err, c)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestConsoleForAPageThatIsNone(t *testing.T) {
 		if res.StatusCode != http.StatusNotFound || !strings.Contains(body, "<title>console") || res.Header.Get("Content-Security-Policy") == "" || res.Header.Get("Cache-Control") != "no-store" {
 			t.Errorf("%s: %d %q %v", p, res.StatusCode, body, res.Header)
 		}
-		if res, body := fetch(t, w.url+p, "Accept", "*/*"); res.StatusCode != http.StatusNotFound || strings.Contains(body, "console") {
+		if res, body := fetch(t, w.url+p, "Accept", "*/*"); res.StatusCode != http.StatusNotFound || strings.Contains(body, "<title>console") {
 			t.Errorf("%s for a program: %d %q", p, res.StatusCode, body)
 		}
 	}

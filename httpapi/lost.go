@@ -52,14 +52,3 @@ func (l lost) answer(c echo.Context, status int) {
 		_ = c.String(status, title+"\n")
 	}
 }
-
-// routeFavicon answers browsers that ask for an icon of a page which names none, so that they do not report a fault.
-func routeFavicon(e *echo.Echo) {
-	const path = "/favicon.ico"
-	none := func(c echo.Context) error {
-		c.Response().Header().Set("Cache-Control", "public, max-age=86400")
-		return c.NoContent(http.StatusNoContent)
-	}
-	e.GET(path, none)
-	e.HEAD(path, none)
-}

@@ -8,7 +8,7 @@ import (
 
 // TestUnknownPaths: whoever asks for what is not there is told what is, in the form that they read, and gets nothing of the request back.
 func TestUnknownPaths(t *testing.T) {
-	w := start(t, withConsole)
+	w := start(t) // with the console, that is what browsers get: TestConsoleForAPageThatIsNone
 	const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 	for _, row := range []struct{ path, accept, kind, says string }{
 		{"/nosuch", browser, "text/html; charset=UTF-8", `<a href="/">/</a>, the operator API at <a href="/api/v1/">/api/v1/</a>.`},
@@ -42,7 +42,7 @@ func TestUnknownPaths(t *testing.T) {
 
 // TestUnknownPathsOfThePublicAddress do not tell of the other one.
 func TestUnknownPathsOfThePublicAddress(t *testing.T) {
-	w := start(t, withConsole, func(cfg *Config, _ *Deps) { cfg.AdminAddr = "localhost:0" })
+	w := start(t, func(cfg *Config, _ *Deps) { cfg.AdminAddr = "localhost:0" })
 	admin := "http://" + w.AdminAddr().String()
 	for _, accept := range []string{"text/html", "application/json", "*/*"} {
 		for _, path := range []string{"/nosuch", "/", "/api/v1/logs"} {

@@ -310,7 +310,6 @@ func (s *Server) newEcho(admin bool) *echo.Echo {
 	lost := newLost(admin)
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.fail(err, c, lost) }
 	e.Use(s.recovered)
-	routeFavicon(e)
 	return e
 }
 
