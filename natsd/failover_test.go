@@ -58,10 +58,11 @@ func TestServersAreKilledOneAfterTheOther(t *testing.T) {
 	}
 	cancel()
 	working.Wait()
-	if err := stores[0].Put(t.Context(), "end", "x"); err != nil {
+	truth := open(t, startWith(t, Config{URL: c.URL(), SyncAlways: true}))
+	truth.drain(t)
+	if err := truth.Put(t.Context(), "end", "x"); err != nil { // who puts it has it without his watch, so it is neither of the two
 		t.Fatal(err)
 	}
-	truth := open(t, startWith(t, Config{URL: c.URL(), SyncAlways: true}))
 	_, last := truth.Get("end")
 	for i, w := range stores {
 		for _, revision := w.Get("end"); revision < last; _, revision = w.Get("end") {

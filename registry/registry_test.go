@@ -251,7 +251,7 @@ func TestFamilies(t *testing.T) {
 	fill(t, r)
 	err := r.DeleteProduct(ctx, product)
 	wantKind(t, "product with devices", err, logbridge.ErrInvalid)
-	if err != nil && !strings.Contains(err.Error(), "1 devices") {
+	if err != nil && !strings.Contains(err.Error(), "still has a device") {
 		t.Errorf("does not say how many: %v", err)
 	}
 	wantKind(t, "project with stores", r.DeleteSLSProject(ctx, "myproj"), logbridge.ErrInvalid)
