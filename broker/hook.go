@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"time"
 
 	"github.com/logbridge/logbridge"
@@ -54,34 +55,37 @@ func (g *guard) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet
 		g.puback(s, pk.PacketID, pk.ReasonCode)
 		return pk, nil
 	case packets.Publish, packets.Subscribe, packets.Unsubscribe:
-		return g.take(cl, s, pk)
+		own := borrow() // the stack of each connection would have to hold another of 800 bytes
+		*own = pk
+		err := g.take(cl, s, own)
+		if err == errLeft {
+			return pk, nil
+		}
+		return nothing(), err
 	}
 	return pk, closeOn(cl, g.broker.settle(s)) // what came before it
 }
 
-// take answers what mochi must not see.
-func (g *guard) take(cl *mqtt.Client, s *session, pk packets.Packet) (packets.Packet, error) {
-	if pk.FixedHeader.Type == packets.Publish {
-		if pk.PublishValidate(0) != packets.CodeSuccess {
-			return pk, closeOn(cl, g.broker.settle(s))
-		}
-		return nothing(), closeOn(cl, g.publish(s, &pk))
+// errLeft says that a packet is left to mochi.
+var errLeft = errors.New("malformed")
+
+// take answers what mochi must not see, and gives the packet back.
+func (g *guard) take(cl *mqtt.Client, s *session, pk *packets.Packet) error {
+	defer giveBack(pk)
+	kind := pk.FixedHeader.Type
+	if kind == packets.Publish && pk.PublishValidate(0) == packets.CodeSuccess {
+		return closeOn(cl, g.publish(s, pk))
 	}
 	if err := closeOn(cl, g.broker.settle(s)); err != nil {
-		return pk, err
+		return err
 	}
-	switch pk.FixedHeader.Type {
-	case packets.Subscribe:
-		if pk.SubscribeValidate() != packets.CodeSuccess {
-			return pk, nil
-		}
-		return nothing(), closeOn(cl, s.subscribe(&pk))
-	default:
-		if pk.UnsubscribeValidate() != packets.CodeSuccess {
-			return pk, nil
-		}
-		return nothing(), closeOn(cl, s.unsubscribe(&pk))
+	switch {
+	case kind == packets.Subscribe && pk.SubscribeValidate() == packets.CodeSuccess:
+		return closeOn(cl, s.subscribe(pk))
+	case kind == packets.Unsubscribe && pk.UnsubscribeValidate() == packets.CodeSuccess:
+		return closeOn(cl, s.unsubscribe(pk))
 	}
+	return errLeft
 }
 
 // nothing is a packet that mochi takes without doing anything: the PUBACK of a message that it does not know.

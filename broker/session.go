@@ -111,15 +111,14 @@ func (s *session) Resend(topic string) (bool, error) {
 
 // write sends payload to the subscriber. Its caller holds mu and has seen that a QoS 1 message may go.
 func (s *session) write(sub *subscription, payload []byte) error {
-	pk := packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: sub.qos},
-		TopicName:   sub.topic,
-		Payload:     payload,
-	}
+	pk := borrow()
+	defer giveBack(pk)
+	pk.FixedHeader.Type, pk.FixedHeader.Qos = packets.Publish, sub.qos
+	pk.TopicName, pk.Payload = sub.topic, payload
 	if sub.qos > 0 {
 		pk.PacketID = s.nextPacketID()
 	}
-	if err := s.emit(&pk); err != nil {
+	if err := s.emit(pk); err != nil {
 		return fmt.Errorf("%w: send to %s: %w", logbridge.ErrUnavailable, s.device, err)
 	}
 	s.counters.sent.Add(1)
@@ -201,11 +200,11 @@ func (s *session) subscribe(pk *packets.Packet) error {
 			codes[i] = packets.ErrUnspecifiedError.Code
 		}
 	}
-	return s.emit(&packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Suback},
-		PacketID:    pk.PacketID,
-		ReasonCodes: codes,
-	})
+	answer := borrow()
+	defer giveBack(answer)
+	answer.FixedHeader.Type, answer.PacketID = packets.Suback, pk.PacketID
+	answer.ReasonCodes = codes
+	return s.emit(answer)
 }
 
 // activate remembers a subscription if something is ever delivered there.
@@ -225,11 +224,11 @@ func (s *session) unsubscribe(pk *packets.Packet) error {
 			s.subs[o].active, s.subs[o].waiting = false, nil
 		}
 	}
-	return s.emit(&packets.Packet{
-		FixedHeader: packets.FixedHeader{Type: packets.Unsuback},
-		PacketID:    pk.PacketID,
-		ReasonCodes: make([]byte, len(pk.Filters)), // success: what is not known was accepted and not kept, or is no matter
-	})
+	answer := borrow()
+	defer giveBack(answer)
+	answer.FixedHeader.Type, answer.PacketID = packets.Unsuback, pk.PacketID
+	answer.ReasonCodes = make([]byte, len(pk.Filters)) // success: what is not known was accepted and not kept, or is no matter
+	return s.emit(answer)
 }
 
 // encodeAck adds the answer to a message of QoS 1. A refused one is told to MQTT 5 alone: others get what they get for success, since
@@ -276,7 +275,7 @@ func (s *session) encode(to *bytes.Buffer, pk *packets.Packet) (err error) {
 	pk.ProtocolVersion = s.client.Properties.ProtocolVersion
 	pk.Mods.DisallowProblemInfo = asked.RequestProblemInfoFlag && asked.RequestProblemInfo == 0
 	before := to.Len()
-	switch pk.FixedHeader.Type { // not by a function that is handed in: pk, of 800 bytes, would have to be on the heap
+	switch pk.FixedHeader.Type {
 	case packets.Publish:
 		err = pk.PublishEncode(to)
 	case packets.Puback:
@@ -294,4 +293,16 @@ func (s *session) encode(to *bytes.Buffer, pk *packets.Packet) (err error) {
 		return packets.ErrPacketTooLarge
 	}
 	return nil
+}
+
+// outgoing are packets that are taken apart or written. They are of 800 bytes, too much for the stacks of many connections, which
+// grow by doubling.
+var outgoing = sync.Pool{New: func() any { return new(packets.Packet) }}
+
+// borrow gives an empty packet, until giveBack.
+func borrow() *packets.Packet { return outgoing.Get().(*packets.Packet) }
+
+func giveBack(pk *packets.Packet) {
+	*pk = packets.Packet{}
+	outgoing.Put(pk)
 }
