@@ -103,10 +103,7 @@ func wholeFleet(b *testing.B, worlds []*fleetWorld, size fleetSize) {
 			if round == size.connects-1 {
 				w.rest(b, size)
 			}
-			for range size.fans {
-				w.note("fan", w.fanOut(b, size.devices).Seconds())
-			}
-			w.drop()
+			w.fanOuts(b, size.devices, size.fans)
 		}
 	}
 }

@@ -142,30 +142,31 @@ func (w *fleetWorld) drop() {
 	}
 }
 
-// fanOut sets the level of all n devices and returns the time until the last has heard of it, and whoever set it has his answer
-// or not.
-func (w *fleetWorld) fanOut(b *testing.B, n int) time.Duration {
-	var listening, heard sync.WaitGroup
-	listening.Add(n)
-	for _, c := range w.conns[:n] {
-		heard.Go(func() {
-			listening.Done()
-			if _, err := c.take(); err != nil {
-				b.Error(err)
-			}
-		})
+// fanOuts sets the level of all n devices again and again, and notes the time until the last has heard of it, and whoever set it has
+// his answer or not. The connections are lost behind it.
+func (w *fleetWorld) fanOuts(b *testing.B, n, times int) {
+	conns := make([]net.Conn, n)
+	for i, c := range w.conns[:n] {
+		conns[i], w.conns[i] = c.conn, nil
 	}
-	listening.Wait()
-	start := time.Now()
-	w.sets++
-	answered := make(chan error, 1)
-	go func() { answered <- w.set(b.Context(), w.sets) }()
-	heard.Wait()
-	took := time.Since(start)
-	if err := <-answered; err != nil {
+	all, err := detach(conns)
+	if err != nil {
 		b.Fatal(err)
 	}
-	return took
+	defer all.close()
+	for range times {
+		start := time.Now()
+		w.sets++
+		answered := make(chan error, 1)
+		go func() { answered <- w.set(b.Context(), w.sets) }()
+		if err := all.hear(); err != nil {
+			b.Fatal(err)
+		}
+		w.note("fan", time.Since(start).Seconds())
+		if err := <-answered; err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // roundTrips lets the first n devices ask as fast as they are answered.
