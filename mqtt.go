@@ -18,7 +18,7 @@ type Session interface {
 	// Send delivers payload on topic if the device has subscribed to it, at the granted QoS but at most 1. At most one
 	// QoS 1 message is unacknowledged for a topic: a later payload waits for the PUBACK, and of several that wait
 	// only the newest is sent. nil means that the payload was written or waits; an error that the session is gone or
-	// the topic not subscribed. It blocks at most as long as the broker's write timeout. payload is the session's from then on.
+	// the topic not subscribed. It blocks at most as long as the broker's write timeout. Nobody changes payload from then on.
 	Send(topic string, payload []byte) error
 	// Resend sends the payload of the topic's unacknowledged QoS 1 message again, or the newer one that waits for it, as a new
 	// message, and says whether there was one. An error says that it could not be sent: the session is gone, or the device

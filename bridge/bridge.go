@@ -19,7 +19,7 @@ import (
 // concurrently, and do no I/O.
 type Levels interface {
 	Effective(id logbridge.DeviceID) logbridge.Level
-	Observe(o logbridge.Observation)
+	Observe(list ...logbridge.Observation)
 }
 
 // Log stores batches in their order. Of each, no error means that it is durable; ErrInvalid and ErrTooLarge that it never will be;
@@ -74,6 +74,8 @@ type Bridge struct {
 	upstreams []*Upstream // set before Run
 
 	pushes   queue
+	newest   atomic.Pointer[pushed] // the payload that was pushed last
+	noted    noted
 	silent   reminders // sessions that may not have asked
 	unacked  reminders // pushes that may not be acknowledged
 	clock    clock
@@ -116,6 +118,7 @@ func newWithClock(cfg Config, levels Levels, records Log, registry Registry, cou
 		clock: c, silent: newReminders(askWait), unacked: newReminders(ackWait),
 	}
 	b.pushes.filled.L = &b.pushes.mu
+	b.noted.added = make(chan struct{}, 1)
 	return b, nil
 }
 
@@ -125,11 +128,13 @@ func (b *Bridge) Run(ctx context.Context) error {
 	for range b.cfg.Pushers {
 		pushers.Go(b.pushAll)
 	}
+	pushers.Go(func() { b.runNoted(ctx) })
 	pushers.Go(func() { b.runReminders(ctx, &b.silent, b.remindSilent) })
 	pushers.Go(func() { b.runReminders(ctx, &b.unacked, b.remindUnacked) })
 	<-ctx.Done()
 	b.pushes.close()
 	pushers.Wait()
+	b.tellNoted()
 	return nil
 }
 
@@ -234,7 +239,7 @@ func (b *Bridge) Acked(s logbridge.Session, topic string, payload []byte) {
 	}
 	if level, ok := tencent.ToldLevel(payload); ok {
 		b.counters.acked.Add(1)
-		b.observe(s.Device(), logbridge.LevelAcked, level)
+		b.noted.add(logbridge.Observation{Device: s.Device(), Event: logbridge.LevelAcked, Level: level, Time: time.Now()})
 	}
 }
 

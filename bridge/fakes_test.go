@@ -61,10 +61,12 @@ func (l *fakeLevels) Effective(id logbridge.DeviceID) logbridge.Level {
 	return logbridge.LevelError
 }
 
-func (l *fakeLevels) Observe(o logbridge.Observation) {
-	select {
-	case l.observed <- o:
-	default: // nobody looks
+func (l *fakeLevels) Observe(list ...logbridge.Observation) {
+	for _, o := range list {
+		select {
+		case l.observed <- o:
+		default: // nobody looks
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func (b *Bridge) levelAsked(s logbridge.Session, payload []byte) error {
 	defer b.release(l)
 	l.stale.Store(false)
 	level := b.levels.Effective(s.Device())
-	if err := l.tell(request.ClientToken, level); err != nil {
+	if err := l.tell(level, tencent.LevelReply(request.ClientToken, level, time.Now())); err != nil {
 		// It has not subscribed to the answer, or is gone already. Its question was understood.
 		b.counters.unheard.Add(1)
 		b.log.Debug("level asked for, answer not delivered", "device", s.Device().String(), "error", err)
@@ -32,10 +32,10 @@ func (b *Bridge) levelAsked(s logbridge.Session, payload []byte) error {
 	return nil
 }
 
-// tell sends a level. Its caller holds mu.
-func (l *link) tell(clientToken string, level logbridge.Level) error {
+// tell sends a level, in payload. Its caller holds mu.
+func (l *link) tell(level logbridge.Level, payload []byte) error {
 	id := l.session.Device()
-	err := l.session.Send(tencent.OperationResultTopic(id), tencent.LevelReply(clientToken, level, time.Now()))
+	err := l.session.Send(tencent.OperationResultTopic(id), payload)
 	if err != nil {
 		return fmt.Errorf("tell %s its level: %w", id, err)
 	}

@@ -1,9 +1,12 @@
 package bridge
 
 import (
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/logbridge/logbridge"
+	"github.com/logbridge/logbridge/wire/tencent"
 )
 
 // LevelChanged pushes the level to the connected devices that the changes concern, and through outside brokers to all others. It
@@ -85,16 +88,34 @@ func (b *Bridge) push(l *link) {
 	if current {
 		return
 	}
-	if err := l.tell("", level); err != nil {
+	if err := l.tell(level, b.payloadOf(level)); err != nil {
 		// It has not subscribed, or is gone: it asks when it connects or subscribes, or is reminded.
 		b.counters.unheard.Add(1)
 		b.log.Debug("level not pushed", "device", id.String(), "error", err)
 		return
 	}
 	b.counters.pushed.Add(1)
-	b.observe(id, logbridge.LevelSent, level)
+	b.noted.add(logbridge.Observation{Device: id, Event: logbridge.LevelSent, Level: level, Time: time.Now()})
 	l.resent = 0
 	b.await(l)
+}
+
+// pushed is the payload of a push.
+type pushed struct {
+	level   logbridge.Level
+	second  int64 // of its timestamp
+	payload []byte
+}
+
+// payloadOf is the same for all devices that are told a level within a second.
+func (b *Bridge) payloadOf(level logbridge.Level) []byte {
+	now := time.Now()
+	if p := b.newest.Load(); p != nil && p.level == level && p.second == now.Unix() {
+		return p.payload
+	}
+	p := &pushed{level, now.Unix(), tencent.LevelReply("", level, now)}
+	b.newest.Store(p)
+	return p.payload
 }
 
 // release ends what was begun with l.mu, and queues the link if a push came meanwhile. The flag is looked at after the
@@ -117,6 +138,7 @@ type queue struct {
 func (q *queue) add(links []*link) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.links = slices.Grow(q.links, len(links))
 	for _, l := range links {
 		if !l.queued && !q.closed {
 			l.queued = true
@@ -146,6 +168,13 @@ func (q *queue) next() (l *link, ok bool) {
 	q.links = q.links[1:]
 	l.queued = false
 	return l, true
+}
+
+// busy reports whether somebody waits to be pushed to.
+func (q *queue) busy() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.links) > 0
 }
 
 func (q *queue) close() {

@@ -130,7 +130,7 @@ func (h *handling) stored(records []logbridge.Record, lines []tencent.Line, o lo
 		return
 	}
 	// What was dropped tells of the device's level all the same.
-	tencent.Observe(id, lines, records, h.received, b.levels.Observe)
+	tencent.Observe(id, lines, records, h.received, func(o logbridge.Observation) { b.levels.Observe(o) })
 }
 
 // replayKey names a message of a device for the sink's window of duplicates. A device that did not get the PUBACK sends its

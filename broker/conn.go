@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -51,8 +52,9 @@ type conn struct {
 	room  *[readAhead]byte
 	// busy says that the last read may have left something.
 	busy bool
-	// quiet is when the read deadline ends that is set.
-	quiet time.Time
+	// quiet is when the read deadline ends that is set, patience how far it was ahead when it was asked for.
+	quiet    time.Time
+	patience time.Duration
 	// session is set at login by the connection's own goroutine, which alone uses it.
 	session *session
 	// hello is what the CONNECT said and mochi was not told; set and used likewise.
@@ -159,7 +161,9 @@ func checkConnect(b []byte) (complete bool, err error) {
 // without a word (P18): it is noticed here, before mochi sees it, so that MQTT 5 is told why.
 func (c *conn) Read(p []byte) (n int, err error) {
 	if len(c.ahead) == 0 {
-		if n, err = c.fill(p); err != nil && n == 0 {
+		for n, err = c.fill(p); n > 0 && c.delivered(p[:n]); n, err = c.fill(p) {
+		}
+		if err != nil && n == 0 {
 			return 0, err
 		}
 	}
@@ -205,6 +209,20 @@ func (c *conn) fill(p []byte) (n int, err error) {
 	return n, err
 }
 
+// delivered takes a PUBACK that came alone, as most do, and says so. mochi would copy it from function to function, and a change for a
+// whole fleet brings one from each device.
+func (c *conn) delivered(p []byte) bool {
+	const length, head = 4, packets.Puback << 4
+	if len(p) != length || p[0] != head || p[1] != length-2 || len(c.ahead) > 0 || !c.frames.between() || c.session == nil || !c.session.connected {
+		return false
+	}
+	c.broker.puback(c.session, binary.BigEndian.Uint16(p[2:]), packets.CodeSuccess.Code)
+	if !c.quiet.IsZero() { // as mochi does before each packet; an error means that the connection is closed
+		_ = c.SetDeadline(time.Now().Add(c.patience))
+	}
+	return true
+}
+
 // leaveRoom gives back the room for reading ahead.
 func (c *conn) leaveRoom() {
 	if c.room != nil {
@@ -222,6 +240,9 @@ type framer struct {
 	head   byte  // its first byte
 	begun  bool  // head was read and the length is not complete
 }
+
+// between says that the next byte begins a packet.
+func (f *framer) between() bool { return f.rest == 0 && !f.begun }
 
 // feed takes the next bytes. It says when a packet begins that is over the bound or whose length is none; nothing behind that is
 // understood.
@@ -268,7 +289,8 @@ func (c *conn) Write(p []byte) (int, error) {
 func (c *conn) SetDeadline(t time.Time) (err error) {
 	if t.IsZero() || t.After(c.quiet) {
 		if c.quiet = t; !t.IsZero() {
-			c.quiet = t.Add(time.Until(t) / 8)
+			c.patience = time.Until(t)
+			c.quiet = t.Add(c.patience / 8)
 		}
 		err = c.SetReadDeadline(c.quiet)
 	}

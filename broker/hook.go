@@ -52,7 +52,7 @@ func (g *guard) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet
 	}
 	switch kind := pk.FixedHeader.Type; kind {
 	case packets.Puback:
-		g.puback(s, pk.PacketID, pk.ReasonCode)
+		g.broker.puback(s, pk.PacketID, pk.ReasonCode)
 		return pk, nil
 	case packets.Publish, packets.Subscribe, packets.Unsubscribe:
 		own := borrow() // the stack of each connection would have to hold another of 800 bytes
@@ -122,11 +122,11 @@ func tame(pk packets.Packet, h *hello) packets.Packet {
 }
 
 // puback tells the handler of a delivery. A reason code says that the device did not take it.
-func (g *guard) puback(s *session, id uint16, code byte) {
+func (b *Broker) puback(s *session, id uint16, code byte) {
 	topic, payload, ok := s.acked(id)
 	if ok && code < packets.ErrUnspecifiedError.Code {
-		g.broker.counters.acked.Add(1)
-		g.broker.handler.Acked(s, topic, payload)
+		b.counters.acked.Add(1)
+		b.handler.Acked(s, topic, payload)
 	}
 }
 

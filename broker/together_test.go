@@ -3,10 +3,12 @@ package broker
 import (
 	"bytes"
 	"fmt"
+	"net"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/logbridge/logbridge"
 	"github.com/logbridge/logbridge/wire/tencent"
@@ -142,5 +144,65 @@ func TestHeldBound(t *testing.T) {
 	}
 	if most := r.together.Load(); most > maxHeld {
 		t.Errorf("%d at once", most)
+	}
+}
+
+// TestPubacks: a PUBACK is taken however it comes: alone, in pieces, with what follows it, or with another.
+func TestPubacks(t *testing.T) {
+	for _, version := range []byte{4, 5} {
+		for name, writes := range map[string][][]byte{
+			"alone":                {{0x40, 2, 0, 1}},
+			"in pieces":            {{0x40}, {2, 0}, {1}},
+			"with a ping":          {{0x40, 2, 0, 1, 0xC0, 0}},
+			"twice":                {{0x40, 2, 0, 1, 0x40, 2, 0, 1}},
+			"after one of nothing": {{0x40, 2, 0, 9}, {0x40, 2, 0, 1}},
+		} {
+			t.Run(fmt.Sprint(name, " ", version), func(t *testing.T) {
+				r := newRecorder()
+				b := start(t, Config{}, r)
+				c, s := listening(t, b, r, dev1, version, 1)
+				if err := s.Send(tencent.OperationResultTopic(dev1), []byte("level")); err != nil {
+					t.Fatal(err)
+				}
+				if pk := c.expect(packets.Publish); pk.PacketID != 1 {
+					t.Fatalf("packet %d, want 1", pk.PacketID)
+				}
+				for _, w := range writes {
+					if _, err := c.Write(w); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got := receive(t, "PUBACK", r.acked); got != "level" {
+					t.Errorf("acknowledged %q", got)
+				}
+				if name == "with a ping" {
+					c.expect(packets.Pingresp)
+				}
+				c.alive()
+				if n := b.counters.acked.Load(); n != 1 {
+					t.Errorf("%d acknowledged, want 1", n)
+				}
+			})
+		}
+	}
+}
+
+// TestPubackKeepsAlive: a device that sends nothing but PUBACKs is there.
+func TestPubackKeepsAlive(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	b := &Broker{}
+	c := newConn(ours, Config{MaxPacket: 1 << 20})
+	c.broker, c.session = b, &session{connected: true}
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	c.quiet = time.Now() // the minute is over, nearly
+	before := c.quiet
+	if !c.delivered([]byte{0x40, 2, 0, 1}) {
+		t.Fatal("not taken")
+	}
+	if !c.quiet.After(before.Add(time.Minute - time.Second)) {
+		t.Errorf("it may be silent until %s after", c.quiet.Sub(before))
 	}
 }

@@ -168,7 +168,7 @@ type Rules interface {
 
 // Observer takes note of what devices do. Observe is cheap and never blocks.
 type Observer interface {
-	Observe(o logbridge.Observation)
+	Observe(list ...logbridge.Observation)
 }
 
 // LevelWish is a level that an operator wants of one device. For is zero for the default time.

@@ -259,6 +259,6 @@ func (s *Server) storeUpload(c echo.Context, u tencent.Upload, stream logbridge.
 	if err := s.append(batch, stream); err != nil {
 		return err
 	}
-	tencent.Observe(u.Device, lines, batch.Records, received, s.deps.Observer.Observe)
+	tencent.Observe(u.Device, lines, batch.Records, received, func(o logbridge.Observation) { s.deps.Observer.Observe(o) })
 	return nil
 }

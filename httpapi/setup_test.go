@@ -297,10 +297,10 @@ type spy struct {
 	seen []logbridge.Observation
 }
 
-func (s *spy) Observe(o logbridge.Observation) {
+func (s *spy) Observe(list ...logbridge.Observation) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.seen = append(s.seen, o)
+	s.seen = append(s.seen, list...)
 }
 
 func (s *spy) last() logbridge.Observation {

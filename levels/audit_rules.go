@@ -28,7 +28,7 @@ type ruleEvent struct {
 // level it decided or decides now. Devices that are not connected are told of their level when they ask. It returns what the
 // rule is about now.
 func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReach {
-	_, reach := l.survey(e.rule, nil, l.clock.now())
+	reach := l.reach(e.rule)
 	text := e.text()
 	marked := slices.DeleteFunc(e.parts, func(p part) bool {
 		w := l.want(p.id)

@@ -16,6 +16,8 @@ type fleet struct {
 	of    map[string]map[string]*sighting
 	rules ruleIndex
 	dirty [shards]bool // what has changed since it was saved
+	// concerned is room for the devices that one change of a rule concerns.
+	concerned []logbridge.LevelChange
 }
 
 func newFleet() fleet {
@@ -138,7 +140,7 @@ func (l *Levels) wideChanged(id string, before, after *wide, revision uint64) {
 	if after != nil {
 		f.rules.add(after)
 	}
-	var concerned []logbridge.LevelChange
+	concerned := f.concerned[:0]
 	look := func(id logbridge.DeviceID, s *sighting) {
 		// While its first rule is over, and not yet deleted, one behind that decides.
 		concerns := f.reconsider(id, s, before, after) || s.rule != nil && !s.rule.live(now)
@@ -152,6 +154,7 @@ func (l *Levels) wideChanged(id string, before, after *wide, revision uint64) {
 		f.each(after.Selector.Product, look)
 	}
 	l.notices.add(concerned...)
+	f.concerned = concerned
 }
 
 // tells reports whether listeners are told when a device's level changes.

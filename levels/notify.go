@@ -24,6 +24,7 @@ func newNotices() notices {
 func (n *notices) add(changes ...logbridge.LevelChange) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.order = slices.Grow(n.order, len(changes))
 	for _, c := range changes {
 		if !n.waiting[c] {
 			n.waiting[c] = true

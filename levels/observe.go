@@ -67,13 +67,23 @@ type mark struct {
 	level logbridge.Level
 }
 
-// Observe takes note of what a device did or what was done to it. It is cheap, in memory, and keeps the first time of
+// Observe takes note of what devices did or what was done to them. It is cheap, in memory, and keeps the first time of
 // each thing since the device's level became what it is.
-func (l *Levels) Observe(o logbridge.Observation) {
+func (l *Levels) Observe(list ...logbridge.Observation) {
 	l.fleet.mu.Lock()
 	defer l.fleet.mu.Unlock()
-	if o.Event == logbridge.DeviceDisconnected && l.fleet.get(o.Device) == nil {
-		return // the last word of one that was forgotten
+	for i := range list {
+		l.observe(&list[i])
+	}
+}
+
+// observe is Observe of one thing. Its caller holds the fleet's lock.
+func (l *Levels) observe(o *logbridge.Observation) {
+	switch o.Event {
+	case logbridge.DeviceDisconnected, logbridge.LevelSent, logbridge.LevelAcked:
+		if l.fleet.get(o.Device) == nil {
+			return // the last word of one that was forgotten
+		}
 	}
 	s := l.track(o.Device)
 	w := l.brief(o.Device, s)
@@ -97,8 +107,8 @@ func (l *Levels) Observe(o logbridge.Observation) {
 	case logbridge.LevelAnnounced:
 		s.announced.note(o.Level, at, w.level, since)
 	case logbridge.LineSeen:
-		s.activity.note(o, at)
-		news = o.Level.Valid() && s.line(o, at, w)
+		s.activity.note(*o, at)
+		news = o.Level.Valid() && s.line(*o, at, w)
 	}
 	if news {
 		l.share.tell(o.Device)

@@ -22,6 +22,17 @@ type part struct {
 // survey looks at the registered devices that a rule means, or meant before it was changed (former, or nil), and at what
 // is wanted of them at a moment. It walks the devices of the rule's product.
 func (l *Levels) survey(r, former *wide, now time.Time) (parts []part, reach logbridge.RuleReach) {
+	reach = l.visit(r, former, now, func(p part) { parts = append(parts, p) })
+	return parts, reach
+}
+
+// reach is what a rule is about now.
+func (l *Levels) reach(r *wide) logbridge.RuleReach {
+	return l.visit(r, nil, l.clock.now(), func(part) {})
+}
+
+// visit is survey that hands on the connected devices.
+func (l *Levels) visit(r, former *wide, now time.Time, connected func(part)) (reach logbridge.RuleReach) {
 	reach.States = map[string]int{}
 	for d := range l.devices.Devices(r.Selector.Product) {
 		t := target{id: d.ID, slot: -1, tags: d.Tags}
@@ -31,13 +42,13 @@ func (l *Levels) survey(r, former *wide, now time.Time) (parts []part, reach log
 		}
 		w, state := l.look(d.ID, now)
 		if state.Connected {
-			parts = append(parts, part{d.ID, state.Desired, w.wide != nil && w.wide.ID == r.ID})
+			connected(part{d.ID, state.Desired, w.wide != nil && w.wide.ID == r.ID})
 		}
 		if meant {
 			count(&reach, r, w, state, d.ID)
 		}
 	}
-	return parts, reach
+	return reach
 }
 
 func count(reach *logbridge.RuleReach, r *wide, w want, state logbridge.LevelState, id logbridge.DeviceID) {

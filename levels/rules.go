@@ -186,8 +186,7 @@ func (l *Levels) Rule(id string) (logbridge.LevelRule, logbridge.RuleReach, erro
 	if r == nil || !r.live(l.clock.now()) {
 		return logbridge.LevelRule{}, logbridge.RuleReach{}, noRule(id)
 	}
-	_, reach := l.survey(r, nil, l.clock.now())
-	return r.LevelRule, reach, nil
+	return r.LevelRule, l.reach(r), nil
 }
 
 // Rules lists the live rules for many devices, by id.

@@ -145,7 +145,7 @@ func someDevices(b *testing.B, worlds []*fleetWorld, size fleetSize) {
 func printFleet(worlds []*fleetWorld, size fleetSize, took time.Duration) {
 	fmt.Printf("\n%d devices connected and subscribed, on %d CPUs which the clients share; medians of %d connects of all, %d levels for all,\n"+
 		"%d rounds of the rest; %s in all. Memory is measured after %d reconnects of all. mosquitto checks no login, its levels come from\n"+
-		"an external responder and publisher, and it keeps no report.\n\n",
+		"an external responder and publisher, and it keeps no report. Who hears a level for all is one thread that comes before the brokers.\n\n",
 		size.devices, runtime.NumCPU(), size.connects, size.connects*size.fans, size.rounds, took.Round(time.Second), size.connects-1)
 	fmt.Printf("%-50s %10s %10s %7s   %s\n", "", "logbridge", "mosquitto", "ratio", "aim")
 	for _, row := range fleetRows(size) {

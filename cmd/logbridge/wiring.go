@@ -58,9 +58,11 @@ type observer struct {
 	registry *registry.Registry
 }
 
-func (o observer) Observe(seen logbridge.Observation) {
-	if seen.Event == logbridge.DeviceConnected || seen.Event == logbridge.LineSeen {
-		o.registry.NoteConnected(seen.Device)
+func (o observer) Observe(list ...logbridge.Observation) {
+	for _, seen := range list {
+		if seen.Event == logbridge.DeviceConnected || seen.Event == logbridge.LineSeen {
+			o.registry.NoteConnected(seen.Device)
+		}
 	}
-	o.Levels.Observe(seen)
+	o.Levels.Observe(list...)
 }
