@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -14,24 +13,37 @@ const (
 	noteEvery = 20 * time.Millisecond
 	// noteWaits is how often that is put off while devices wait to be pushed to, which comes first.
 	noteWaits = 25
-	// noteChunk bounds what the levels take in at a time, during which nobody can ask them.
-	noteChunk = 256
+	// pageSize bounds what the levels take in at a time, during which nobody can ask them.
+	pageSize = 256
 )
 
 // noted is what pushes and PUBACKs say, until the levels are told of all of it together: a change for a whole fleet makes two for
 // each device, within the second in which most devices have not heard yet. It is bounded by what is on its way to devices.
 type noted struct {
 	mu    sync.Mutex
-	list  []logbridge.Observation
-	added chan struct{} // the list is not empty any more
+	pages []*page
+	added chan struct{} // there is a page
 }
+
+type page struct {
+	n    int
+	list [pageSize]logbridge.Observation
+}
+
+var pagePool = sync.Pool{New: func() any { return new(page) }}
 
 func (n *noted) add(o logbridge.Observation) {
 	n.mu.Lock()
-	n.list = append(n.list, o)
-	first := len(n.list) == 1
-	n.mu.Unlock()
-	if first {
+	defer n.mu.Unlock()
+	last := len(n.pages) - 1
+	if last < 0 || n.pages[last].n == pageSize {
+		n.pages = append(n.pages, pagePool.Get().(*page))
+		last++
+	}
+	p := n.pages[last]
+	p.list[p.n] = o
+	p.n++
+	if last == 0 && p.n == 1 {
 		select {
 		case n.added <- struct{}{}:
 		default: // it is told already
@@ -39,12 +51,12 @@ func (n *noted) add(o logbridge.Observation) {
 	}
 }
 
-func (n *noted) take() []logbridge.Observation {
+func (n *noted) take() []*page {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	list := n.list
-	n.list = nil
-	return list
+	pages := n.pages
+	n.pages = nil
+	return pages
 }
 
 // runNoted tells the levels what was noted, until ctx ends.
@@ -62,8 +74,11 @@ func (b *Bridge) runNoted(ctx context.Context) {
 }
 
 func (b *Bridge) tellNoted() {
-	for some := range slices.Chunk(b.noted.take(), noteChunk) {
-		b.levels.Observe(some...)
+	for _, p := range b.noted.take() {
+		b.levels.Observe(p.list[:p.n]...)
+		clear(p.list[:p.n])
+		p.n = 0
+		pagePool.Put(p)
 	}
 }
 

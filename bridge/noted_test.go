@@ -15,7 +15,7 @@ func TestNotedAtTheEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const n = 3*noteChunk + 1
+	const n = 3*pageSize + 1
 	for i := range n {
 		b.noted.add(logbridge.Observation{Device: dev1, Event: logbridge.LevelSent, Lines: i})
 	}

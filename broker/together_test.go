@@ -147,27 +147,31 @@ func TestHeldBound(t *testing.T) {
 	}
 }
 
-// TestPubacks: a PUBACK is taken however it comes: alone, in pieces, with what follows it, or with another.
+// TestPubacks: a PUBACK is taken however it comes: alone, in pieces, with what follows it, or with another; and what only looks
+// like one is none.
 func TestPubacks(t *testing.T) {
+	ack := []byte{0x40, 2, 0, 1}
 	for _, version := range []byte{4, 5} {
 		for name, writes := range map[string][][]byte{
-			"alone":                {{0x40, 2, 0, 1}},
-			"in pieces":            {{0x40}, {2, 0}, {1}},
-			"with a ping":          {{0x40, 2, 0, 1, 0xC0, 0}},
-			"twice":                {{0x40, 2, 0, 1, 0x40, 2, 0, 1}},
-			"after one of nothing": {{0x40, 2, 0, 9}, {0x40, 2, 0, 1}},
+			"alone":                {ack},
+			"in pieces":            {ack[:1], ack[1:3], ack[3:]},
+			"with a ping":          {append(slices.Clone(ack), 0xC0, 0)},
+			"twice":                {append(slices.Clone(ack), ack...)},
+			"after one of nothing": {{0x40, 2, 0, 9}, ack},
 		} {
 			t.Run(fmt.Sprint(name, " ", version), func(t *testing.T) {
 				r := newRecorder()
 				b := start(t, Config{}, r)
-				c, s := listening(t, b, r, dev1, version, 1)
-				if err := s.Send(tencent.OperationResultTopic(dev1), []byte("level")); err != nil {
-					t.Fatal(err)
-				}
+				c, s := listeningOnPipe(t, b, r, version)
+				sent := make(chan error, 1)
+				go func() { sent <- s.Send(tencent.OperationResultTopic(dev1), []byte("level")) }()
 				if pk := c.expect(packets.Publish); pk.PacketID != 1 {
 					t.Fatalf("packet %d, want 1", pk.PacketID)
 				}
-				for _, w := range writes {
+				if err := receive(t, "return of the send", sent); err != nil {
+					t.Fatal(err)
+				}
+				for _, w := range writes { // each is read before the next is written
 					if _, err := c.Write(w); err != nil {
 						t.Fatal(err)
 					}
@@ -185,6 +189,35 @@ func TestPubacks(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestPubackInAMessage: what is read alone and looks like a PUBACK, in the middle of a message, is the message's.
+func TestPubackInAMessage(t *testing.T) {
+	r := newRecorder()
+	c, _ := listeningOnPipe(t, start(t, Config{}, r), r, 4)
+	const payload = "@\x02\x00\x01"
+	message := c.encode(publishPacket(tencent.ReportTopic(dev1), payload, 1, 7))
+	for _, w := range [][]byte{message[:len(message)-len(payload)], []byte(payload)} {
+		if _, err := c.Write(w); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := receive(t, "message", r.messages); string(got.Payload) != payload {
+		t.Errorf("got %q", got.Payload)
+	}
+	if pk := c.expect(packets.Puback); pk.PacketID != 7 {
+		t.Errorf("packet %d acknowledged, want 7", pk.PacketID)
+	}
+}
+
+// listeningOnPipe is a device whose every write is read alone, and which has subscribed at QoS 1.
+func listeningOnPipe(t *testing.T, b *Broker, r *recorder, version byte) (*client, logbridge.Session) {
+	t.Helper()
+	c := pipe(t, b, version)
+	c.login(dev1)
+	s := receive(t, "session", r.connected)
+	c.subscribe(1, 1, tencent.OperationResultTopic(dev1))
+	return c, s
 }
 
 // TestPubackKeepsAlive: a device that sends nothing but PUBACKs is there.
