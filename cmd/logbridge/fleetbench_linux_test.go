@@ -13,7 +13,7 @@ import (
 type fleetSize struct {
 	devices   int // connected at a time
 	connects  int // of the whole fleet; the last is the one that memory is measured in
-	fans      int // levels set for all, after each connect
+	fans      int // levels set for all, after the last connect and its rest
 	rounds    int // of round trips and reports
 	length    time.Duration
 	settle    time.Duration // after the last connect, before the idle time
@@ -25,7 +25,7 @@ type fleetSize struct {
 // The full size is bounded by the usual limit of 20 000 open files and by four minutes in all.
 func fullFleet(files int) fleetSize {
 	const most, spare = 19_000, 1000
-	return fleetSize{devices: min(most, files-spare), connects: 4, fans: 2, rounds: 3, length: 2 * time.Second,
+	return fleetSize{devices: min(most, files-spare), connects: 4, fans: 9, rounds: 3, length: 2 * time.Second,
 		settle: 8 * time.Second, idle: 10 * time.Second, asking: []int{64, 1000}, reporting: 256}
 }
 
@@ -102,8 +102,9 @@ func wholeFleet(b *testing.B, worlds []*fleetWorld, size fleetSize) {
 			w.subscribe(b, size.devices, 1)
 			if round == size.connects-1 {
 				w.rest(b, size)
+				w.fanOuts(b, size.devices, size.fans)
 			}
-			w.fanOuts(b, size.devices, size.fans)
+			w.drop()
 		}
 	}
 }
@@ -146,7 +147,7 @@ func printFleet(worlds []*fleetWorld, size fleetSize, took time.Duration) {
 	fmt.Printf("\n%d devices connected and subscribed, on %d CPUs which the clients share; medians of %d connects of all, %d levels for all,\n"+
 		"%d rounds of the rest; %s in all. Memory is measured after %d reconnects of all. mosquitto checks no login, its levels come from\n"+
 		"an external responder and publisher, and it keeps no report. Who hears a level for all is one thread that comes before the brokers.\n\n",
-		size.devices, runtime.NumCPU(), size.connects, size.connects*size.fans, size.rounds, took.Round(time.Second), size.connects-1)
+		size.devices, runtime.NumCPU(), size.connects, size.fans, size.rounds, took.Round(time.Second), size.connects-1)
 	fmt.Printf("%-50s %10s %10s %7s   %s\n", "", "logbridge", "mosquitto", "ratio", "aim")
 	for _, row := range fleetRows(size) {
 		o := middle(worlds[0].record[row.key])
