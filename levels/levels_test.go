@@ -242,6 +242,23 @@ func TestForget(t *testing.T) {
 	}
 }
 
+// TestLateWords: what is observed of a device after it was deleted brings nothing back; one that was never seen here may have been
+// told through an outside broker.
+func TestLateWords(t *testing.T) {
+	r := openWith(t, start(t, t.TempDir()), newClock(), Config{}, newDevices(other))
+	r.Observe(
+		logbridge.Observation{Device: id, Event: logbridge.LevelSent, Level: logbridge.LevelError, Time: begin},
+		logbridge.Observation{Device: id, Event: logbridge.LevelAcked, Level: logbridge.LevelError, Time: begin},
+		logbridge.Observation{Device: other, Event: logbridge.DeviceDisconnected, Time: begin})
+	if len(r.fleet.of) > 0 {
+		t.Errorf("known: %v", r.fleet.of)
+	}
+	r.Observe(logbridge.Observation{Device: other, Event: logbridge.LevelSent, Level: logbridge.LevelError, Time: begin})
+	if s := r.State(other); s.State != StateSent {
+		t.Errorf("state %s, want %s", s.State, StateSent)
+	}
+}
+
 func FuzzDecodeRule(f *testing.F) {
 	f.Add([]byte(`{"level":"debug","expires_at":"2026-11-21T10:55:44.123456789Z","reason":"r","set_by":"alice","address":"192.0.2.7","set_at":"2026-11-21T10:55:44Z","since":"2026-11-21T10:55:44Z"}`))
 	f.Add([]byte(`{"level":4,"future":{}}`))

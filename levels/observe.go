@@ -79,11 +79,8 @@ func (l *Levels) Observe(list ...logbridge.Observation) {
 
 // observe is Observe of one thing. Its caller holds the fleet's lock.
 func (l *Levels) observe(o *logbridge.Observation) {
-	switch o.Event {
-	case logbridge.DeviceDisconnected, logbridge.LevelSent, logbridge.LevelAcked:
-		if l.fleet.get(o.Device) == nil {
-			return // the last word of one that was forgotten
-		}
+	if l.fleet.get(o.Device) == nil && l.late(o) {
+		return
 	}
 	s := l.track(o.Device)
 	w := l.brief(o.Device, s)
@@ -115,6 +112,19 @@ func (l *Levels) observe(o *logbridge.Observation) {
 	} else {
 		s.unsaid = true
 	}
+}
+
+// late reports whether something is the last word of a device that was forgotten. A push is observed when it is over, and an outside
+// broker takes one for a device that was never seen.
+func (l *Levels) late(o *logbridge.Observation) bool {
+	switch o.Event {
+	case logbridge.DeviceDisconnected:
+		return true
+	case logbridge.LevelSent, logbridge.LevelAcked:
+		_, err := l.devices.Device(o.Device)
+		return err != nil
+	}
+	return false
 }
 
 // connected takes note of a session here. Its caller holds the fleet's lock.

@@ -288,7 +288,7 @@
 //	record                             MaxRecord, 1 007 616 bytes          group      maxGroup, 1 015 808 bytes before compression
 //	replay key                         2048 bytes                          a larger batch takes several groups: a crash may keep the first of them alone
 //	appends that wait                  64 MiB, then ErrUnavailable         commit log Config.CommitLogBytes, 4 GiB
-//	memtable                           32 MiB (at most 512) or 10 minutes; two at most, then appends wait
+//	memtable                           24 MiB (at most 512) or 10 minutes; two at most, then appends wait
 //	segment                            16 Mi rows; merged until it has 1.2 M rows or 64 MiB, of 256 files, a day and 1/16 of the retention age at most
 //	columns for frequent attributes    24 a segment, with 1024 values each, in at least 256 rows
 //	windows                            3 × 1 Mi entries, 24 MB each        ledger     100 000 streams (once for each source), then "other"

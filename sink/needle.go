@@ -12,8 +12,8 @@ type needle struct {
 	rare int // where in it the rarest byte is
 }
 
-// commonBytes are those that log lines are full of, the most common first.
-const commonBytes = " e0t1a2o3i4n5s6r7h8l9dcum-fpgw.ybv:/,=_kxjqz\""
+// commonBytes are those that log lines are full of, the most common first: words, numbers, and hexadecimal ones.
+const commonBytes = " e0t1a2o3i4n5s6r7h8l9dcum-fbpg.ywv:/,=_kxjqz\""
 
 // A byte that comes more often than once in triesIn bytes is not rare: then bytes.Index, whose time is linear, is better.
 const maxTries, triesIn = 64, 16

@@ -22,7 +22,7 @@ import (
 type Config struct {
 	// Dir is the folder of the segments, and of windows and ledger beside them.
 	Dir string
-	// MemtableBytes is the size at which the memtable becomes a segment; default 32 MiB, at most 512 MiB. Twice as much may be in memory
+	// MemtableBytes is the size at which the memtable becomes a segment; default 24 MiB, at most 512 MiB. Twice as much may be in memory
 	// while a segment is being written.
 	MemtableBytes int
 	// MemtableAge is the age at which it becomes one although it is small; default 10 minutes.
@@ -60,7 +60,7 @@ const maxMemtableBytes = 512 << 20
 
 func (c *Config) setDefaults() {
 	if c.MemtableBytes == 0 {
-		c.MemtableBytes = 32 << 20
+		c.MemtableBytes = 24 << 20
 	}
 	if c.MemtableAge == 0 {
 		c.MemtableAge = 10 * time.Minute

@@ -49,7 +49,7 @@ type Config struct {
 	AdminTokenFile string `yaml:"admin_token_file" env:"LOGBRIDGE_ADMIN_TOKEN_FILE" placeholder:"FILE" help:"File that holds it (<data>/admin-token, made once)."`
 	SealKey        string `yaml:"seal_key" env:"LOGBRIDGE_SEAL_KEY" placeholder:"FILE" help:"File with the key that seals secrets at rest (made once in the user's config folder); the environment variable may also hold the key itself."`
 
-	MemtableBytes int `yaml:"memtable_bytes" env:"LOGBRIDGE_MEMTABLE_BYTES" default:"33554432" placeholder:"N" help:"Bytes of newest records in memory at which a segment is written (${default}); twice as many may be in memory meanwhile."`
+	MemtableBytes int `yaml:"memtable_bytes" env:"LOGBRIDGE_MEMTABLE_BYTES" default:"25165824" placeholder:"N" help:"Bytes of newest records in memory at which a segment is written (${default}); twice as many may be in memory meanwhile."`
 
 	RetentionAge      age   `yaml:"retention_age" env:"LOGBRIDGE_RETENTION_AGE" placeholder:"AGE" help:"How long records are kept after they were received, such as 30d or 12h, 1h at least (for ever)."`
 	RetentionAuditAge age   `yaml:"retention_audit_age" env:"LOGBRIDGE_RETENTION_AUDIT_AGE" default:"400d" placeholder:"AGE" help:"How long records of the audit stream are kept at least, also when what lies beside them goes; 0 is for ever (${default})."`
