@@ -66,11 +66,8 @@ func parseQuantity(s string) (time.Duration, error) {
 	return time.ParseDuration(s)
 }
 
-// formatDuration writes a duration so that parseQuantity reads the same again.
+// formatDuration writes a duration so that parseQuantity reads the same again: a negative one as Go does, since Prometheus has none.
 func formatDuration(d time.Duration) string {
-	if d < 0 && d != math.MinInt64 {
-		return "-" + formatDuration(-d)
-	}
 	if d%time.Millisecond != 0 || d <= 0 {
 		return d.String()
 	}
