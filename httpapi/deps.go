@@ -187,7 +187,7 @@ type LevelOverride struct {
 }
 
 // Log is where records go and come from. Append: nil means stored for good; ErrUnavailable that the outcome is unknown;
-// the batch must not be changed afterwards. Query and Tail end with their context; a pair with an error is the last, but for
+// the batch is not kept: its memory is used again. Query and Tail end with their context; a pair with an error is the last, but for
 // a *logbridge.Lost. Tail gives everything behind from in position order, then what arrives. Newest is where a Tail gives only
 // what arrives; a Query that begins then sees everything up to it.
 type Log interface {

@@ -46,6 +46,7 @@ func encodeBatch(b logbridge.Batch) ([]upload, error) {
 		return nil, fmt.Errorf("%w: replay key of %d bytes, at most %d", logbridge.ErrTooLarge, len(b.ReplayKey), maxReplayKey)
 	}
 	var done []upload
+	var room *[]byte
 	var body []byte
 	n := 0
 	cut := func() {
@@ -60,7 +61,7 @@ func encodeBatch(b logbridge.Batch) ([]upload, error) {
 			key: []byte(key), delivery: b.Delivery, received: b.Records[0].ObservedTime.UnixNano(),
 			part: uint32(len(done)), records: n,
 		}.encode()
-		done = append(done, upload{head: head, body: body, records: n})
+		done = append(done, upload{head: head, body: body, records: n, room: room})
 		body, n = nil, 0
 	}
 	var few [32]int // most batches are small: no allocation for their sizes
@@ -73,7 +74,8 @@ func encodeBatch(b logbridge.Batch) ([]upload, error) {
 			cut()
 		}
 		if body == nil {
-			body = make([]byte, 0, min(left, maxGroup))
+			room = takeBody(min(left, maxGroup))
+			body = *room
 		}
 		body = appendRecord(body, &b.Records[i], size)
 		left -= size + binary.MaxVarintLen32
@@ -87,6 +89,7 @@ func encodeBatch(b logbridge.Batch) ([]upload, error) {
 type upload struct {
 	head, body []byte
 	records    int
+	room       *[]byte // that the body is in; nil if it is of nobody else
 }
 
 func (u upload) size() int { return len(u.head) + len(u.body) }

@@ -149,9 +149,11 @@ func (c *committer) enqueue(uploads []upload) ([]*waiting, error) {
 	for _, u := range uploads {
 		size += u.size()
 	}
+	all := make([]waiting, len(uploads))
 	members := make([]*waiting, len(uploads))
 	for i, u := range uploads {
-		members[i] = &waiting{upload: u, done: make(chan result, 1)}
+		all[i] = waiting{upload: u, done: make(chan result, 1)}
+		members[i] = &all[i]
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -264,6 +266,7 @@ func (c *committer) publishAll(report bool) error {
 		err := c.publish(g)
 		took := c.flight.end()
 		if err == nil {
+			releaseBodies(members)
 			c.handOver(g, took)
 			continue
 		}

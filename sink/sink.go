@@ -275,7 +275,7 @@ func (l *Log) Run(ctx context.Context) error {
 
 // Append stores a batch. nil means that a power cut now would not lose it, and that a query begun now finds it. An error
 // that is ErrUnavailable leaves the outcome unknown; ErrTooLarge and ErrInvalid mean that nothing was stored. The batch
-// must not be changed afterwards. The deadline of ctx bounds the wait.
+// is not kept. The deadline of ctx bounds the wait.
 func (l *Log) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
 	defer l.turns.append()()
 	members, err := l.enqueue(b)
