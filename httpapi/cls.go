@@ -176,8 +176,10 @@ func (s *Server) clsQuery(c echo.Context, headers ...[2]string) error {
 	return s.keepCLS(&v, body, group, received)
 }
 
-// keepCLS stores the logs of a request, which are within the limits. What was decoded takes the body's place in the bound of memory.
+// keepCLS stores the logs of a request, which are within the limits. What was decoded takes the body's place in the bound of memory. The
+// group is released.
 func (s *Server) keepCLS(v *visit, body *buffer, g cls.Group, received time.Time) error {
+	defer g.Release()
 	size := len(body.b)
 	for i := range g.Logs {
 		size += recordMemory + attributeMemory*(len(g.Logs[i].Fields)+4)
@@ -191,9 +193,14 @@ func (s *Server) keepCLS(v *visit, body *buffer, g cls.Group, received time.Time
 // recordsCLS makes records of what groups hold.
 func (s *Server) recordsCLS(v *visit, groups []cls.Group, received time.Time) (records []logbridge.Record) {
 	address := s.address(v)
-	for _, g := range groups {
+	for i, g := range groups {
 		g.Tags = s.enrich(v, g.Logs, g.Tags, g.Source, address)
-		records = append(records, cls.Records(g, v.stream, received, address)...)
+		made := cls.Records(g, v.stream, received, address)
+		if i == 0 {
+			records = made
+		} else {
+			records = append(records, made...)
+		}
 	}
 	return records
 }

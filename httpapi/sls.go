@@ -163,6 +163,7 @@ func (s *Server) slsTrack(c echo.Context) error {
 // keepSLS stores the logs of a request, which are within the limits. What was decoded, which may be forty times the body, takes the
 // body's place in the bound of memory.
 func (s *Server) keepSLS(v *visit, body *buffer, g sls.Group, records recordsSLS, received time.Time) error {
+	defer g.Release()
 	if err := body.keep(v.request.Context(), int64(g.Size()+len(body.b))); err != nil {
 		return refuse(kindOf(err), v.stream, len(g.Logs), err)
 	}

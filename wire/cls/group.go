@@ -39,6 +39,15 @@ type Group struct {
 	Source, Filename, ContextFlow, Hostname string
 	Tags                                    []logbridge.Attr
 	Logs                                    []Log
+
+	room *loose.Room // that Logs are in; nil if they are in none
+}
+
+// Release lets another request use the memory of the group and of its records, neither of which may be used any more: their texts may.
+// It is for whoever used the group last, and need not be called.
+func (g *Group) Release() {
+	g.room.Release()
+	*g = Group{}
 }
 
 // Log is one event: a Time, zero if none was sent or none that could be read, and Fields.
@@ -56,33 +65,37 @@ func DecodeJSON(body []byte) (Group, error) {
 	case len(body) > MaxBody:
 		return Group{}, LogSizeExceed("body is %d bytes, at most %d", len(body), MaxBody)
 	}
-	d := decoder{
-		in:     loose.ScanBody(body),
-		fields: make([]logbridge.Attr, 0, min(bytes.Count(body, []byte(":")), len(body)/usualField+1, maxFields)),
-	}
-	d.group.Logs = make([]Log, 0, min(bytes.Count(body, []byte("{"))/2, MaxLogs)) // two for each log
-	d.read()
-	if err := d.in.End(); err != nil {
-		if own := (*Error)(nil); errors.As(err, &own) {
-			return Group{}, own
-		}
-		return Group{}, InvalidContent("body is not valid JSON of the form {\"logs\":[{\"contents\":{},\"time\":0}]}")
-	}
-	if !d.hasLogs {
-		return Group{}, InvalidContent("logs is missing")
-	}
-	if err := d.group.checkSpread(); err != nil {
+	logs := min(bytes.Count(body, []byte("{"))/2, MaxLogs) // two for each log
+	fields := min(bytes.Count(body, []byte(":")), len(body)/usualField+1, maxFields)
+	d := decoder{in: loose.ScanBody(body), room: loose.NewRoom(logs, fields)}
+	if err := d.decode(); err != nil {
+		d.room.Release()
 		return Group{}, err
 	}
 	return d.group, nil
 }
 
-// decoder fills a group. All fields of all logs are in one slice, sized once.
+// decoder fills a group. All logs and all fields are in a room, sized once.
 type decoder struct {
 	in      loose.Scanner
 	group   Group
-	fields  []logbridge.Attr
+	room    *loose.Room
 	hasLogs bool
+}
+
+func (d *decoder) decode() error {
+	d.read()
+	if err := d.in.End(); err != nil {
+		if own := (*Error)(nil); errors.As(err, &own) {
+			return own
+		}
+		return InvalidContent("body is not valid JSON of the form {\"logs\":[{\"contents\":{},\"time\":0}]}")
+	}
+	if !d.hasLogs {
+		return InvalidContent("logs is missing")
+	}
+	d.group.Logs, d.group.room = d.room.Events, d.room
+	return d.group.checkSpread()
 }
 
 func (d *decoder) read() {
@@ -106,12 +119,12 @@ func (d *decoder) read() {
 }
 
 func (d *decoder) readLog() {
-	if len(d.group.Logs) == MaxLogs {
+	if len(d.room.Events) == MaxLogs {
 		d.in.Fail(LogSizeExceed("more than %d logs", MaxLogs))
 		return
 	}
 	var log Log
-	start, hasContents := len(d.fields), false
+	start, hasContents := len(d.room.Fields), false
 	for d.in.Enter('{'); d.in.Next(); {
 		switch d.in.Key() {
 		case "contents":
@@ -126,8 +139,8 @@ func (d *decoder) readLog() {
 	if !hasContents {
 		d.in.Fail(InvalidContent("contents is missing"))
 	}
-	log.Fields = d.fields[start:len(d.fields):len(d.fields)]
-	d.group.Logs = append(d.group.Logs, log)
+	log.Fields = d.room.Fields[start:len(d.room.Fields):len(d.room.Fields)]
+	d.room.Events = append(d.room.Events, log)
 }
 
 // readTime reads a time; zero for null and 0, which say that there is none, and for what is no time, which is kept as a field.
@@ -157,11 +170,11 @@ func (d *decoder) appendField(key, value string) {
 	if len(key) > MaxValue || len(value) > MaxValue {
 		d.in.Fail(LogSizeExceed("a key or value is over %d bytes", MaxValue))
 	}
-	if len(d.fields) == maxFields {
+	if len(d.room.Fields) == maxFields {
 		d.in.Fail(LogSizeExceed("more than %d fields", maxFields))
 		return
 	}
-	d.fields = append(d.fields, logbridge.Attr{Key: key, Value: value})
+	d.room.Fields = append(d.room.Fields, logbridge.Attr{Key: key, Value: value})
 }
 
 // checkSpread bounds source, filename and contextflow, and what they cost once they stand in each record: as much as a body

@@ -227,7 +227,7 @@ func FuzzDecodeList(f *testing.F) {
 			}
 			// What the library of protobuf makes of our groups is read as the same.
 			again, err := DecodeList(encodeGroup(g))
-			if len(g.Logs) > 0 && (err != nil || !reflect.DeepEqual(again[0], g)) {
+			if len(g.Logs) > 0 && (err != nil || !reflect.DeepEqual(roomless(again[0]), roomless(g))) {
 				t.Fatalf("%+v\ncomes back as %+v, %v", g, again, err)
 			}
 		}

@@ -24,7 +24,7 @@ func Records(g Group, stream logbridge.Stream, received time.Time, clientIP stri
 	}
 	common = loose.AppendSource(common, g.Source, clientIP)
 	like := logbridge.Record{ObservedTime: received, Source: logbridge.SourceCLS, Stream: stream}
-	return loose.Records(g.Logs, like, common, true)
+	return loose.Records(g.room, g.Logs, like, common, true)
 }
 
 // tagPrefix begins the names of attributes that were tags, as with SLS.

@@ -16,8 +16,9 @@ type Event struct {
 
 // Records makes one record of each event: like, with the event's fields and then the common ones as attributes, and the
 // severity that the fields tell. What is common is put behind an event's fields where these have the capacity, which is the event's own then. Time is like.ObservedTime unless keepTime is set and the event has its own. All attributes
-// are in one slice, cut so that appending to one record's does not touch the next's.
-func Records(events []Event, like logbridge.Record, common []logbridge.Attr, keepTime bool) []logbridge.Record {
+// are in one slice, cut so that appending to one record's does not touch the next's. The records are in the room and go with it; a room
+// is for one call, and may be nil.
+func Records(room *Room, events []Event, like logbridge.Record, common []logbridge.Attr, keepTime bool) []logbridge.Record {
 	if len(events) == 0 {
 		return nil
 	}
@@ -28,7 +29,7 @@ func Records(events []Event, like logbridge.Record, common []logbridge.Attr, kee
 		}
 	}
 	attrs := make([]logbridge.Attr, 0, size)
-	records := make([]logbridge.Record, len(events))
+	records := room.makeRecords(len(events))
 	for i, e := range events {
 		r := &records[i]
 		*r = like

@@ -2,9 +2,11 @@ package loose
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -33,17 +35,33 @@ var ErrDepth = errors.New("JSON is nested too deep")
 //		}
 //	}
 type Scanner struct {
-	text string
-	in   *jsontext.Decoder
-	err  error
+	text  string
+	plain bool     // text has no backslash
+	in    *decoder // nil after End
+	seen  byte     // what the last Next saw
+	err   error
+}
+
+// decoder is what is used again by the next Scanner: nothing that a Scanner hands out lies in it.
+type decoder struct {
+	jsontext.Decoder
+	input bytes.Buffer // a jsontext.Decoder reads this type where its bytes lie
+}
+
+var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// scan reads input, whose bytes are those of text.
+func scan(text string, input []byte) Scanner {
+	in := decoders.Get().(*decoder)
+	in.input = *bytes.NewBuffer(input)
+	in.Reset(&in.input, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+	return Scanner{text: text, in: in}
 }
 
 // NewScanner reads text, which must be valid UTF-8 (Repair) for the strings handed out to be so.
 func NewScanner(text string) Scanner {
 	text = tolerate(text)
-	// The decoder reads a bytes.Buffer where it lies.
-	in := jsontext.NewDecoder(bytes.NewBufferString(text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	return Scanner{text: text, in: in}
+	return scan(text, []byte(text))
 }
 
 // ScanBody reads a body as it came: NewScanner of what Repair makes of it. The usual body, which needs neither repair nor tolerance, is
@@ -53,11 +71,12 @@ func ScanBody(body []byte) Scanner {
 		return NewScanner(Repair(body))
 	}
 	text := string(body)
-	if mayNeedTolerance(text) {
+	if mayNeedTolerance(body) {
 		return NewScanner(text)
 	}
-	in := jsontext.NewDecoder(bytes.NewBuffer(body), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
-	return Scanner{text: text, in: in}
+	s := scan(text, body)
+	s.plain = true
+	return s
 }
 
 // Err is the first fault.
@@ -72,7 +91,7 @@ func (s *Scanner) Fail(err error) {
 
 // Peek is the kind of what comes next: '{', '}', '[', ']', '"', '0' for a number, 't', 'f', 'n', and 0 at the end.
 func (s *Scanner) Peek() byte {
-	if s.err != nil {
+	if s.err != nil || s.in == nil {
 		return 0
 	}
 	return byte(s.in.PeekKind())
@@ -94,7 +113,8 @@ func (s *Scanner) Enter(open byte) {
 // Next reports whether the container that was entered last has a further element, and leaves the container when not.
 // Between two calls the element must be consumed: Key and a value in an object, a value in an array.
 func (s *Scanner) Next() bool {
-	switch s.Peek() {
+	s.seen = s.Peek()
+	switch s.seen {
 	case 0:
 		s.Fail(ErrSyntax)
 		return false
@@ -111,8 +131,14 @@ func (s *Scanner) token() {
 	}
 }
 
-// Key is the name of the next member.
-func (s *Scanner) Key() string { return s.String() }
+// Key is the name of the member that Next has seen.
+func (s *Scanner) Key() string {
+	if s.seen != '"' {
+		s.Fail(ErrSyntax)
+		return ""
+	}
+	return s.unquote(s.value())
+}
 
 // String is the next value, which must be a string, decoded.
 func (s *Scanner) String() string {
@@ -120,11 +146,15 @@ func (s *Scanner) String() string {
 		s.Fail(ErrSyntax)
 		return ""
 	}
-	quoted := s.value()
+	return s.unquote(s.value())
+}
+
+// unquote decodes a string; "" stays what it is, after a fault.
+func (s *Scanner) unquote(quoted string) string {
 	if len(quoted) < 2 {
 		return ""
 	}
-	if raw := quoted[1 : len(quoted)-1]; strings.IndexByte(raw, '\\') < 0 {
+	if raw := quoted[1 : len(quoted)-1]; s.plain || strings.IndexByte(raw, '\\') < 0 {
 		return raw
 	}
 	text, err := jsontext.AppendUnquote(make([]byte, 0, len(quoted)), quoted)
@@ -137,10 +167,13 @@ func (s *Scanner) String() string {
 
 // Text is the next value as text: a string decoded, anything else as the JSON that was sent.
 func (s *Scanner) Text() string {
-	if s.Peek() == '"' {
-		return s.String()
+	switch s.Peek() {
+	case '"':
+		return s.unquote(s.value())
+	case '{', '[':
+		return s.container()
 	}
-	return s.Raw()
+	return s.value()
 }
 
 // Optional is Text, but nothing for null.
@@ -182,7 +215,7 @@ func (s *Scanner) container() string {
 
 // value consumes a string, number or literal and gives the part of the text that it is.
 func (s *Scanner) value() string {
-	if s.err != nil {
+	if s.err != nil || s.in == nil {
 		return ""
 	}
 	v, err := s.in.ReadValue()
@@ -194,20 +227,27 @@ func (s *Scanner) value() string {
 	return s.text[end-len(v) : end]
 }
 
-// End checks that nothing but space follows.
+// End checks that nothing but space follows. It is the last call; what comes after it finds nothing.
 func (s *Scanner) End() error {
+	if s.in == nil {
+		return s.err
+	}
 	if s.err == nil {
 		if _, err := s.in.ReadToken(); !errors.Is(err, io.EOF) {
 			s.Fail(ErrSyntax)
 		}
 	}
+	s.in.input = bytes.Buffer{}
+	s.in.Reset(&s.in.input) // so that it does not keep the input
+	decoders.Put(s.in)
+	s.in = nil
 	return s.err
 }
 
 // tolerate makes strings good JSON that real clients send as they are: a control character becomes its escape, and the
 // backslash of an unknown escape becomes two.
 func tolerate(text string) string {
-	if !mayNeedTolerance(text) {
+	if !mayNeedTolerance([]byte(text)) {
 		return text
 	}
 	const digits = "0123456789abcdef"
@@ -238,9 +278,20 @@ func tolerate(text string) string {
 	return out.String()
 }
 
-func mayNeedTolerance(text string) bool {
-	for i := range len(text) {
-		if c := text[i]; c < ' ' || c == '\\' {
+// mayNeedTolerance says whether there is a control character or a backslash, eight bytes at a time.
+func mayNeedTolerance(text []byte) bool {
+	const ones, highs = 0x0101010101010101, 0x8080808080808080
+	for ; len(text) >= 8; text = text[8:] {
+		// A byte is below n, and the high bit of its place is set, where subtracting n borrows; it is a backslash where the
+		// difference from one is below 1. Borrowing may mark the place behind one that is marked, too, which does not matter.
+		x := binary.LittleEndian.Uint64(text)
+		y := x ^ '\\'*ones
+		if ((x-' '*ones)&^x|(y-ones)&^y)&highs != 0 {
+			return true
+		}
+	}
+	for _, c := range text {
+		if c < ' ' || c == '\\' {
 			return true
 		}
 	}

@@ -170,6 +170,29 @@ func TestDecodedStringsOutliveTheirChunk(t *testing.T) {
 	}
 }
 
+// TestScannerAfterEnd: the decoder of a Scanner that has ended is another's, which finds none of its state; what was handed out stays.
+func TestScannerAfterEnd(t *testing.T) {
+	body := []byte(`{"first":"value"}`)
+	for _, broken := range []string{`[[[[{"a":`, `{"x":1}`, `nonsense`} {
+		s := ScanBody(body)
+		s.Enter('{')
+		s.Next()
+		key, value := s.Key(), s.Text()
+		s.Next()
+		must := s.End()
+		next := ScanBody([]byte(broken))
+		next.Raw()
+		next.End()
+		if must != nil || key != "first" || value != "value" {
+			t.Errorf("%q %q, %v", key, value, must)
+		}
+		s.Enter('{')
+		if s.Next() || s.Key() != "" || s.Text() != "" || s.Raw() != "" || s.Optional() != "" || s.End() == nil {
+			t.Error("something is behind the end")
+		}
+	}
+}
+
 func FuzzScanner(f *testing.F) {
 	for _, seed := range []string{
 		`{"__logs__":[{"a":"b","n":1.5e3,"o":{"x":[1,null]},"e":"\u00e9\ud83d\ude00\n"}],"__topic__":"t"}`,
@@ -217,4 +240,24 @@ func FuzzScanBody(f *testing.F) {
 			t.Errorf("%q: %q, %v and %q, %v", before, a, errA, b, errB)
 		}
 	})
+}
+
+func TestMayNeedTolerance(t *testing.T) {
+	for length := 1; length <= 25; length++ {
+		text := make([]byte, length)
+		for _, around := range []byte{' ', '"', '[', ']', 'z', 0x7f, 0x80, 0xdc, 0xff} {
+			for i := range text {
+				text[i] = around
+			}
+			for at := range text {
+				for c := range 256 {
+					text[at] = byte(c)
+					if want := c < ' ' || c == '\\'; mayNeedTolerance(text) != want {
+						t.Fatalf("%q: %t", text, !want)
+					}
+				}
+				text[at] = around
+			}
+		}
+	}
 }

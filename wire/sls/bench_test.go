@@ -31,9 +31,11 @@ func BenchmarkDecodeJSON(b *testing.B) {
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if g, err := DecodeJSON(body); err != nil || len(g.Logs) != events {
+				g, err := DecodeJSON(body)
+				if err != nil || len(g.Logs) != events {
 					b.Fatal(err)
 				}
+				g.Release()
 			}
 		})
 	}
@@ -52,5 +54,6 @@ func BenchmarkDecodeAndRecords(b *testing.B) {
 		if len(Records(g, stream, received, "192.0.2.1")) != 10 {
 			b.Fatal("records")
 		}
+		g.Release()
 	}
 }

@@ -42,6 +42,15 @@ type Group struct {
 	MachineUUID string
 	Tags        []logbridge.Attr
 	Logs        []Log
+
+	room *loose.Room // that Logs are in; nil if they are in none
+}
+
+// Release lets another request use the memory of the group and of its records, neither of which may be used any more: their texts may.
+// It is for whoever used the group last, and need not be called.
+func (g *Group) Release() {
+	g.room.Release()
+	*g = Group{}
 }
 
 // What a log and a field cost in memory beside their text, as event and as record.
@@ -81,34 +90,38 @@ func DecodeJSON(body []byte) (Group, error) {
 	if len(body) > MaxBody {
 		return Group{}, PostBodyTooLarge(len(body))
 	}
-	d := decoder{
-		in:     loose.ScanBody(body),
-		fields: make([]logbridge.Attr, 0, min(bytes.Count(body, []byte(":")), len(body)/usualField+1, maxFields)+usualCommon*min(bytes.Count(body, []byte("{")), MaxLogs)),
-	}
-	d.group.Logs = make([]Log, 0, min(bytes.Count(body, []byte("{")), MaxLogs))
-	d.read()
-	if err := d.in.End(); err != nil {
-		if own := (*Error)(nil); errors.As(err, &own) {
-			return Group{}, own
-		}
-		return Group{}, PostBodyInvalid()
-	}
-	if !d.hasLogs {
-		return Group{}, PostBodyInvalid()
-	}
-	if err := d.group.checkSpread(); err != nil {
+	logs := min(bytes.Count(body, []byte("{")), MaxLogs)
+	fields := min(bytes.Count(body, []byte(":")), len(body)/usualField+1, maxFields) + usualCommon*logs
+	d := decoder{in: loose.ScanBody(body), room: loose.NewRoom(logs, fields)}
+	if err := d.decode(); err != nil {
+		d.room.Release()
 		return Group{}, err
 	}
 	return d.group, nil
 }
 
-// decoder fills a group. All fields of all logs are in one slice, sized once.
+// decoder fills a group. All logs and all fields are in a room, sized once.
 type decoder struct {
 	in      loose.Scanner
 	group   Group
-	fields  []logbridge.Attr
+	room    *loose.Room
 	spare   int // of fields that are no fields
 	hasLogs bool
+}
+
+func (d *decoder) decode() error {
+	d.read()
+	if err := d.in.End(); err != nil {
+		if own := (*Error)(nil); errors.As(err, &own) {
+			return own
+		}
+		return PostBodyInvalid()
+	}
+	if !d.hasLogs {
+		return PostBodyInvalid()
+	}
+	d.group.Logs, d.group.room = d.room.Events, d.room
+	return d.group.checkSpread()
 }
 
 func (d *decoder) read() {
@@ -141,12 +154,12 @@ func (d *decoder) text() string {
 }
 
 func (d *decoder) readLog() {
-	if len(d.group.Logs) == MaxLogs {
+	if len(d.room.Events) == MaxLogs {
 		d.in.Fail(tooLarge("Log count", MaxLogs+1, MaxLogs))
 		return
 	}
 	var log Log
-	start := len(d.fields)
+	start := len(d.room.Fields)
 	for d.in.Enter('{'); d.in.Next(); {
 		key := d.in.Key()
 		isNumber := key == keyTime && isNumberStart(d.in.Peek())
@@ -157,13 +170,13 @@ func (d *decoder) readLog() {
 				continue
 			}
 		}
-		d.fields = d.appendAttr(d.fields, key, value)
+		d.room.Fields = d.appendAttr(d.room.Fields, key, value)
 	}
-	end := len(d.fields)
-	d.fields = append(d.fields, make([]logbridge.Attr, usualCommon)...)
+	end := len(d.room.Fields)
+	d.room.Fields = append(d.room.Fields, make([]logbridge.Attr, usualCommon)...)
 	d.spare += usualCommon
-	log.Fields = d.fields[start:end:len(d.fields)]
-	d.group.Logs = append(d.group.Logs, log)
+	log.Fields = d.room.Fields[start:end:len(d.room.Fields)]
+	d.room.Events = append(d.room.Events, log)
 }
 
 func isNumberStart(c byte) bool { return c == '-' || c >= '0' && c <= '9' }
@@ -183,7 +196,7 @@ func (d *decoder) appendAttr(attrs []logbridge.Attr, key, value string) []logbri
 	if len(key) > MaxValue {
 		d.in.Fail(tooLarge("Key size", len(key), MaxValue))
 	}
-	if len(d.fields)-d.spare+len(d.group.Tags) == maxFields {
+	if len(d.room.Fields)-d.spare+len(d.group.Tags) == maxFields {
 		d.in.Fail(tooLarge("Field count", maxFields+1, maxFields))
 		return attrs
 	}

@@ -47,17 +47,25 @@ func DecodeProtobuf(body []byte) (Group, error) {
 	if err != nil {
 		return Group{}, err
 	}
-	g := Group{Logs: make([]Log, 0, logs)}
+	g := Group{room: loose.NewRoom(logs, fields)}
+	if err := g.read(message, tags); err != nil {
+		g.Release()
+		return Group{}, err
+	}
+	return g, nil
+}
+
+// read reads a group that countGroup has seen into its room.
+func (g *Group) read(message string, tags int) (err error) {
 	if tags > 0 {
 		g.Tags = make([]logbridge.Attr, 0, tags)
 	}
-	all := make([]logbridge.Attr, 0, fields)
 	for f := loose.FieldsOf(message); f.Next(); {
 		switch f.Tag {
 		case groupLogs:
 			var log Log
-			log, all, err = readLog(f.Raw, all)
-			g.Logs = append(g.Logs, log)
+			log, g.room.Fields, err = readLog(f.Raw, g.room.Fields)
+			g.room.Events = append(g.room.Events, log)
 		case groupTags:
 			g.Tags, err = appendPair(g.Tags, f.Raw)
 		case groupTopic:
@@ -68,13 +76,11 @@ func DecodeProtobuf(body []byte) (Group, error) {
 			g.MachineUUID = f.Text()
 		}
 		if err != nil {
-			return Group{}, err
+			return err
 		}
 	}
-	if err := g.checkSpread(); err != nil {
-		return Group{}, err
-	}
-	return g, nil
+	g.Logs = g.room.Events
+	return g.checkSpread()
 }
 
 // countGroup goes over a group and its logs, but not into pairs: how much there is, and whether that is within the limits.

@@ -13,12 +13,12 @@ import (
 // for it: the vendor shows none), and __source__, for which the client's address stands in (2.4, 4.6). The body is empty; the severity is what a field named
 // level, severity or __level__ says, else info.
 func Records(g Group, stream logbridge.Stream, received time.Time, clientIP string) []logbridge.Record {
-	return loose.Records(g.Logs, like(stream, received), g.common(clientIP), false)
+	return loose.Records(g.room, g.Logs, like(stream, received), g.common(clientIP), false)
 }
 
 // SignedRecords is Records for a signed request, whose times are kept (3.2); a log without one has the time of receipt.
 func SignedRecords(g Group, stream logbridge.Stream, received time.Time, clientIP string) []logbridge.Record {
-	return loose.Records(g.Logs, like(stream, received), g.common(clientIP), true)
+	return loose.Records(g.room, g.Logs, like(stream, received), g.common(clientIP), true)
 }
 
 func like(stream logbridge.Stream, received time.Time) logbridge.Record {
