@@ -9,16 +9,21 @@ import (
 	"github.com/logbridge/logbridge/wire/tencent"
 )
 
+// concernedAtOnce is for how many changes the links are found before the first of them is pushed to: the others are found meanwhile.
+const concernedAtOnce = 1024
+
 // LevelChanged pushes the level to the connected devices that the changes concern, and through outside brokers to all others. It
 // returns at once; the level is read when it is sent, so that of several changes a device is told the outcome.
 func (b *Bridge) LevelChanged(changes ...logbridge.LevelChange) {
-	links := b.concerned(changes)
-	for _, u := range b.upstreams {
-		for _, c := range changes {
-			links = append(links, u.changed(c)...)
+	for some := range slices.Chunk(changes, concernedAtOnce) {
+		links := b.concerned(some)
+		for _, u := range b.upstreams {
+			for _, c := range some {
+				links = append(links, u.changed(c)...)
+			}
 		}
+		b.pushes.add(links)
 	}
-	b.pushes.add(links)
 }
 
 // retell has a device told its level through an outside broker, whatever it was told before; one that is connected elsewhere is

@@ -30,10 +30,13 @@ type ruleEvent struct {
 func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReach {
 	reach := l.reach(e.rule)
 	text := e.text()
-	marked := slices.DeleteFunc(e.parts, func(p part) bool {
-		w := l.want(p.id)
-		return !p.decided && (w.wide == nil || w.wide.ID != e.rule.ID)
-	})
+	marked := e.parts[:0]
+	for _, p := range e.parts {
+		if w := l.want(p.id); p.decided || w.wide != nil && w.wide.ID == e.rule.ID {
+			p.now, p.expires = w.level, w.expires
+			marked = append(marked, p)
+		}
+	}
 	r := l.record(nil, e.action, scope{Product: e.rule.Selector.Product}, e.by)
 	r.Body = fmt.Sprintf("%s; %s matched, %d of them connected, %d marked", text, devices(e.before.Matched), e.before.Connected, len(marked))
 	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID},
@@ -42,12 +45,13 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 		logbridge.Attr{Key: "marked", Value: strconv.Itoa(len(marked))})
 	outcome(&r, spread(e.before.Levels), spread(reach.Levels), e.reason, e.rule.Expires)
 	stored := l.appendAudit(ctx, []logbridge.Record{r})
+	var room markerRoom
 	for some := range slices.Chunk(marked, markerBatch) {
 		if !stored { // the others would wait as long, one after the other
 			l.auditFailures.Add(uint64(len(some)))
 			continue
 		}
-		stored = l.appendAudit(ctx, l.markers(&e, text, some))
+		stored = l.appendAudit(ctx, l.markers(&e, text, some, &room))
 	}
 	return reach
 }
@@ -60,16 +64,24 @@ func devices(n int) string {
 	return strconv.Itoa(n) + " devices"
 }
 
-// markers are the marker lines of some devices. They are made together, since a rule may mean a whole fleet.
-func (l *Levels) markers(e *ruleEvent, text string, of []part) []logbridge.Record {
-	room := make([]logbridge.Attr, len(of)*recordAttrs)
-	records := make([]logbridge.Record, len(of))
+// markerRoom is where marker lines are made, the next ones when those before are stored.
+type markerRoom struct {
+	records []logbridge.Record
+	attrs   []logbridge.Attr
+}
+
+// markers are the marker lines of some devices, no more than the room was first used for. They are made together, since a rule may
+// mean a whole fleet.
+func (l *Levels) markers(e *ruleEvent, text string, of []part, room *markerRoom) []logbridge.Record {
+	if room.records == nil {
+		room.records, room.attrs = make([]logbridge.Record, len(of)), make([]logbridge.Attr, len(of)*recordAttrs)
+	}
+	records := room.records[:len(of)]
 	for i, p := range of {
-		w := l.want(p.id)
-		r := l.record(room[i*recordAttrs:i*recordAttrs:(i+1)*recordAttrs], e.action, p.id, e.by)
-		r.Stream, r.Body = p.id.Stream(), "log level "+w.level.String()+": "+text
+		r := l.record(room.attrs[i*recordAttrs:i*recordAttrs:(i+1)*recordAttrs], e.action, p.id, e.by)
+		r.Stream, r.Body = p.id.Stream(), "log level "+p.now.String()+": "+text
 		r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID})
-		outcome(&r, p.level.String(), w.level.String(), e.reason, w.expires)
+		outcome(&r, p.level.String(), p.now.String(), e.reason, p.expires)
 		records[i] = r
 	}
 	return records

@@ -44,7 +44,7 @@ const (
 
 // Appender is the log that audit records and marker lines go to: *sink.Log.
 type Appender interface {
-	// Append stores a batch; when it returns nil the records survive a power cut.
+	// Append stores a batch, of which it keeps nothing; when it returns nil the records survive a power cut.
 	Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error)
 }
 

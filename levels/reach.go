@@ -12,11 +12,13 @@ import (
 // sampleSize is how many of the matched devices are named: enough to see that the selector means what it should.
 const sampleSize = 10
 
-// part is a connected device that a rule means, as it was before the rule changed.
+// part is a connected device that a rule means, as it was before the rule changed, and how it is now.
 type part struct {
 	id      logbridge.DeviceID
 	level   logbridge.Level
 	decided bool // by this very rule
+	now     logbridge.Level
+	expires time.Time // when now does
 }
 
 // survey looks at the registered devices that a rule means, or meant before it was changed (former, or nil), and at what
@@ -42,7 +44,7 @@ func (l *Levels) visit(r, former *wide, now time.Time, connected func(part)) (re
 		}
 		w, state := l.look(d.ID, now)
 		if state.Connected {
-			connected(part{d.ID, state.Desired, w.wide != nil && w.wide.ID == r.ID})
+			connected(part{id: d.ID, level: state.Desired, decided: w.wide != nil && w.wide.ID == r.ID})
 		}
 		if meant {
 			count(&reach, r, w, state, d.ID)

@@ -107,7 +107,11 @@ func (f *fakeLog) Append(ctx context.Context, b logbridge.Batch) (logbridge.Rece
 	if _, bounded := ctx.Deadline(); !bounded || ctx.Err() != nil {
 		return logbridge.Receipt{}, errors.New("the wait is not bounded, or over already")
 	}
-	f.batches <- b.Records
+	records := slices.Clone(b.Records) // what was given is used again
+	for i := range records {
+		records[i].Attributes = slices.Clone(records[i].Attributes)
+	}
+	f.batches <- records
 	return logbridge.Receipt{Stored: len(b.Records)}, nil
 }
 
