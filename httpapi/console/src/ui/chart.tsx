@@ -1,5 +1,5 @@
 import type { JSX } from 'preact'
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
 import 'uplot/dist/uPlot.min.css'
 import { duration, stamp, zone } from '../time'
@@ -41,7 +41,8 @@ export function Chart({ label, times, step, series, height = 120, onZoom, unit =
   zoom.current = onZoom
   const names = series.map((s) => s.name + s.color).join()
 
-  useEffect(() => {
+  // In the task that says in words what the bars say: nobody sees or drags over one of the two without the other.
+  useLayoutEffect(() => {
     if (!box.current || width === 0) return
     const u = new uPlot(options(box.current, width, height, step, series, (from, to) => zoom.current?.(from, to), setAt, Boolean(zoom.current)), stacked(times, series), box.current)
     plot.current = u
@@ -50,10 +51,10 @@ export function Chart({ label, times, step, series, height = 120, onZoom, unit =
       u.destroy()
     }
   }, [width > 0, scheme, names, step, height])
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (width > 0) plot.current?.setSize({ width, height })
   }, [width, height])
-  useEffect(() => {
+  useLayoutEffect(() => {
     plot.current?.setData(stacked(times, series))
   }, [times, series])
 
@@ -152,7 +153,8 @@ function options(box: HTMLElement, width: number, height: number, step: number, 
       setSelect: [(u) => {
         if (u.select.width < leastDrag) return
         dragged = true
-        onZoom(u.posToVal(u.select.left, 'x') * 1000, u.posToVal(u.select.left + u.select.width, 'x') * 1000)
+        // Without bars the axis shows no time.
+        if (u.data[0].length > 0) onZoom(u.posToVal(u.select.left, 'x') * 1000, u.posToVal(u.select.left + u.select.width, 'x') * 1000)
         u.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false)
       }],
       ready: [(u) => {
