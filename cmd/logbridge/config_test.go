@@ -122,6 +122,8 @@ func TestConfigurationFaultsEndWithTheUsageCode(t *testing.T) {
 		"bad rule level":  {"level", "set", "--glob", "dev*", "loud"},
 		"bad selector":    {"level", "set", "--percent", "101", "debug"},
 		"no level":        {"level", "set", "ABCDE12345/dev_01"},
+		"pattern":         {"level", "set", "ABCDE12345/dev*", "debug"},
+		"no rule":         {"level", "show", "ABCDE12345/dev_01"},
 		"dry run of one":  {"level", "set", "ABCDE12345/dev_01", "debug", "--dry-run"},
 		"nothing to do":   {"level", "extend", "abc"},
 		"bad target":      {"level", "clear", "ABCDE12345/"},
@@ -134,6 +136,20 @@ func TestConfigurationFaultsEndWithTheUsageCode(t *testing.T) {
 				t.Errorf("exit code %d, %q", code, stderr.String())
 			}
 		})
+	}
+}
+
+// TestUsageErrorsSayWhatToDo where another command is meant.
+func TestUsageErrorsSayWhatToDo(t *testing.T) {
+	for want, args := range map[string][]string{
+		"level set --product ABCDE12345 --glob 'dev*' debug": {"level", "set", "ABCDE12345/dev*", "debug"},
+		"device show ABCDE12345/dev_01":                      {"level", "show", "ABCDE12345/dev_01"},
+	} {
+		var stderr strings.Builder
+		execute(program{context.Background(), io.Discard, &stderr}, args)
+		if !strings.Contains(stderr.String(), want) {
+			t.Errorf("%q says %q, want %q in it", args, stderr.String(), want)
+		}
 	}
 }
 

@@ -81,6 +81,9 @@ func (c levelSetCmd) level() (logbridge.Level, error) {
 func (c levelSetCmd) path() (string, error) {
 	if strings.Contains(c.Target, "/") {
 		id, err := logbridge.ParseDeviceID(c.Target)
+		if product, glob, _ := strings.Cut(c.Target, "/"); err != nil && strings.ContainsAny(glob, "*?[") {
+			err = fmt.Errorf("%s is a pattern: level set --product %s --glob '%s' %s", c.Target, product, glob, c.Level)
+		}
 		return devicePath(id) + "/level", err
 	}
 	if c.For != "" {

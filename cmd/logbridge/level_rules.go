@@ -155,6 +155,9 @@ type levelShowCmd struct {
 }
 
 func (c levelShowCmd) Run(p program) error {
+	if strings.Contains(c.ID, "/") {
+		return usageError{fmt.Errorf("%s is a device, and not a rule: device show %s", c.ID, c.ID)}
+	}
 	return fetch(p, c.Client, c.Output, escape("levels", c.ID), func(reach ruleReach) error {
 		if reach.Rule == nil {
 			return errors.New("the server's answer has no rule")
