@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 var (
 	dev1  = logbridge.DeviceID{Product: "ABCDE12345", Device: "dev_01"}

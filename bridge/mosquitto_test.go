@@ -91,11 +91,11 @@ func await(t testing.TB, what string, so func() bool) {
 	t.Helper()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
-	for limit := time.After(6 * patience); !so(); {
+	for limit := time.After(patience); !so(); {
 		select {
 		case <-look.C:
 		case <-limit:
-			t.Fatalf("%s: not in %v", what, 6*patience)
+			t.Fatalf("%s: not in %v", what, patience)
 		}
 	}
 }

@@ -222,7 +222,7 @@ func TestUpstreamLosesNothing(t *testing.T) {
 	m.restart()
 	l.await(t)
 	wire.cut()
-	await(t, "half of the messages of both", func() bool { return half.Load() == devices }) // a try that is lost may take all patience
+	await(t, "half of the messages of both", func() bool { return half.Load() == devices })
 	m.restart()
 	talking.Wait()
 

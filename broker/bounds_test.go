@@ -20,7 +20,7 @@ import (
 // A thousand TLS handshakes that go no further do not keep a device out, nor disturb one that is there, and end in time.
 func TestHalfOpenHandshakes(t *testing.T) {
 	a := newAuthority(t)
-	b, err := New(Config{Addr: "127.0.0.1:0", TLSAddr: "127.0.0.1:0", TLS: a.server(), ConnectTimeout: 3 * time.Second},
+	b, err := New(Config{Addr: "127.0.0.1:0", TLSAddr: "127.0.0.1:0", TLS: a.server(), ConnectTimeout: DefaultConnectTimeout},
 		devices{}, newRecorder(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +92,7 @@ func clientHello(t *testing.T) []byte {
 
 // At the bound, the oldest half-open connection makes room once it has had half of its time; who is logged in does not count.
 func TestHalfOpenBound(t *testing.T) {
-	b := start(t, Config{MaxHalfOpen: 2, ConnectTimeout: 400 * time.Millisecond}, newRecorder())
+	b := start(t, Config{MaxHalfOpen: 2, ConnectTimeout: 2 * time.Second}, newRecorder())
 	in := loggedIn(t, b, dev1, 4)
 	silent := []*client{dial(t, b, 4), dial(t, b, 4), dial(t, b, 4), dial(t, b, 4)}
 	loggedIn(t, b, dev2, 4).alive() // behind four that say nothing

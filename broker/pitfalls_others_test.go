@@ -168,7 +168,7 @@ func TestP21SlowHandlerKeepsItsAnswer(t *testing.T) {
 // payload is written, or waits as the newest of its topic, or is an error.
 func TestP22NothingIsQueuedForASlowReader(t *testing.T) {
 	r := newRecorder()
-	b := start(t, Config{WriteTimeout: 200 * time.Millisecond}, r)
+	b := start(t, Config{WriteTimeout: 2 * time.Second}, r)
 	slow := pipe(t, b, 4)
 	slow.login(dev1)
 	s := receive(t, "session", r.connected)
@@ -276,7 +276,7 @@ type foreign struct{ net.Conn }
 // end of the broker.
 func TestP24ServeGuardsLikeAListener(t *testing.T) {
 	r := newRecorder()
-	b := bound(t, Config{ConnectTimeout: 100 * time.Millisecond, MaxConnections: 1}, r)
+	b := bound(t, Config{ConnectTimeout: 2 * time.Second, MaxConnections: 1}, r)
 	stop := run(t, b)
 	serve := func() (*client, chan struct{}) {
 		ours, theirs := net.Pipe()

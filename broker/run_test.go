@@ -83,7 +83,7 @@ func TestPanicInTheHandler(t *testing.T) {
 }
 
 func TestTLS(t *testing.T) {
-	b, err := New(Config{Addr: "127.0.0.1:0", TLSAddr: "127.0.0.1:0", TLS: selfSigned(t), ConnectTimeout: 200 * time.Millisecond},
+	b, err := New(Config{Addr: "127.0.0.1:0", TLSAddr: "127.0.0.1:0", TLS: selfSigned(t), ConnectTimeout: 2 * time.Second},
 		devices{}, newRecorder(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -141,7 +141,7 @@ func (w *world) keep(lines []string) {
 // await waits until ok holds of the lines that have come.
 func (w *world) await(what string, ok func(lines map[string]int) bool) {
 	w.t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		w.mu.Lock()
 		done, changed := ok(w.lines), w.changed

@@ -198,7 +198,7 @@ func TestDeviceErrorTable(t *testing.T) {
 	w := start(t, func(c *Config, d *Deps) {
 		log.Log, d.Log = d.Log, log
 		c.DeviceSkew = time.Minute
-		c.BodyTimeout = 300 * time.Millisecond
+		c.BodyTimeout = 2 * time.Second
 	})
 	good := func(nonce string) []byte {
 		return signedBody(t, recorded.PSK, nonce, "0", tencent.EncodeUpload(device01, []string{"INFx", "INFy"}))

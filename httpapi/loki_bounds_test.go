@@ -182,7 +182,7 @@ func TestSoManyLokiQueriesAreAnsweredAtATime(t *testing.T) {
 }
 
 func TestAQueryMayTakeLongerThanItsForm(t *testing.T) {
-	const bodyTimeout = 20 * time.Millisecond
+	const bodyTimeout = 200 * time.Millisecond
 	working := func(ctx context.Context) error {
 		select {
 		case <-ctx.Done():

@@ -56,7 +56,7 @@ func (w *world) followLoki(params url.Values, header ...string) *lokiTailer {
 
 // read reads a frame.
 func (l *lokiTailer) read() (f frame, err error) {
-	ctx, cancel := context.WithTimeout(l.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(l.t.Context(), time.Minute)
 	defer cancel()
 	_, b, err := l.conn.Read(ctx)
 	if err != nil {

@@ -102,7 +102,7 @@ func TestWebSocketIsAStream(t *testing.T) {
 	g := newGate()
 	w := start(t, func(_ *Config, deps *Deps) { deps.Broker = g })
 	defer close(g.done)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 
 	ws, c := w.open(g)

@@ -246,7 +246,7 @@ func (w *world) raw(b []byte) []byte {
 	conn, err := net.Dial("tcp", w.Addr().String())
 	check(w.t, err)
 	defer conn.Close()
-	check(w.t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	check(w.t, conn.SetDeadline(time.Now().Add(time.Minute)))
 	_, err = conn.Write(b)
 	check(w.t, err)
 	answer, err := io.ReadAll(conn)

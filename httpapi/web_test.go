@@ -172,7 +172,7 @@ func TestSLSErrorTable(t *testing.T) {
 	log := &faulty{}
 	w := start(t, func(c *Config, d *Deps) {
 		log.Log, d.Log = d.Log, log
-		c.BodyTimeout = 300 * time.Millisecond
+		c.BodyTimeout = 2 * time.Second
 	})
 	big := strings.Repeat("x", sls.MaxBody+1)
 	for _, row := range []struct {

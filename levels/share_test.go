@@ -61,7 +61,7 @@ func (m *member) sees(id logbridge.DeviceID, event logbridge.ObservedEvent, leve
 // eventually waits for what a node hears from another.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	limit := time.NewTimer(30 * time.Second)
+	limit := time.NewTimer(time.Minute)
 	defer limit.Stop()
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
