@@ -65,7 +65,7 @@ func (b *Bridge) runNoted(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-b.noted.added:
-			for n := 0; n == 0 || n < noteWaits && b.pushes.busy(); n++ {
+			for n := 0; n == 0 || n < noteWaits && b.Pushing(); n++ {
 				pause(ctx, noteEvery)
 			}
 			b.tellNoted()

@@ -26,6 +26,9 @@ func (b *Bridge) LevelChanged(changes ...logbridge.LevelChange) {
 	}
 }
 
+// Pushing reports whether devices wait to be pushed to.
+func (b *Bridge) Pushing() bool { return b.pushes.busy() }
+
 // retell has a device told its level through an outside broker, whatever it was told before; one that is connected elsewhere is
 // told there.
 func (b *Bridge) retell(id logbridge.DeviceID, u *Upstream) {
@@ -175,7 +178,6 @@ func (q *queue) next() (l *link, ok bool) {
 	return l, true
 }
 
-// busy reports whether somebody waits to be pushed to.
 func (q *queue) busy() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()

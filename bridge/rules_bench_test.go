@@ -67,6 +67,7 @@ func BenchmarkRule(b *testing.B) {
 		b.Fatal(err)
 	}
 	l.OnChange(br.LevelChanged)
+	l.YieldTo(br.Pushing)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	for _, run := range []func(context.Context) error{l.Run, br.Run} {

@@ -10,8 +10,13 @@ import (
 	"github.com/logbridge/logbridge"
 )
 
-// markerBatch bounds how many marker lines share an append, in records: a fifth of the sink's largest commit.
-const markerBatch = 512
+const (
+	// markerBatch bounds how many marker lines share an append, in records: a fifth of the sink's largest commit.
+	markerBatch = 512
+	// markerWait is how long marker lines for more devices than that wait, markerWaits times at most, while devices are being told.
+	markerWait  = 20 * time.Millisecond
+	markerWaits = 25
+)
 
 // ruleEvent is what an audit record about a rule for many tells.
 type ruleEvent struct {
@@ -45,7 +50,10 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 		logbridge.Attr{Key: "marked", Value: strconv.Itoa(len(marked))})
 	outcome(&r, spread(e.before.Levels), spread(reach.Levels), e.reason, e.rule.Expires)
 	stored := l.appendAudit(ctx, []logbridge.Record{r})
-	var room markerRoom
+	if len(marked) > markerBatch {
+		l.yield(ctx)
+	}
+	room := markerRoom{at: r.Time}
 	for some := range slices.Chunk(marked, markerBatch) {
 		if !stored { // the others would wait as long, one after the other
 			l.auditFailures.Add(uint64(len(some)))
@@ -56,6 +64,19 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 	return reach
 }
 
+// yield lets devices be told first: to make and store the marker lines of a fleet takes the processors from that.
+func (l *Levels) yield(ctx context.Context) {
+	tick := time.NewTicker(markerWait)
+	defer tick.Stop()
+	for n := 0; n < markerWaits && l.busy(); n++ {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
 // devices is a number of them in words.
 func devices(n int) string {
 	if n == 1 {
@@ -64,8 +85,9 @@ func devices(n int) string {
 	return strconv.Itoa(n) + " devices"
 }
 
-// markerRoom is where marker lines are made, the next ones when those before are stored.
+// markerRoom is where marker lines are made, the next ones when those before are stored. Their time is that of the rule's record.
 type markerRoom struct {
+	at      time.Time
 	records []logbridge.Record
 	attrs   []logbridge.Attr
 }
@@ -79,6 +101,7 @@ func (l *Levels) markers(e *ruleEvent, text string, of []part, room *markerRoom)
 	records := room.records[:len(of)]
 	for i, p := range of {
 		r := l.record(room.attrs[i*recordAttrs:i*recordAttrs:(i+1)*recordAttrs], e.action, p.id, e.by)
+		r.Time, r.ObservedTime = room.at, room.at
 		r.Stream, r.Body = p.id.Stream(), "log level "+p.now.String()+": "+text
 		r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID})
 		outcome(&r, p.level.String(), p.now.String(), e.reason, p.expires)

@@ -135,6 +135,7 @@ type Levels struct {
 
 	mu        sync.Mutex
 	listeners []func(...logbridge.LevelChange)
+	busy      func() bool
 }
 
 // New reads all rules, and what was seen. Rules that ended while nobody ran have no effect any more; Run sees to the rest.
@@ -152,7 +153,8 @@ func newWithClock(ctx context.Context, node *natsd.Node, devices Devices, audit 
 		return nil, err
 	}
 	l := &Levels{cfg: cfg, log: log, clock: c, devices: devices, audit: audit, store: store,
-		due: newSchedule[scope](), wideDue: newSchedule[string](), notices: newNotices(), fleet: newFleet()}
+		due: newSchedule[scope](), wideDue: newSchedule[string](), notices: newNotices(), fleet: newFleet(),
+		busy: func() bool { return false }}
 	l.rules = natsd.NewTable(store, ruleKind, ruleCodec(l.changed))
 	l.wides = natsd.NewTable(store, wideKind, l.wideCodec())
 	if err := store.Load(ctx); err != nil {
@@ -206,6 +208,10 @@ func (l *Levels) OnChange(fn func(...logbridge.LevelChange)) {
 	defer l.mu.Unlock()
 	l.listeners = append(l.listeners, fn)
 }
+
+// YieldTo registers busy, which says that devices are being told of changes; to be called before Run. The marker lines of a rule for
+// many are made when that is done, or after markerWaits of markerWait.
+func (l *Levels) YieldTo(busy func() bool) { l.busy = busy }
 
 // Effective is the level that a device should have now: what the most specific live rule says. It does not allocate and may
 // be called for every message: a device that was seen before costs no search, however many rules there are.

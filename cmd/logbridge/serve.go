@@ -135,6 +135,7 @@ func (s *server) build(ctx context.Context) (err error) {
 		return err
 	}
 	s.levels.OnChange(s.bridge.LevelChanged)
+	s.levels.YieldTo(s.bridge.Pushing)
 	s.stages = append(s.stages, stage{
 		parts: []part{{"registry", s.registry.Run}, {"levels", s.levels.Run}},
 		then:  s.provision,
