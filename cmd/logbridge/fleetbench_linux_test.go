@@ -25,7 +25,7 @@ type fleetSize struct {
 // The full size is bounded by the usual limit of 20 000 open files and by four minutes in all.
 func fullFleet(files int) fleetSize {
 	const most, spare = 19_000, 1000
-	return fleetSize{devices: min(most, files-spare), connects: 4, fans: 9, rounds: 3, length: 2 * time.Second,
+	return fleetSize{devices: min(most, files-spare), connects: 8, fans: 15, rounds: 3, length: 2 * time.Second,
 		settle: 8 * time.Second, idle: 10 * time.Second, asking: []int{64, 1000}, reporting: 256}
 }
 

@@ -102,8 +102,8 @@ func connectPacket(id logbridge.DeviceID, psk string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	const protocol311, userPasswordClean = 4, 0xC2
-	connect := append(text(nil, "MQTT"), protocol311, userPasswordClean, 0, 0)
+	const protocol311, userPasswordClean, keepAlive = 4, 0xC2, 120 // as the C SDK
+	connect := append(text(nil, "MQTT"), protocol311, userPasswordClean, 0, keepAlive)
 	return packet(0x10, text(text(text(connect, tencent.ClientID(id)), user), password)), nil
 }
 
