@@ -79,6 +79,7 @@ type Bridge struct {
 	silent   reminders // sessions that may not have asked
 	unacked  reminders // pushes that may not be acknowledged
 	clock    clock
+	begun    time.Time
 	counters counters
 }
 
@@ -93,6 +94,8 @@ type link struct {
 	knows atomic.Bool
 	// tries counts how often the device was to be told because it had not asked; for the goroutine of silent alone.
 	tries uint8
+	// pushed is when the last push was sent, since the bridge was made.
+	pushed atomic.Int64
 	// awaited says that unacked has the link, overdue that its PUBACK has not come in time.
 	awaited, overdue atomic.Bool
 	// stale says that a push found mu taken: who has it queues the link again.
@@ -115,7 +118,7 @@ func newWithClock(cfg Config, levels Levels, records Log, registry Registry, cou
 	b := &Bridge{
 		cfg: cfg, levels: levels, records: records, registry: registry, counter: counter, log: log,
 		links: map[logbridge.DeviceID]*link{}, unpacked: semaphore.NewWeighted(maxUnpacked),
-		clock: c, silent: newReminders(askWait), unacked: newReminders(ackWait),
+		clock: c, begun: c.now(), silent: newReminders(askWait), unacked: newReminders(ackWait),
 	}
 	b.pushes.filled.L = &b.pushes.mu
 	b.noted.added = make(chan struct{}, 1)

@@ -102,9 +102,10 @@ func (b *Bridge) push(l *link) {
 		b.log.Debug("level not pushed", "device", id.String(), "error", err)
 		return
 	}
+	l.resent = 0
+	l.pushed.Store(int64(b.clock.now().Sub(b.begun)))
 	b.counters.pushed.Add(1)
 	b.noted.add(logbridge.Observation{Device: id, Event: logbridge.LevelSent, Level: level, Time: time.Now()})
-	l.resent = 0
 	b.await(l)
 }
 

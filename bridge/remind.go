@@ -38,8 +38,8 @@ func wallClock() clock {
 	}
 }
 
-// reminders are links that are to be looked at again, all after the same wait, so that they come due in the order in which
-// they were added. Each link is there at most once, so they are bounded by the sessions of one wait.
+// reminders are links that are to be looked at again, all after the same wait, in the order in which they were added: one that was
+// added with an earlier time comes due with the one before it at the latest. Each link is there at most once, so they are bounded by the sessions of one wait.
 type reminders struct {
 	wait  time.Duration
 	mu    *sync.Mutex // guards list
@@ -56,10 +56,10 @@ func newReminders(wait time.Duration) reminders {
 	return reminders{wait: wait, mu: new(sync.Mutex), added: make(chan struct{}, 1)}
 }
 
-func (r *reminders) add(l *link, now time.Time) {
+func (r *reminders) add(l *link, since time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.list = append(r.list, reminder{now.Add(r.wait), l})
+	r.list = append(r.list, reminder{since.Add(r.wait), l})
 	if len(r.list) == 1 {
 		select {
 		case r.added <- struct{}{}:
@@ -134,8 +134,13 @@ func (b *Bridge) await(l *link) {
 	}
 }
 
-// remindUnacked has a push sent again by a pusher, since a device that does not read holds its sender up.
+// remindUnacked has a push sent again by a pusher, since a device that does not read holds its sender up. After a newer push it looks
+// again when the PUBACK of that should have come.
 func (b *Bridge) remindUnacked(l *link) {
+	if newest := b.begun.Add(time.Duration(l.pushed.Load())); b.clock.now().Sub(newest) < ackWait {
+		b.unacked.add(l, newest)
+		return
+	}
 	l.awaited.Store(false)
 	l.overdue.Store(true)
 	b.pushes.add([]*link{l})

@@ -175,3 +175,39 @@ func TestUnacknowledgedPushIsSentAgain(t *testing.T) {
 		t.Errorf("%d and %d more, %+v", len(lost.resent), len(fine.resent), p.Stats())
 	}
 }
+
+// A push that follows another has as long for its PUBACK as the first had.
+func TestLaterPushHasItsOwnTime(t *testing.T) {
+	c := newClock()
+	p := timed(t, c)
+	s := newSession(dev1)
+	p.Connected(s)
+	push := func(level logbridge.Level) {
+		t.Helper()
+		p.levels.put(dev1, level)
+		p.LevelChanged(logbridge.LevelChange{Product: dev1.Product, Device: dev1.Device})
+		receive(t, "push", s.out)
+	}
+	due := func(want time.Time) {
+		t.Helper()
+		until(t, "wait for the PUBACK", func() bool {
+			p.unacked.mu.Lock()
+			defer p.unacked.mu.Unlock()
+			return len(p.unacked.list) == 1 && p.unacked.list[0].at.Equal(want)
+		})
+	}
+	begin := c.now()
+	push(logbridge.LevelDebug)
+	due(begin.Add(ackWait))
+	c.advance(ackWait - time.Second)
+	s.flying.Store(true) // the second is not acknowledged
+	push(logbridge.LevelInfo)
+	until(t, "end of the push", func() bool { return p.Stats().Pushed == 2 })
+	c.advance(time.Second)
+	due(begin.Add(2*ackWait - time.Second))
+	if n := p.Stats().Resent; n != 0 || len(s.resent) > 0 {
+		t.Errorf("sent again %d times within a second", n)
+	}
+	c.advance(ackWait - time.Second)
+	receive(t, "push again", s.resent)
+}
