@@ -21,12 +21,13 @@ build: ## Build bin/logbridge, with its console if npm is there.
 	@./.ci/console
 	CGO_ENABLED=0 go build -trimpath -o bin/logbridge ./cmd/logbridge
 
-# The MQTT command line tools are what a user has, and mosquitto is a broker that is not ours; strace kills the server at chosen system calls, and an ext4 image shows what
-# a power cut leaves; logcli is what readers of Loki have; chromium is what web pages run in. Without them the tests that use
-# them say that they are skipped.
-test: ## Run all tests with the race detector; the last line counts what ran and what was skipped (as root on Debian it installs mosquitto, strace, e2fsprogs and chromium first).
+# The MQTT command line tools are what a user has, and mosquitto is a broker that is not ours; strace kills the server at chosen
+# system calls, and an ext4 image shows what a power cut leaves; logcli is what readers of Loki have; chromium is what web pages
+# run in; zsh and fish complete commands. Without them the tests that use them say that they are skipped.
+test: ## Run all tests with the race detector; the last line counts what ran and what was skipped (as root on Debian it installs mosquitto, strace, e2fsprogs, chromium, zsh and fish first).
 	@./.ci/packages mosquitto:mosquitto mosquitto_sub:mosquitto-clients strace:strace mkfs.ext4:e2fsprogs
 	@./.ci/packages chromium:chromium
+	@./.ci/packages zsh:zsh fish:fish
 	@./.ci/console
 	@./.ci/logcli
 	@./.ci/websdk
