@@ -39,7 +39,8 @@ func wallClock() clock {
 }
 
 // reminders are links that are to be looked at again, all after the same wait, in the order in which they were added: one that was
-// added with an earlier time comes due with the one before it at the latest. Each link is there at most once, so they are bounded by the sessions of one wait.
+// added with an earlier time comes due with the one before it at the latest. Each link is there at most once, so they are bounded by
+// the sessions of one wait.
 type reminders struct {
 	wait  time.Duration
 	mu    *sync.Mutex // guards list

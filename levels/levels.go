@@ -128,6 +128,7 @@ type Levels struct {
 	due     schedule[scope]
 	wideDue schedule[string]
 	notices notices
+	busy    func() bool // whether devices are being told; set before Run
 	fleet   fleet
 	loaded  bool // the tables are complete
 
@@ -135,7 +136,6 @@ type Levels struct {
 
 	mu        sync.Mutex
 	listeners []func(...logbridge.LevelChange)
-	busy      func() bool
 }
 
 // New reads all rules, and what was seen. Rules that ended while nobody ran have no effect any more; Run sees to the rest.
