@@ -102,8 +102,9 @@ func connectPacket(id logbridge.DeviceID, psk string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	const protocol311, userPasswordClean, keepAlive = 4, 0xC2, 120 // as the C SDK
-	connect := append(text(nil, "MQTT"), protocol311, userPasswordClean, 0, keepAlive)
+	const protocol311, userPasswordClean = 4, 0xC2
+	const keepAlive = 900 // s; every SDK has one, and the longest (tencent-iot.md 2) outlasts a benchmark, whose devices send no PINGREQ
+	connect := binary.BigEndian.AppendUint16(append(text(nil, "MQTT"), protocol311, userPasswordClean), keepAlive)
 	return packet(0x10, text(text(text(connect, tencent.ClientID(id)), user), password)), nil
 }
 
