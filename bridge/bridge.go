@@ -79,7 +79,6 @@ type Bridge struct {
 	silent   reminders // sessions that may not have asked
 	unacked  reminders // pushes that may not be acknowledged
 	clock    clock
-	begun    time.Time
 	counters counters
 }
 
@@ -89,13 +88,12 @@ type link struct {
 	// mu is held from reading the effective level to the end of sending it, so that what is sent later is newer.
 	mu     sync.Mutex
 	told   logbridge.Level // the level that was sent last
-	resent uint8           // how often a push was sent again since
+	pushed time.Time       // when the last push was sent
+	resent uint8           // how often it was sent again since
 	// knows says whether the device was told a level. It becomes true with mu held.
 	knows atomic.Bool
 	// tries counts how often the device was to be told because it had not asked; for the goroutine of silent alone.
 	tries uint8
-	// pushed is when the last push was sent, since the bridge was made.
-	pushed atomic.Int64
 	// awaited says that unacked has the link, overdue that its PUBACK has not come in time.
 	awaited, overdue atomic.Bool
 	// stale says that a push found mu taken: who has it queues the link again.
@@ -118,7 +116,7 @@ func newWithClock(cfg Config, levels Levels, records Log, registry Registry, cou
 	b := &Bridge{
 		cfg: cfg, levels: levels, records: records, registry: registry, counter: counter, log: log,
 		links: map[logbridge.DeviceID]*link{}, unpacked: semaphore.NewWeighted(maxUnpacked),
-		clock: c, begun: c.now(), silent: newReminders(askWait), unacked: newReminders(ackWait),
+		clock: c, silent: newReminders(askWait), unacked: newReminders(ackWait),
 	}
 	b.pushes.filled.L = &b.pushes.mu
 	b.noted.added = make(chan struct{}, 1)

@@ -89,7 +89,7 @@ func (b *Bridge) push(l *link) {
 	level := b.levels.Effective(id)
 	current := l.knows.Load() && l.told == level
 	if l.overdue.Swap(false) {
-		b.resend(l)
+		b.late(l)
 	} else if current {
 		b.counters.skipped.Add(1)
 	}
@@ -102,11 +102,10 @@ func (b *Bridge) push(l *link) {
 		b.log.Debug("level not pushed", "device", id.String(), "error", err)
 		return
 	}
-	l.resent = 0
-	l.pushed.Store(int64(b.clock.now().Sub(b.begun)))
+	l.resent, l.pushed = 0, b.clock.now()
 	b.counters.pushed.Add(1)
 	b.noted.add(logbridge.Observation{Device: id, Event: logbridge.LevelSent, Level: level, Time: time.Now()})
-	b.await(l)
+	b.await(l, l.pushed)
 }
 
 // pushed is the payload of a push.

@@ -128,23 +128,28 @@ func (b *Bridge) remindSilent(l *link) {
 	}
 }
 
-// await looks at a push again when its PUBACK should have come.
-func (b *Bridge) await(l *link) {
+// await looks at a push that was sent at since again when its PUBACK should have come.
+func (b *Bridge) await(l *link, since time.Time) {
 	if !l.awaited.Swap(true) {
-		b.unacked.add(l, b.clock.now())
+		b.unacked.add(l, since)
 	}
 }
 
-// remindUnacked has a push sent again by a pusher, since a device that does not read holds its sender up. After a newer push it looks
-// again when the PUBACK of that should have come.
+// remindUnacked has a pusher look at a push whose PUBACK should have come, since a device that does not read holds its sender up.
 func (b *Bridge) remindUnacked(l *link) {
-	if newest := b.begun.Add(time.Duration(l.pushed.Load())); b.clock.now().Sub(newest) < ackWait {
-		b.unacked.add(l, newest)
-		return
-	}
 	l.awaited.Store(false)
 	l.overdue.Store(true)
 	b.pushes.add([]*link{l})
+}
+
+// late sends a push again, unless a newer one went out meanwhile: that is looked at when its own PUBACK should have come. Its caller
+// holds l.mu.
+func (b *Bridge) late(l *link) {
+	if b.clock.now().Sub(l.pushed) < ackWait {
+		b.await(l, l.pushed)
+		return
+	}
+	b.resend(l)
 }
 
 // resend sends a push again unless it was acknowledged, or was not sent at QoS 1. Its caller holds l.mu.
@@ -155,6 +160,6 @@ func (b *Bridge) resend(l *link) {
 	}
 	b.counters.resent.Add(1)
 	if l.resent++; l.resent < maxResends {
-		b.await(l)
+		b.await(l, b.clock.now())
 	}
 }
