@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"bytes"
 	"cmp"
 	"io"
 	"slices"
@@ -15,10 +16,12 @@ type fieldBuilder struct {
 	number map[string]uint16
 	names  []string
 	recent [recentValues]uint16 // the code of the last value with each rough hash: most rows repeat one of few
-	codes  []uint16
-	rows   []uint32 // the row of each code
+	codes  []uint16             // of the rows that have one, in their order
+	rows   []uint64             // a bit for each row, set in those
 	gone   bool
 }
+
+const wordBits = 64
 
 const (
 	// maxFieldBuilders bounds how many keys are looked at.
@@ -65,14 +68,23 @@ func (b *fieldBuilders) addRow(row uint32, a *attrRows, from, to int) {
 
 // add reports whether the column can hold the value: it cannot hold a second one in a row, or too many different ones.
 func (f *fieldBuilder) add(row uint32, value []byte) bool {
-	if n := len(f.rows); n > 0 && f.rows[n-1] == row {
+	if f.has(row) {
 		return false
 	}
 	code, ok := f.code(value)
-	if ok {
-		f.codes, f.rows = append(f.codes, code), append(f.rows, row)
+	if !ok {
+		return false
 	}
-	return ok
+	f.codes = append(f.codes, code)
+	for int(row/wordBits) >= len(f.rows) {
+		f.rows = append(f.rows, 0)
+	}
+	f.rows[row/wordBits] |= 1 << (row % wordBits)
+	return true
+}
+
+func (f *fieldBuilder) has(row uint32) bool {
+	return int(row/wordBits) < len(f.rows) && f.rows[row/wordBits]>>(row%wordBits)&1 == 1
 }
 
 // code gives the value a number; ok is false when it can have none.
@@ -106,18 +118,18 @@ func roughHash(text []byte) uint32 {
 // chosen gives the columns, most frequent first.
 func (b *fieldBuilders) chosen() (list []*fieldBuilder) {
 	for _, f := range b.all {
-		if !f.gone && len(f.rows) >= minFieldRows {
+		if !f.gone && len(f.codes) >= minFieldRows {
 			list = append(list, f)
 		}
 	}
 	slices.SortFunc(list, func(x, y *fieldBuilder) int {
-		return cmp.Or(cmp.Compare(len(y.rows), len(x.rows)), cmp.Compare(x.key, y.key))
+		return cmp.Or(cmp.Compare(len(y.codes), len(x.codes)), cmp.Compare(x.key, y.key))
 	})
 	return list[:min(len(list), maxFields)]
 }
 
 // attributeColumns writes keys and values. Their chunks stand behind each other, so the keys, of which compression leaves
-// little, wait in memory.
+// little, wait in memory, in copies of that size: what compresses takes room for what it is given.
 func (w *segmentWriter) attributeColumns(feed rowFeed) ([]*fieldBuilder, error) {
 	w.chunk(w.cols[colAttrKey])
 	w.chunk(w.cols[colAttrValue])
@@ -137,8 +149,9 @@ func (w *segmentWriter) attributeColumns(feed rowFeed) ([]*fieldBuilder, error) 
 		if err != nil {
 			return nil, err
 		}
+		w.packed = w.packer.pack(w.packed, w.raw)
 		keys = append(keys, heldPage{
-			packed: w.packer.pack(nil, w.raw), raw: len(w.raw), rows: len(a.counts), entries: entries, values: a.keys.len(),
+			packed: bytes.Clone(w.packed), raw: len(w.raw), rows: len(a.counts), entries: entries, values: a.keys.len(),
 		})
 		if _, err = w.encodeAttrs(&a, &a.values); err != nil {
 			return nil, err
@@ -206,21 +219,24 @@ func (w *segmentWriter) fieldColumns(fields []*fieldBuilder) error {
 		if err := w.fieldPages(colFields+i, f); err != nil {
 			return err
 		}
-		w.chunks[len(w.chunks)-1].MetaData.Statistics.NullCount = int64(w.rows - len(f.rows))
+		w.chunks[len(w.chunks)-1].MetaData.Statistics.NullCount = int64(w.rows - len(f.codes))
 	}
 	return nil
 }
 
 func (w *segmentWriter) fieldPages(column int, f *fieldBuilder) error {
-	next := 0
+	codes := f.codes
 	for start := 0; start < w.rows; start += fieldPageRows {
 		n := min(fieldPageRows, w.rows-start)
 		w.levels, w.codes = grow(w.levels, n), w.codes[:0]
-		clear(w.levels)
-		for ; next < len(f.rows) && int(f.rows[next]) < start+n; next++ {
-			w.levels[int(f.rows[next])-start] = 1
-			w.codes = append(w.codes, int32(f.codes[next]))
+		for i := range w.levels {
+			w.levels[i] = 0
+			if f.has(uint32(start + i)) {
+				w.levels[i] = 1
+				w.codes = append(w.codes, int32(codes[len(w.codes)]))
+			}
 		}
+		codes = codes[len(w.codes):]
 		if err := w.codePage(column, n, w.levels); err != nil {
 			return err
 		}
