@@ -13,7 +13,7 @@ import (
 const (
 	// markerBatch bounds how many marker lines share an append, in records: a fifth of the sink's largest commit.
 	markerBatch = 512
-	// markerWait is how long marker lines for more devices than that wait, markerWaits times at most, while devices are being told.
+	// markerWait is how long the records about more devices than that wait, markerWaits times at most, while devices are being told.
 	markerWait  = 20 * time.Millisecond
 	markerWaits = 25
 )
@@ -30,9 +30,13 @@ type ruleEvent struct {
 }
 
 // recordRule records what became of a rule: one audit record, and a marker line in the stream of each connected device whose
-// level it decided or decides now. Devices that are not connected are told of their level when they ask. It returns what the
-// rule is about now.
+// level it decided or decides now. Their time is that of the change. Devices that are not connected are told of their level when they
+// ask. It returns what the rule is about when the devices were told, as far as yield waits for that.
 func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReach {
+	r := l.record(nil, e.action, scope{Product: e.rule.Selector.Product}, e.by)
+	if len(e.parts) > markerBatch {
+		l.yield(ctx)
+	}
 	reach := l.reach(e.rule)
 	text := e.text()
 	marked := e.parts[:0]
@@ -42,7 +46,6 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 			marked = append(marked, p)
 		}
 	}
-	r := l.record(nil, e.action, scope{Product: e.rule.Selector.Product}, e.by)
 	r.Body = fmt.Sprintf("%s; %s matched, %d of them connected, %d marked", text, devices(e.before.Matched), e.before.Connected, len(marked))
 	r.Attributes = append(r.Attributes, logbridge.Attr{Key: "rule", Value: e.rule.ID},
 		logbridge.Attr{Key: "selector", Value: e.rule.Selector.String()}, logbridge.Attr{Key: "priority", Value: strconv.Itoa(e.rule.Priority)},
@@ -50,9 +53,6 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 		logbridge.Attr{Key: "marked", Value: strconv.Itoa(len(marked))})
 	outcome(&r, spread(e.before.Levels), spread(reach.Levels), e.reason, e.rule.Expires)
 	stored := l.appendAudit(ctx, []logbridge.Record{r})
-	if len(marked) > markerBatch {
-		l.yield(ctx)
-	}
 	room := markerRoom{at: r.Time}
 	for some := range slices.Chunk(marked, markerBatch) {
 		if !stored { // the others would wait as long, one after the other
@@ -64,7 +64,7 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 	return reach
 }
 
-// yield lets devices be told first: to make and store the marker lines of a fleet takes the processors from that.
+// yield lets devices be told first: to look at a fleet again, and to make and store its marker lines, takes the processors from that.
 func (l *Levels) yield(ctx context.Context) {
 	tick := time.NewTicker(markerWait)
 	defer tick.Stop()

@@ -26,6 +26,18 @@ func newFleet() fleet {
 
 func (f *fleet) get(id logbridge.DeviceID) *sighting { return f.of[id.Product][id.Device] }
 
+// size is how many devices of a product there are, or of all.
+func (f *fleet) size(product string) (n int) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for p, devices := range f.of {
+		if product == "" || p == product {
+			n += len(devices)
+		}
+	}
+	return n
+}
+
 // each goes through the devices of a product, or of all. Its caller holds mu.
 func (f *fleet) each(product string, do func(logbridge.DeviceID, *sighting)) {
 	for p, devices := range f.of {
@@ -58,7 +70,8 @@ func (l *Levels) enter(id logbridge.DeviceID, s *sighting) {
 		f.of[id.Product] = map[string]*sighting{}
 	}
 	f.of[id.Product][id.Device] = s
-	s.slot = id.Slot()
+	s.slot, s.shard = id.Slot(), shardOf(id)
+	s.own, _ = l.rules.Get(id)
 	d, _ := l.devices.Device(id) // one that is not registered has no tags
 	s.tags = d.Tags
 	s.search(id, f.rules.of(id.Product))
@@ -94,7 +107,7 @@ func (f *fleet) drop(id logbridge.DeviceID, with *share) {
 	if len(f.of[id.Product]) == 0 {
 		delete(f.of, id.Product)
 	}
-	f.dirty[shardOf(id)] = true
+	f.dirty[s.shard] = true
 }
 
 func (s *sighting) target(id logbridge.DeviceID) target {
@@ -109,7 +122,7 @@ func (l *Levels) settle(id logbridge.DeviceID, s *sighting, at time.Time, now ti
 		return false
 	}
 	s.level, s.since = w.level, nanos(at)
-	l.fleet.dirty[shardOf(id)] = true
+	l.fleet.dirty[s.shard] = true
 	return true
 }
 

@@ -75,6 +75,16 @@ func BenchmarkEffective(b *testing.B) {
 		}
 		b.ReportMetric(fleet, "devices")
 	})
+	b.Run("survey", func(b *testing.B) {
+		b.ReportAllocs()
+		w := newWide(logbridge.LevelRule{Selector: logbridge.LevelSelector{Product: id.Product, Percent: 100}, Level: logbridge.LevelDebug, Priority: 2})
+		for b.Loop() {
+			if _, reach := l.survey(&w, nil, l.clock.now()); reach.Matched != fleet {
+				b.Error(reach)
+			}
+		}
+		b.ReportMetric(fleet, "devices")
+	})
 }
 
 // asked are the devices of BenchmarkEffective, by row.

@@ -29,9 +29,11 @@ const (
 
 // sighting is what is known of one device. Times are in nanoseconds since 1970; 0 is never.
 type sighting struct {
-	slot int
-	tags map[string]string
-	rule *wide // the first rule for many that means it, live or not
+	slot  int
+	shard int // where it is saved
+	tags  map[string]string
+	own   *rule // what the table of rules has for the device, live or not
+	rule  *wide // the first rule for many that means it, live or not
 	// next is the one after it, nil for none, if nextKnown.
 	next      *wide
 	nextKnown bool
@@ -85,7 +87,7 @@ func (l *Levels) observe(o *logbridge.Observation) {
 	s := l.track(o.Device)
 	w := l.brief(o.Device, s)
 	at, since := nanos(o.Time), nanos(w.since)
-	l.fleet.dirty[shardOf(o.Device)] = true
+	l.fleet.dirty[s.shard] = true
 	if o.Event != logbridge.LevelSent && o.Event != logbridge.DeviceDisconnected { // those two it did not do itself
 		s.lastSeen = max(s.lastSeen, at)
 	}

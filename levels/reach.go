@@ -24,6 +24,9 @@ type part struct {
 // survey looks at the registered devices that a rule means, or meant before it was changed (former, or nil), and at what
 // is wanted of them at a moment. It walks the devices of the rule's product.
 func (l *Levels) survey(r, former *wide, now time.Time) (parts []part, reach logbridge.RuleReach) {
+	if r.Selector.Whole() { // no more than these, mostly all: to grow would take as long as to look
+		parts = make([]part, 0, l.fleet.size(r.Selector.Product))
+	}
 	reach = l.visit(r, former, now, func(p part) { parts = append(parts, p) })
 	return parts, reach
 }

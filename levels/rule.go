@@ -110,7 +110,9 @@ func (l *Levels) changed(s scope, before, after *rule, revision uint64) {
 	case after != nil && l.fleet.get(s) == nil:
 		l.track(s)
 	case l.fleet.get(s) != nil:
-		l.settle(s, l.fleet.get(s), at, now)
+		seen := l.fleet.get(s)
+		seen.own = after
+		l.settle(s, seen, at, now)
 	}
 	l.fleet.mu.Unlock()
 	l.notices.add(logbridge.LevelChange{Product: s.Product, Device: s.Device})
@@ -151,7 +153,12 @@ func (l *Levels) decide(id logbridge.DeviceID, s *sighting, now time.Time) want 
 	}
 	w.level = w.base
 	over := time.Time{} // when the last of the rules that are over was
-	own, _ := l.rules.Get(id)
+	var own *rule
+	if s != nil {
+		own = s.own
+	} else {
+		own, _ = l.rules.Get(id)
+	}
 	if own != nil && !own.live(now) {
 		over, own = own.Expires, nil
 	}
