@@ -75,7 +75,8 @@ type Config struct {
 	MaxPacket int
 	// ConnectTimeout is how long a connection may take to TLS handshake and CONNECT: DefaultConnectTimeout.
 	ConnectTimeout time.Duration
-	// WriteTimeout is how long one write to a device may take before its connection is closed: DefaultWriteTimeout.
+	// WriteTimeout is how long one write to a device may take at least before its connection is closed, and half as long again at most:
+	// DefaultWriteTimeout.
 	WriteTimeout time.Duration
 }
 

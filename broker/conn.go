@@ -38,6 +38,7 @@ var (
 type conn struct {
 	net.Conn
 	writeTimeout time.Duration
+	writable     atomic.Int64 // until when, since the process began, the write deadline that is set lets a write take writeTimeout
 
 	// waiting is the table's, as long as there is no CONNECT.
 	waiting *list.Element
@@ -271,10 +272,18 @@ func (f *framer) feed(p []byte) (head byte, over bool) {
 	return 0, false
 }
 
-// Write writes all of p in time or closes the connection.
+// processStart has a monotonic time, which clocks that are set do not change.
+var processStart = time.Now()
+
+// Write writes all of p in time or closes the connection. The deadline is set half as far again ahead, so that several writes have
+// one: to set it is a tenth of a short write.
 func (c *conn) Write(p []byte) (int, error) {
-	if err := c.Conn.SetWriteDeadline(time.Now().Add(c.writeTimeout)); err != nil {
-		return 0, err
+	if now := time.Since(processStart); int64(now) >= c.writable.Load() {
+		spare := c.writeTimeout / 2
+		if err := c.Conn.SetWriteDeadline(processStart.Add(now + c.writeTimeout + spare)); err != nil {
+			return 0, err
+		}
+		c.writable.Store(int64(now + spare))
 	}
 	n, err := c.Conn.Write(p)
 	if err != nil {
