@@ -184,8 +184,8 @@ func TestFloodsAndSlowClients(t *testing.T) {
 
 // TestPixelsAnswerWhateverIsWrong: each reason for which an image can be refused is answered with the picture and counted.
 func TestPixelsAnswerWhateverIsWrong(t *testing.T) {
-	log := &faulty{}
-	w := start(t, func(_ *Config, d *Deps) { log.Log, d.Log = d.Log, log })
+	log, at := &faulty{}, time.Unix(1_700_000_000, 0) // the time stands still, so that no rate comes back
+	w := startWith(t, func(s *Server) { s.rates.now = func() time.Time { return at } }, func(_ *Config, d *Deps) { log.Log, d.Log = d.Log, log })
 	w.ruled("guarded", logbridge.WebRules{WriteTokens: []string{writeToken1}})
 	w.ruled("small", logbridge.WebRules{Limits: logbridge.WebLimits{QueryBytes: 40, Fields: 1}})
 	w.ruled("slow", logbridge.WebRules{Limits: logbridge.WebLimits{AddressEvents: 1}})
