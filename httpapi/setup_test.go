@@ -77,7 +77,7 @@ func startWith(t *testing.T, prepare func(*Server), change ...func(*Config, *Dep
 	cfg := Config{Addr: "127.0.0.1:0"}
 	deps := Deps{
 		Products: reg, Devices: reg, Projects: reg, Logstores: reg, AccessKeys: reg, TemporaryKeys: reg, Topics: reg, TopicKeys: reg, Tokens: reg,
-		Levels: lv, Rules: lv, Observer: lv, MakePSK: registry.MakePSK, CheckDevice: reg.CheckDevice, DeviceCount: reg.DeviceCount, Log: stored, Counter: stored, Share: func(ctx context.Context) Share { return stored.Share(ctx) },
+		Levels: lv, Rules: lv, Observer: lv, MakePSK: registry.MakePSK, CheckDevice: reg.CheckDevice, DeviceCount: reg.DeviceCount, Log: patient{stored}, Counter: stored, Share: func(ctx context.Context) Share { return stored.Share(ctx) },
 		Erase: stored.Erase,
 		SetLevel: func(ctx context.Context, id logbridge.DeviceID, w LevelWish) (logbridge.LevelState, error) {
 			return lv.Set(ctx, id, levels.Change(w))
@@ -252,6 +252,15 @@ func (w *world) raw(b []byte) []byte {
 	answer, err := io.ReadAll(conn)
 	check(w.t, err)
 	return answer
+}
+
+// patient is a log that gives an Append a minute, since a busy machine's disk may need longer than the server allows.
+type patient struct{ Log }
+
+func (p patient) Append(ctx context.Context, b logbridge.Batch) (logbridge.Receipt, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+	defer cancel()
+	return p.Log.Append(ctx, b)
 }
 
 func (f *faulty) allowed() time.Duration {
