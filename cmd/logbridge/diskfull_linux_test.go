@@ -4,8 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"regexp"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -68,18 +66,6 @@ func (v *volume) fill(t testing.TB) {
 			t.Fatal(err)
 		}
 	}
-}
-
-// tryAgain reports whether that is what a sender of this surface is to be told.
-func tryAgain(name string, err error) bool {
-	want := map[string]string{
-		"http": `^answer .*"Code":"(InternalError|RequestLimitExceeded)`,
-		"sls":  `^status 503`,
-		"cls":  `^status 50[03]`,
-		"mqtt": `.`, // no PUBACK; the connection ends, or it does not
-	}
-	surface, _, _ := strings.Cut(name, "-")
-	return regexp.MustCompile(want[surface]).MatchString(err.Error())
 }
 
 // over reports whether the server has ended.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -120,13 +121,29 @@ func (w *witness) replay(t testing.TB, s *process) (n int) {
 	w.torn = nil
 	w.mu.Unlock()
 	for _, u := range torn {
-		if err := u.send(w.client, s.url()); err != nil {
+		err := u.send(w.client, s.url())
+		for limit := time.Now().Add(patience); err != nil && tryAgain("http", err) && time.Now().Before(limit); {
+			err = u.send(w.client, s.url())
+		}
+		if err != nil {
 			t.Errorf("replay of a torn upload: %v", err)
 			continue
 		}
 		w.acknowledged(u.lines...)
 	}
 	return len(torn)
+}
+
+// tryAgain reports whether that is what a sender of this surface is to be told.
+func tryAgain(name string, err error) bool {
+	want := map[string]string{
+		"http": `^answer .*"Code":"(InternalError|RequestLimitExceeded)`,
+		"sls":  `^status 503`,
+		"cls":  `^status 50[03]`,
+		"mqtt": `.`, // no PUBACK; the connection ends, or it does not
+	}
+	surface, _, _ := strings.Cut(name, "-")
+	return regexp.MustCompile(want[surface]).MatchString(err.Error())
 }
 
 // deviceSession is a device's MQTT connection, opened at its first report.
