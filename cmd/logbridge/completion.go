@@ -165,7 +165,7 @@ func valuesOf(v *kong.Value, placeholder, begin string, names func(kind, begin s
 }
 
 // nameWait is how long someone who pressed a key waits for names of the server.
-const nameWait = 700 * time.Millisecond
+var nameWait = 700 * time.Millisecond
 
 // mostNames is how many are offered: more cannot be read.
 const mostNames = "100"

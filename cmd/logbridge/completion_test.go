@@ -47,6 +47,9 @@ func TestCompletionKnowsTheCommandLine(t *testing.T) {
 
 func TestCompletionAsksTheServerForNames(t *testing.T) {
 	s := newPlace(t, e2eConfig).start(anyone, anyone)
+	usual := nameWait
+	nameWait = patience
+	t.Cleanup(func() { nameWait = usual })
 	t.Setenv("LOGBRIDGE_URL", s.url())
 	t.Setenv("LOGBRIDGE_TOKEN_FILE", s.place.tokenFile())
 	for words, want := range map[string]string{
