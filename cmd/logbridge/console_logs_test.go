@@ -53,12 +53,12 @@ func (s *process) talk(rate float64) {
 // said is a line of a service.
 type saidLine struct{ level, text string }
 
-// say stores lines of a service, in this order; their times are a millisecond apart and end now.
-func (s *process) say(service string, list ...saidLine) {
+// say stores lines of a service, in this order; their times are a millisecond apart, from the one that it returns, and end now.
+func (s *process) say(service string, list ...saidLine) (begin time.Time) {
 	t := s.place.t
 	t.Helper()
 	streams := []any{}
-	begin := time.Now().Add(-time.Duration(len(list)) * time.Millisecond)
+	begin = time.Now().Add(-time.Duration(len(list)) * time.Millisecond)
 	for i, l := range list {
 		at := begin.Add(time.Duration(i) * time.Millisecond)
 		streams = append(streams, map[string]any{
@@ -71,6 +71,7 @@ func (s *process) say(service string, list ...saidLine) {
 		t.Fatal(err)
 	}
 	s.push(string(body))
+	return begin
 }
 
 // TestConsoleLogs is the view's main task: a fleet logs, the operator searches, follows, pauses, goes back, looks at one line and at
@@ -178,8 +179,8 @@ func TestConsoleObeysNoLine(t *testing.T) {
 // later; and zooms in and out of time.
 func TestConsoleLogsOut(t *testing.T) {
 	s := newPlace(t, e2eConfig).start(anyone, anyone)
-	s.say("shop", saidLine{"error", "no stock"}, saidLine{"info", "stock again"}, saidLine{"warn", `tab	and "quotes" and ünïcode`})
-	said := time.Now()
+	said := s.say("shop", saidLine{"error", "no stock"}, saidLine{"info", "stock again"}, saidLine{"warn", `tab	and "quotes" and ünïcode`})
+	said = said.Add(time.Millisecond) // the second line's
 	c := openConsole(t, s, "/logs?source=loki&live=0")
 	c.has("stock again")
 	eval[bool](c, `(() => {
