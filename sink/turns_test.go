@@ -65,13 +65,14 @@ func TestTurnsLeaveHalfToIngest(t *testing.T) {
 		})
 	}
 	waitFor(t, func() bool { return all.waits() == 2 })
-	for _, one := range running[:2] {
-		if one.began = time.Now(); one.read(t.Context(), 1) != nil || !one.has {
+	for _, one := range running[:2] { // whose turn is not over, however slow the machine is
+		if one.began = time.Now().Add(time.Hour); one.read(t.Context(), 1) != nil || !one.has {
 			t.Error("more than half of the processors were given back")
 		}
 	}
+	ended := time.Now()
 	done()
-	if !all.busy() {
+	if !all.busy() && time.Since(ended) < ingestLately {
 		t.Error("idle with the end of an append: the next comes at once")
 	}
 	all.idle()
