@@ -96,6 +96,7 @@ func TestSilentDeviceIsTold(t *testing.T) {
 	if f := levelIn(t, receive(t, "push", silent.out), dev1); f.Level != logbridge.LevelDebug || f.ClientToken != "" {
 		t.Errorf("push %+v", f)
 	}
+	until(t, "end of the push", func() bool { return p.Stats().Pushed == 1 })
 	late := newSession(other) // of the same second as nothing else, so that what is due is done when it is told
 	p.Connected(late)
 	c.advance(askWait)
