@@ -113,7 +113,7 @@ func (d *device) work(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+			stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), uploadTimeout)
 			d.uploadAll(stop)
 			cancel()
 			return

@@ -76,10 +76,8 @@ const (
 	mostInUpload = 100
 	// mostUploads bounds the sockets of a large fleet, since each upload is a connection of its own.
 	mostUploads = 256
-	// uploadTimeout is when a device gives an answer up.
+	// uploadTimeout is when a device gives an answer up, also that to its last upload after the fleet was told to stop.
 	uploadTimeout = 10 * time.Second
-	// stopTimeout bounds the last upload after the fleet was told to stop.
-	stopTimeout = 2 * time.Second
 )
 
 // Fleet is a running or finished simulation.
