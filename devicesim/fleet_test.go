@@ -218,7 +218,7 @@ func TestObeysThePushedLevel(t *testing.T) {
 	w.level = logbridge.LevelError
 	f, stop := w.start(Config{Devices: credentials(1), Upload: UploadHTTP})
 	defer stop()
-	w.await("an error line", func(lines map[string]int) bool { return len(lines) > 0 })
+	w.await("an error line after the answer", func(lines map[string]int) bool { return len(lines) > 0 && f.Stats().Answered == 1 })
 	w.mu.Lock()
 	for l := range w.lines {
 		if !strings.HasPrefix(l, "ERR|") {
