@@ -59,6 +59,8 @@ func TestTwoNodesOneFleet(t *testing.T) {
 	}
 
 	dev := two.dial(device("dev_01"))
+	dev.ask("1") // or it would be told unasked
+	dev.hears(logbridge.LevelError, "1")
 	soon(t, "online, for the other node", func() bool { return one.device(dev.id).Online })
 	soon(t, "connected, in the status of both", func() bool {
 		a, b := one.run("status"), two.run("status")
@@ -158,6 +160,8 @@ func tokenIsRevoked(t *testing.T, one, two *process) {
 func deviceMoves(t *testing.T, dev *testDevice, to *process) {
 	t.Helper()
 	moved := to.dial(dev.id)
+	moved.ask("2")
+	moved.hears(logbridge.LevelWarn, "2") // as levelsReach left it
 	soon(t, "the end of the session at the node that it has left", func() bool { return !dev.client.IsConnectionOpen() })
 	if !to.device(dev.id).Online {
 		t.Error("not online where it is")

@@ -102,6 +102,8 @@ func TestQuotaLowersTheLevel(t *testing.T) {
 	config := strings.Replace(quotaConfig, "quota: {device_lines: 1}", "level: info\n      quota: {device_bytes: 1, lower_seconds: 600}", 1)
 	s := newPlace(t, config).start(anyone, anyone)
 	wanted := s.dial(device("dev_02"))
+	wanted.ask("1") // or it would be told unasked
+	wanted.hears(logbridge.LevelInfo, "1")
 	s.run("level", "set", "ABCDE12345/dev_02", "debug", "--for", "5m", "--reason", "wanted")
 	wanted.hears(logbridge.LevelDebug, "")
 	loud := s.dial(device("dev_01"))

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/logbridge/logbridge"
 )
 
 func TestSimulatedFleetBalances(t *testing.T) {
@@ -97,13 +99,19 @@ func (s *process) knock(t *testing.T) {
 func TestMetricsNameNoDevice(t *testing.T) {
 	s := newPlace(t, e2eConfig).start(anyone, anyone)
 	dev := s.dial(device("dev_01"))
+	dev.ask("1") // or it would be told unasked, which is a push as well
+	dev.hears(logbridge.LevelError, "1")
 	dev.report("INFone", "INFtwo")
 	s.knock(t)
 	s.run("level", "set", "ABCDE12345/dev_01", "debug", "--for", "5m", "--reason", "metrics")
-	text := s.metrics()
+	var text string
+	soon(t, "one push, counted", func() bool {
+		text = s.metrics()
+		return strings.Contains(text, `logbridge_level_push_total{result="sent"} 1`+"\n")
+	})
 	for _, want := range []string{
 		`logbridge_stored_lines_total{source="mqtt"} 2`, `logbridge_level_overrides{level="debug"} 1`, "logbridge_mqtt_sessions 1",
-		`logbridge_mqtt_connects_total{result="accepted"} 1`, `logbridge_level_push_total{result="sent"} 1`, "logbridge_mqtt_reports_total 1", "logbridge_mqtt_no_connect_total 1", "go_goroutines",
+		`logbridge_mqtt_connects_total{result="accepted"} 1`, "logbridge_mqtt_reports_total 1", "logbridge_mqtt_no_connect_total 1", "go_goroutines",
 	} {
 		if !strings.Contains(text, want+"\n") && !strings.Contains(text, want+" ") {
 			t.Errorf("%q is missing in\n%s", want, regexp.MustCompile(`(?m)^logbridge.*$`).FindAllString(text, -1))
