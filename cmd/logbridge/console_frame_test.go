@@ -45,7 +45,7 @@ func TestConsoleNowhere(t *testing.T) {
 // nothing then loads by itself.
 func TestConsoleServerAway(t *testing.T) {
 	home := newPlace(t, e2eConfig)
-	s := home.start(anyone, anyone)
+	s := home.start(kept(t))
 	c := openConsole(t, s, "/devices")
 	c.has("dev_01")
 	top := eval[float64](c, `document.querySelector('table').getBoundingClientRect().top`)

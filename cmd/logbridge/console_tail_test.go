@@ -114,7 +114,7 @@ func (c *tab) work() float64 {
 // TestConsoleTailOverARestart follows while the server is killed and started again: each line is there once.
 func TestConsoleTailOverARestart(t *testing.T) {
 	home := newPlace(t, e2eConfig)
-	s := home.start(anyone, anyone)
+	s := home.start(kept(t))
 	c := openConsole(t, s, "/logs?source=loki")
 	c.until(`document.querySelector('.status .state').textContent === 'live'`)
 	s.say("burst", burst(0, 10)...)

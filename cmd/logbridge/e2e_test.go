@@ -326,7 +326,7 @@ func TestStockToolsTakeADevicesPlace(t *testing.T) {
 // TestFollowGoesOnOverARestart follows with the real command while the server goes away and comes back.
 func TestFollowGoesOnOverARestart(t *testing.T) {
 	home := newPlace(t, e2eConfig)
-	s := home.start(anyone, anyone)
+	s := home.start(kept(t))
 	client := &http.Client{Timeout: patience}
 	follow, out := s.follow("--source", "sls")
 	lines := json.NewDecoder(out)

@@ -14,7 +14,7 @@ import (
 // started again: it shows each line that is stored, so each that was acknowledged, once, and in the order of positions.
 func TestFollowGoesOnOverCrashesUnderLoad(t *testing.T) {
 	home, w, random := newPlace(t, crashConfig), newWitness(), newRandom(t)
-	s := home.start(anyone, anyone)
+	s := home.start(kept(t))
 	addr := s.addr("http")
 	_, out := s.follow("--since", "2000-01-01")
 	shown := make(chan found, 1<<16) // more than there will be

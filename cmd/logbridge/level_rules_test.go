@@ -36,7 +36,7 @@ func simulate(t *testing.T, n int) (home *place, s *process, fleet *simulated) {
 		fleet.ids, credentials = append(fleet.ids, id), append(credentials, devicesim.Credential{ID: id, PSK: e2ePSK})
 	}
 	home = newPlace(t, config.String())
-	s = home.start(anyone, anyone)
+	s = home.start(kept(t))
 	devices, err := devicesim.New(devicesim.Config{Broker: s.addr("mqtt"), HTTP: s.url(), Devices: credentials, LineRate: 10,
 		UploadEvery: 200 * time.Millisecond, Acked: fleet.acked}, slog.New(slog.DiscardHandler))
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 // the last line that it has shown, so that line may come a second time; none is missing.
 func TestLogcliTailsOverARestart(t *testing.T) {
 	home := newPlace(t, e2eConfig)
-	s := home.start(anyone, anyone)
+	s := home.start(kept(t))
 	addr := s.addr("http")
 	r := newReader(t, s)
 	cmd := exec.CommandContext(t.Context(), r.path, "query", "--tail", "--quiet", "-o", "raw", "--limit", "1000", `{logstore="mystore"} | json | event!="none"`)

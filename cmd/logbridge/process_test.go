@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -100,6 +102,28 @@ func (p *place) program(as string, args ...string) *exec.Cmd {
 		cmd.Env = append(cmd.Env, "GORACE=atexit_sleep_ms=0")
 	}
 	return cmd
+}
+
+// kept are addresses for a server that is started again at them: their ports are outside the range that systems give to whoever
+// asks for any, so that nobody else has them meanwhile.
+func kept(t testing.TB) (http, mqtt string) {
+	t.Helper()
+	const first, last, tries = 20_000, 30_000, 100
+	for range tries {
+		port := first + rand.IntN(last-first)
+		one, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			continue
+		}
+		two, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
+		_ = one.Close()
+		if err == nil {
+			_ = two.Close()
+			return one.Addr().String(), two.Addr().String()
+		}
+	}
+	t.Fatal("no free ports")
+	return "", ""
 }
 
 // start runs the server at these addresses and returns when it is ready.
