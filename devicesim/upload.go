@@ -133,7 +133,9 @@ func outcome(status int, answer []byte) error {
 	switch {
 	case e == nil:
 		return nil
-	case strings.HasPrefix(e.Code, "InternalError"), strings.HasPrefix(e.Code, "RequestLimitExceeded"), strings.HasPrefix(e.Code, "LimitExceeded"):
+	case strings.HasPrefix(e.Code, "InternalError"): // it may be stored all the same
+		return fmt.Errorf("%s: %s", e.Code, e.Message)
+	case strings.HasPrefix(e.Code, "RequestLimitExceeded"), strings.HasPrefix(e.Code, "LimitExceeded"):
 		return fmt.Errorf("%w: %s: %s", errTemporary, e.Code, e.Message)
 	}
 	return fmt.Errorf("%w: %s: %s", errRefused, e.Code, e.Message)

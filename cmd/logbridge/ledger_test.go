@@ -165,8 +165,7 @@ func TestLedgerCountsEverything(t *testing.T) {
 	home := newPlace(t, ledgerConfig)
 	s := home.start(anyone, anyone)
 	s.run("level", "set", "ABCDE12345/dev_02", "debug", "--for", "5m", "--reason", "ledger") // lines of the program's own
-
-	rows := outcomes(t, s) // registers a device, which is an audit record
+	rows := outcomes(t, s)                                                                   // registers a device, which is an audit record
 	before := s.ledger()
 	for _, o := range rows {
 		o.send()
