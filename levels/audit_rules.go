@@ -38,10 +38,10 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 		l.yield(ctx)
 	}
 	reach := l.reach(e.rule)
-	text := e.text()
+	text, now := e.text(), l.clock.now()
 	marked := e.parts[:0]
 	for _, p := range e.parts {
-		if w := l.want(p.id); p.decided || w.wide != nil && w.wide.ID == e.rule.ID {
+		if w, _ := l.look(p.id, now); p.decided || w.wide != nil && w.wide.ID == e.rule.ID {
 			p.now, p.expires = w.level, w.expires
 			marked = append(marked, p)
 		}

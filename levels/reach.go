@@ -45,28 +45,28 @@ func (l *Levels) visit(r, former *wide, now time.Time, connected func(part)) (re
 		if !meant && (former == nil || !t.meets(former)) {
 			continue
 		}
-		w, state := l.look(d.ID, now)
-		if state.Connected {
-			connected(part{id: d.ID, level: state.Desired, decided: w.wide != nil && w.wide.ID == r.ID})
+		w, seen := l.look(d.ID, now)
+		if seen.connected {
+			connected(part{id: d.ID, level: w.level, decided: w.wide != nil && w.wide.ID == r.ID})
 		}
 		if meant {
-			count(&reach, r, w, state, d.ID)
+			count(&reach, r, w, seen, d.ID)
 		}
 	}
 	return reach
 }
 
-func count(reach *logbridge.RuleReach, r *wide, w want, state logbridge.LevelState, id logbridge.DeviceID) {
+func count(reach *logbridge.RuleReach, r *wide, w want, seen glance, id logbridge.DeviceID) {
 	reach.Matched++
-	reach.Levels[state.Desired]++
-	reach.States[state.State]++
+	reach.Levels[w.level]++
+	reach.States[seen.state]++
 	if len(reach.Sample) < sampleSize {
 		reach.Sample = append(reach.Sample, id)
 	}
-	if state.Connected {
+	if seen.connected {
 		reach.Connected++
 	}
-	if w.wide != nil && w.wide.ID == r.ID || r.ID == "" && w.yieldsTo(r) && state.Desired != r.Level {
+	if w.wide != nil && w.wide.ID == r.ID || r.ID == "" && w.yieldsTo(r) && w.level != r.Level {
 		reach.Decides++
 	}
 }
@@ -82,12 +82,35 @@ func (w want) yieldsTo(r *wide) bool {
 	return true
 }
 
-func (l *Levels) look(id logbridge.DeviceID, now time.Time) (want, logbridge.LevelState) {
+// look says what is wanted of a device, without base and since, and what was seen of it.
+func (l *Levels) look(id logbridge.DeviceID, now time.Time) (w want, seen glance) {
 	l.fleet.mu.RLock()
 	defer l.fleet.mu.RUnlock()
 	s := l.fleet.get(id)
-	w := l.decide(id, s, now)
-	return w, w.state(s, now)
+	if s == nil {
+		return l.decide(id, nil, now), glance{state: StateOffline}
+	}
+	since := s.since
+	switch {
+	case s.until != 0 && now.UnixNano() >= s.until, s.rule != nil && !s.rule.live(now):
+		w = l.decide(id, s, now)
+		since = nanos(w.since)
+	case s.own != nil && s.own.live(now):
+		w = want{level: s.level, rule: s.own, own: true, expires: s.own.Expires}
+	case s.rule != nil:
+		w = want{level: s.level, wide: s.rule, expires: s.rule.Expires}
+	default:
+		w = want{level: s.level}
+	}
+	seen.state, _ = s.state(w.level, since)
+	seen.connected = s.sessions > 0 || s.holder != 0
+	return w, seen
+}
+
+// glance is what was seen of a device, in short.
+type glance struct {
+	state     string
+	connected bool
 }
 
 // spread tells how many devices have which level: "debug", or "error 18, info 2"; "none" for no device.

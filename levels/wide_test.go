@@ -116,3 +116,38 @@ func FuzzDecodeWide(f *testing.F) {
 		}
 	})
 }
+
+// TestLookIsDecideInShort looks at devices with levels of every kind of origin, before and after rules are over that nobody has deleted.
+func TestLookIsDecideInShort(t *testing.T) {
+	c := newClock()
+	l := openWith(t, start(t, t.TempDir()), c, Config{}, newDevices(id, other, dev(1), dev(2), dev(3))) // it does not run, which would end rules
+	for _, d := range []logbridge.DeviceID{id, other, dev(1), dev(2)} { // the third was never seen
+		l.Observe(logbridge.Observation{Device: d, Event: logbridge.DeviceConnected, Time: begin})
+	}
+	set := func(d logbridge.DeviceID, level logbridge.Level, length time.Duration) {
+		_, err := l.Set(t.Context(), d, Change{Level: level, For: length, Permanent: length == 0, Reason: "r", By: alice})
+		must(t, err)
+	}
+	rule := func(glob string, level logbridge.Level, length time.Duration) {
+		_, _, err := l.AddRule(t.Context(), logbridge.RuleWish{Selector: logbridge.LevelSelector{Product: id.Product, DeviceGlob: glob}, Level: level,
+			For: length, Permanent: length == 0, Reason: "r", By: alice})
+		must(t, err)
+	}
+	set(id, logbridge.LevelDebug, 2*time.Minute)
+	set(dev(1), logbridge.LevelOff, 0)
+	rule("", logbridge.LevelWarn, 6*time.Minute)
+	rule("dev*", logbridge.LevelInfo, 4*time.Minute)
+	for range 8 {
+		now := c.now()
+		for d := range l.devices.Devices(id.Product) {
+			s := l.fleet.get(d.ID)
+			want := l.decide(d.ID, s, now)
+			state := want.state(s, now)
+			w, seen := l.look(d.ID, now)
+			if w.level != want.level || w.own != want.own || w.wide != want.wide || !w.expires.Equal(want.expires) || seen.state != state.State || seen.connected != state.Connected {
+				t.Errorf("%s after %s: %+v %+v, want %+v, %s", d.ID, now.Sub(begin), w, seen, want, state.State)
+			}
+		}
+		c.advance(time.Minute)
+	}
+}
