@@ -39,6 +39,7 @@ type conn struct {
 	net.Conn
 	writeTimeout time.Duration
 	writable     atomic.Int64 // until when, since the process began, the write deadline that is set lets a write take writeTimeout
+	closed       atomic.Bool
 
 	// waiting is the table's, as long as there is no CONNECT.
 	waiting *list.Element
@@ -334,6 +335,7 @@ func (c *conn) revoke() {
 func (c *conn) Close() error {
 	err := error(net.ErrClosed)
 	c.closeOnce.Do(func() {
+		c.closed.Store(true)
 		if reason := byte(c.farewell.Load()); reason != 0 && c.tellsWhy.Load() {
 			// The deadline also ends a write that is stuck, so that this one cannot wait behind it (P8). Whether the
 			// farewell arrives does not matter.

@@ -17,11 +17,17 @@ import (
 // small Receive Maximum (P5), deadlock (P4), forget a message when the device uses the same packet identifier for one
 // of its own, and cost more memory than the rest of a session.
 type session struct {
-	device    logbridge.DeviceID
-	conn      *conn
-	client    *mqtt.Client
-	counters  *counters
-	window    int   // how many messages may be unacknowledged (MQTT 5 Receive Maximum)
+	device   logbridge.DeviceID
+	conn     *conn
+	client   *mqtt.Client
+	counters *counters
+	// Copies of what the CONNECT said: a level for a whole fleet is written to each session once, and half of the time that is not the
+	// kernel's goes into fetching from memory.
+	version       byte
+	maxPacket     uint32 // bytes (MQTT 5 3.1.2.11.4); 0 is no bound
+	noProblemInfo bool   // it wants no reason strings (3.1.2.11.7)
+	window        int    // how many messages may be unacknowledged (MQTT 5 Receive Maximum)
+
 	connected bool  // Handler.Connected was called; for the connection's goroutine only
 	held      *held // messages that are not handled yet; for the connection's goroutine only, nil without one
 
@@ -46,7 +52,9 @@ type subscription struct {
 }
 
 func newSession(id logbridge.DeviceID, c *conn, cl *mqtt.Client, counters *counters) *session {
-	s := &session{device: id, conn: c, client: cl, counters: counters, window: math.MaxInt}
+	asked := &cl.Properties.Props
+	s := &session{device: id, conn: c, client: cl, counters: counters, window: math.MaxInt, version: cl.Properties.ProtocolVersion,
+		maxPacket: asked.MaximumPacketSize, noProblemInfo: asked.RequestProblemInfoFlag && asked.RequestProblemInfo == 0}
 	if n := c.hello.receiveMaximum; n > 0 {
 		s.window = int(n)
 	}
@@ -64,7 +72,7 @@ func (s *session) Send(topic string, payload []byte) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.client.Closed() {
+	if s.conn.closed.Load() {
 		return fmt.Errorf("%w: session of %s is gone", logbridge.ErrUnavailable, s.device)
 	}
 	sub := &s.subs[o]
@@ -96,7 +104,7 @@ func (s *session) Resend(topic string) (bool, error) {
 	switch {
 	case sub.flying == 0 || !sub.active:
 		return false, nil
-	case s.client.Closed():
+	case s.conn.closed.Load():
 		return false, fmt.Errorf("%w: session of %s is gone", logbridge.ErrUnavailable, s.device)
 	case free < 0 || s.unacked >= s.window:
 		return false, fmt.Errorf("%w: %s acknowledges nothing", logbridge.ErrUnavailable, s.device)
@@ -196,7 +204,7 @@ func (s *session) subscribe(pk *packets.Packet) error {
 			codes[i] = min(f.Qos, 1)
 			s.activate(f.Filter, codes[i])
 		}
-		if codes[i] >= packets.ErrUnspecifiedError.Code && s.client.Properties.ProtocolVersion < 5 {
+		if codes[i] >= packets.ErrUnspecifiedError.Code && s.version < 5 {
 			codes[i] = packets.ErrUnspecifiedError.Code
 		}
 	}
@@ -235,7 +243,7 @@ func (s *session) unsubscribe(pk *packets.Packet) error {
 // there is no other answer and a device without one sends again for ever.
 func (s *session) encodeAck(to *bytes.Buffer, id uint16, code packets.Code) error {
 	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: id}
-	if s.client.Properties.ProtocolVersion == 5 && code.Code >= packets.ErrUnspecifiedError.Code {
+	if s.version == 5 && code.Code >= packets.ErrUnspecifiedError.Code {
 		ack.ReasonCode, ack.Properties.ReasonString = code.Code, code.Reason
 	}
 	return s.encode(to, &ack)
@@ -269,11 +277,9 @@ func (s *session) emit(pk *packets.Packet) error {
 // buffers are for packets that are written: what mochi encodes goes through several.
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
-// encode adds a packet in the client's version, within the bounds that it has set (MQTT 5 3.1.2.11.4 and .7).
+// encode adds a packet in the client's version, within the bounds that it has set.
 func (s *session) encode(to *bytes.Buffer, pk *packets.Packet) (err error) {
-	asked := &s.client.Properties.Props
-	pk.ProtocolVersion = s.client.Properties.ProtocolVersion
-	pk.Mods.DisallowProblemInfo = asked.RequestProblemInfoFlag && asked.RequestProblemInfo == 0
+	pk.ProtocolVersion, pk.Mods.DisallowProblemInfo = s.version, s.noProblemInfo
 	before := to.Len()
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
@@ -288,7 +294,7 @@ func (s *session) encode(to *bytes.Buffer, pk *packets.Packet) (err error) {
 	if err != nil {
 		return err
 	}
-	if most := asked.MaximumPacketSize; most > 0 && uint32(to.Len()-before) > most {
+	if s.maxPacket > 0 && uint32(to.Len()-before) > s.maxPacket {
 		to.Truncate(before)
 		return packets.ErrPacketTooLarge
 	}

@@ -65,7 +65,7 @@ func (b *Broker) settle(s *session) error {
 		code, qos := packets.CodeSuccess, h.messages[i].QoS
 		if errs != nil && errs[i] != nil {
 			var temporary bool
-			if code, temporary = b.verdict(errs[i]); temporary && qos > 0 && s.client.Properties.ProtocolVersion < 5 {
+			if code, temporary = b.verdict(errs[i]); temporary && qos > 0 && s.version < 5 {
 				failed = errs[i]
 				break
 			}
