@@ -137,7 +137,10 @@ func TestLookIsDecideInShort(t *testing.T) {
 	set(dev(1), logbridge.LevelOff, 0)
 	rule("", logbridge.LevelWarn, 6*time.Minute)
 	rule("dev*", logbridge.LevelInfo, 4*time.Minute)
-	for range 8 {
+	for minute := range 8 {
+		if minute == 5 {
+			rule("none*", logbridge.LevelInfo, 0) // at which all are looked at again
+		}
 		now := c.now()
 		for d := range l.devices.Devices(id.Product) {
 			s := l.fleet.get(d.ID)
