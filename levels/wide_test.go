@@ -117,11 +117,12 @@ func FuzzDecodeWide(f *testing.F) {
 	})
 }
 
-// TestLookIsDecideInShort looks at devices with levels of every kind of origin, before and after rules are over that nobody has deleted.
+// TestLookIsDecideInShort looks at devices with levels of every kind of origin, one of them never seen, before and after rules are over;
+// nobody deletes those, since Run does not run.
 func TestLookIsDecideInShort(t *testing.T) {
 	c := newClock()
-	l := openWith(t, start(t, t.TempDir()), c, Config{}, newDevices(id, other, dev(1), dev(2), dev(3))) // it does not run, which would end rules
-	for _, d := range []logbridge.DeviceID{id, other, dev(1), dev(2)} { // the third was never seen
+	l := openWith(t, start(t, t.TempDir()), c, Config{}, newDevices(id, other, dev(1), dev(2), dev(3)))
+	for _, d := range []logbridge.DeviceID{id, other, dev(1), dev(2)} {
 		l.Observe(logbridge.Observation{Device: d, Event: logbridge.DeviceConnected, Time: begin})
 	}
 	set := func(d logbridge.DeviceID, level logbridge.Level, length time.Duration) {
