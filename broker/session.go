@@ -21,8 +21,7 @@ type session struct {
 	conn     *conn
 	client   *mqtt.Client
 	counters *counters
-	// Copies of what the CONNECT said: a level for a whole fleet is written to each session once, and half of the time that is not the
-	// kernel's goes into fetching from memory.
+	// Copies of what the CONNECT said, so that a push to a whole fleet does not go through mochi's clients.
 	version       byte
 	maxPacket     uint32 // bytes (MQTT 5 3.1.2.11.4); 0 is no bound
 	noProblemInfo bool   // it wants no reason strings (3.1.2.11.7)

@@ -2,6 +2,7 @@ package devicesim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -263,18 +264,19 @@ func TestComesBackAfterTheBrokerWasAway(t *testing.T) {
 
 func TestRefusedLinesAreNotSentAgain(t *testing.T) {
 	for name, c := range map[string]struct {
-		answer  string
-		refused bool
+		answer           string
+		refused, untaken bool // for ever, or this time; otherwise the server may have the lines
 	}{
-		"refused":     {string(tencent.ReplyError("AuthFailure.SignatureFailure", "no", "r1")), true},
-		"temporary":   {string(tencent.ReplyError("InternalError", "try again", "r1")), false},
-		"no answer":   {`{}`, false},
-		"not JSON":    {`<html>`, false},
-		"no Response": {`{"Error":{}}`, false},
+		"refused":     {string(tencent.ReplyError("AuthFailure.SignatureFailure", "no", "r1")), true, false},
+		"throttled":   {string(tencent.ReplyError("RequestLimitExceeded", "later", "r1")), false, true},
+		"temporary":   {string(tencent.ReplyError("InternalError", "try again", "r1")), false, false},
+		"no answer":   {`{}`, false, false},
+		"not JSON":    {`<html>`, false, false},
+		"no Response": {`{"Error":{}}`, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := outcome(http.StatusOK, []byte(c.answer))
-			if err == nil || strings.HasPrefix(err.Error(), "refused") != c.refused {
+			if err == nil || errors.Is(err, errRefused) != c.refused || errors.Is(err, errTemporary) != c.untaken {
 				t.Errorf("answer %s: %v", c.answer, err)
 			}
 		})

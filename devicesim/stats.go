@@ -22,8 +22,8 @@ type Counts struct {
 	Sent         int64
 	Acknowledged int64
 	Refused      int64
-	// Unanswered counts lines of uploads that got no answer, or InternalError: the server may have them or not. They are sent again, so that it
-	// has stored at least Acknowledged and at most Acknowledged + Unanswered lines.
+	// Unanswered counts lines of uploads that got no answer, or InternalError: the server may have them or not. They are sent
+	// again, so that it has stored at least Acknowledged and at most Acknowledged + Unanswered lines.
 	Unanswered int64
 	Storms     int64 // that have struck
 	Times      int64 // answers to the C SDK's question for the time

@@ -31,7 +31,7 @@ type ruleEvent struct {
 
 // recordRule records what became of a rule: one audit record, and a marker line in the stream of each connected device whose
 // level it decided or decides now. Their time is that of the change. Devices that are not connected are told of their level when they
-// ask. It returns what the rule is about when the devices were told, as far as yield waits for that.
+// ask. It returns what the rule is about then: not yet what devices did, which is observed after the pushes.
 func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReach {
 	r := l.record(nil, e.action, scope{Product: e.rule.Selector.Product}, e.by)
 	if len(e.parts) > markerBatch {
@@ -64,7 +64,7 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 	return reach
 }
 
-// yield lets devices be told first: to look at a fleet again, and to make and store its marker lines, takes the processors from that.
+// yield lets devices be told first, if some are queued by now: to look at a fleet again, and to make and store its marker lines, takes the processors from that.
 func (l *Levels) yield(ctx context.Context) {
 	tick := time.NewTicker(markerWait)
 	defer tick.Stop()
