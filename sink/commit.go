@@ -266,7 +266,6 @@ func (c *committer) publishAll(report bool) error {
 		err := c.publish(g)
 		took := c.flight.end()
 		if err == nil {
-			releaseBodies(members)
 			c.handOver(g, took)
 			continue
 		}
@@ -296,15 +295,29 @@ func (c *committer) handOver(g *group, took time.Duration) {
 	want := c.waits.Load() + int64(len(g.members))
 	if want < 2 || len(g.raw) > gatherBytes {
 		c.out <- g
+		releaseBodies(g.members)
 		return
 	}
 	g.answered = c.answered
 	c.out <- g
+	releaseBodies(g.members)
 	<-c.answered
-	// The answered appends are ready to run, and yielding lets them go first. A timer would be too coarse.
+	// The answered appends are ready to run, and go first. A timer would be too coarse for those that are late.
+	waitForReady()
 	for until := time.Now().Add(min(took/gatherShare, gatherMost)); c.waits.Load() < want && time.Now().Before(until); {
 		runtime.Gosched()
 	}
+}
+
+// waitForReady returns when the goroutines that are ready to run on this processor have had their turn, here or where they were taken
+// to. It rests on how Go's scheduler works: a new goroutine is the next to run, and the one that was that goes behind all
+// others. If that changes, it waits for less. runtime.Gosched alone puts its caller into the global queue, where an idle
+// processor finds it before it looks for the work of another one: it then runs nothing but the caller.
+func waitForReady() {
+	last := make(chan struct{})
+	go close(last)
+	go func() {}()
+	<-last
 }
 
 // failAll answers what waits when nothing can be committed any more.
