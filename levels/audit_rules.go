@@ -64,17 +64,23 @@ func (l *Levels) recordRule(ctx context.Context, e ruleEvent) logbridge.RuleReac
 	return reach
 }
 
-// yield lets devices be told first, if some are queued by now: to look at a fleet again, and to make and store its marker lines, takes the processors from that.
+// yield lets devices be told first: to look at a fleet again, and to make and store its marker lines, takes the processors from that.
 func (l *Levels) yield(ctx context.Context) {
 	tick := time.NewTicker(markerWait)
 	defer tick.Stop()
-	for n := 0; n < markerWaits && l.busy(); n++ {
+	for n := 0; n < markerWaits && l.telling(); n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 	}
+}
+
+// telling reports whether devices have yet to be told of a change. The listeners queue them, so they are asked of first.
+func (l *Levels) telling() bool {
+	pending := l.notices.pending()
+	return l.busy() || pending
 }
 
 // devices is a number of them in words.

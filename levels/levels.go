@@ -209,8 +209,8 @@ func (l *Levels) OnChange(fn func(...logbridge.LevelChange)) {
 	l.listeners = append(l.listeners, fn)
 }
 
-// YieldTo registers busy, which says that devices are being told of changes; to be called before Run. The marker lines of a rule for
-// many are made when that is done, or after markerWaits of markerWait.
+// YieldTo registers busy, which says that devices are being told of the changes that the listeners were told of; to be called before
+// Run. The records about a rule for many are made when that is done, or after markerWaits of markerWait.
 func (l *Levels) YieldTo(busy func() bool) { l.busy = busy }
 
 // Effective is the level that a device should have now: what the most specific live rule says. It does not allocate and may

@@ -14,6 +14,7 @@ type notices struct {
 	mu      *sync.Mutex
 	waiting map[logbridge.LevelChange]bool
 	order   []logbridge.LevelChange
+	telling bool // of what was taken
 	poke    chan struct{}
 }
 
@@ -36,13 +37,21 @@ func (n *notices) add(changes ...logbridge.LevelChange) {
 	}
 }
 
+// take gives what waits; whoever takes it tells it, and then takes again.
 func (n *notices) take() []logbridge.LevelChange {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	all := n.order
-	n.order = nil
+	n.order, n.telling = nil, len(n.order) > 0
 	clear(n.waiting)
 	return all
+}
+
+// pending reports whether the listeners have yet to be told of something, or are being told.
+func (n *notices) pending() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.telling || len(n.order) > 0
 }
 
 // poke wakes the one who waits on c, now or when he next looks.
@@ -59,7 +68,7 @@ func (l *Levels) runNotices(ctx context.Context) {
 	listeners := slices.Clone(l.listeners)
 	l.mu.Unlock()
 	for {
-		if changes := l.notices.take(); len(changes) > 0 {
+		for changes := l.notices.take(); len(changes) > 0; changes = l.notices.take() {
 			for _, fn := range listeners {
 				fn(changes...)
 			}
