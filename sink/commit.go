@@ -46,8 +46,8 @@ const (
 	gatherShare = 8
 	gatherMost  = 250 * time.Microsecond
 
-	// gatherBytes is the largest group whose appends are waited for. With groups of 120 and 160 KB that made 1.2 to 1.4 times
-	// the rate; with those of 1 MiB, which take longer to index than to publish, it made less.
+	// gatherBytes is the largest group whose appends are waited for. With groups of 120 KB that made 1.2 to 1.4 times the rate;
+	// with those of 1 MiB, which take longer to index than to publish, it made less.
 	gatherBytes = 256 << 10
 
 	// reportAge is how long a refusal waits for an append whose group takes it along. A crash loses those that waited.
