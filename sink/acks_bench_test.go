@@ -27,7 +27,7 @@ const (
 	ackTime   = time.Second
 )
 
-// underStrace tells the benchmark that it runs so, and how much strace adds to each sync.
+// underStrace tells the benchmark that it runs so.
 const underStrace = "LOGBRIDGE_BENCH_SLOW_SYNC"
 
 // slowSyncs are the disks, slower than this one, on which a row is measured as well.
