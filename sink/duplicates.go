@@ -58,7 +58,7 @@ func (d *duplicates) judge(p *parsed) {
 			}
 			continue
 		}
-		d.judgeLines(u, rows)
+		u.stored = len(rows) - d.judgeLines(u, rows)
 	}
 }
 
@@ -79,8 +79,8 @@ func (d *duplicates) repeats(u *uploadHead) bool {
 // judgeLines keeps of each line of an upload the n-th occurrence unless an n-th occurrence was kept within windowAge: a
 // device that sends a part of its lines again, newly signed and in other company, has them stored once, and one that says
 // the same thing twice within a second has it stored twice. Only lines with a time of the device's own can be told apart
-// like this.
-func (d *duplicates) judgeLines(u *uploadHead, rows []parsedRow) {
+// like this. It gives the number of those that are not kept.
+func (d *duplicates) judgeLines(u *uploadHead, rows []parsedRow) (repeated int) {
 	now, begin := seconds(u.received), d.lines.next
 	clear(d.again)
 	d.hashes = d.hashes[:0]
@@ -107,17 +107,18 @@ func (d *duplicates) judgeLines(u *uploadHead, rows []parsedRow) {
 			n++
 			d.again[h] = n
 			if n == 1 {
-				r.kept = false
+				r.kept, repeated = false, repeated+1
 				continue
 			}
 			h = occurrence(h, n)
 			if _, known = d.lines.find(h, now); known {
-				r.kept = false
+				r.kept, repeated = false, repeated+1
 				continue
 			}
 		}
 		d.lines.put(h, now)
 	}
+	return repeated
 }
 
 var ownTimeSources = [...]logbridge.Source{logbridge.SourceMQTT, logbridge.SourceReportLog}

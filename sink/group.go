@@ -36,6 +36,7 @@ type uploadHead struct {
 	received int64 // ns since 1970
 	part     uint32
 	records  int
+	stored   int    // how many of them are kept; the judge of a parsed group says it (duplicates.go)
 	erases   []byte // the stream that an entry of kind 3 erases; then all else but received is empty
 }
 

@@ -132,20 +132,11 @@ func (l *Log) indexGroup(g *group) {
 
 // answer tells the appends of a group what became of them. They stand in it in their order, and reports behind them.
 func (g *group) answer(p *parsed) {
-	rows := p.rows
 	for i, u := range p.uploads {
 		if i == len(g.members) {
 			return // a group that this process did not commit
 		}
-		var r logbridge.Receipt
-		for _, row := range rows[:u.records] {
-			if row.kept {
-				r.Stored++
-			}
-		}
-		r.Duplicate = u.records - r.Stored
-		rows = rows[u.records:]
-		g.members[i].done <- result{receipt: r}
+		g.members[i].done <- result{receipt: logbridge.Receipt{Stored: u.stored, Duplicate: u.records - u.stored}}
 	}
 }
 

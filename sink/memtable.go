@@ -15,6 +15,7 @@ type memtable struct {
 	mu      sync.RWMutex
 	groups  []memGroup
 	rows    []rowRef
+	rest    []restOfRow // of the rows
 	streams []string
 
 	streamID map[string]uint32
@@ -37,13 +38,24 @@ type rowRef struct {
 	stream   uint32
 	severity logbridge.Level
 	source   uint8
+	quality  logbridge.TimeQuality
 	attrs    uint32 // where its attributes are in the group; 0 when it has none
 	before   uint32 // the number behind the row before it in its stream; 0 is none
 }
 
+// restOfRow is what a segment needs of a record beside its rowRef, so that none is decoded a second time. Queries pass over it.
+type restOfRow struct {
+	observed int64  // µs
+	body     uint32 // where its body is in the group
+	length   uint32 // of the body
+}
+
+// rowBytes is what a record takes in a memtable beside its group.
+const rowBytes = int(unsafe.Sizeof(rowRef{}) + unsafe.Sizeof(restOfRow{}))
+
 // newMemtable makes one with room for so many rows: without it they are copied again and again while they become more.
 func newMemtable(rows int) *memtable {
-	return &memtable{rows: make([]rowRef, 0, rows), streamID: map[string]uint32{}}
+	return &memtable{rows: make([]rowRef, 0, rows), rest: make([]restOfRow, 0, rows), streamID: map[string]uint32{}}
 }
 
 // add indexes the records of a group that are kept; p is the group taken apart.
@@ -57,13 +69,14 @@ func (m *memtable) add(g *group, p *parsed) {
 			stream := m.stream(r.stream)
 			m.rows = append(m.rows, rowRef{
 				time: r.time, group: at, offset: r.offset, index: uint32(i), before: m.latest[stream],
-				stream: stream, severity: r.severity, source: r.source, attrs: attrsAt(g.raw, &r.row),
+				stream: stream, severity: r.severity, source: r.source, quality: r.quality, attrs: attrsAt(g.raw, &r.row),
 			})
+			m.rest = append(m.rest, restOfRow{observed: r.observed / micro, body: placeIn(g.raw, r.body), length: uint32(len(r.body))})
 			m.latest[stream] = uint32(len(m.rows))
 		}
 	}
 	m.groups = append(m.groups, memGroup{g.seq, g.raw})
-	m.bytes += len(g.raw) + (len(m.rows)-before)*int(unsafe.Sizeof(rowRef{}))
+	m.bytes += len(g.raw) + (len(m.rows)-before)*rowBytes
 }
 
 // attrsAt is where the attributes of a record of raw are; 0 when it has none.
@@ -71,8 +84,11 @@ func attrsAt(raw []byte, r *row) uint32 {
 	if r.attrs[0] == 0 {
 		return 0
 	}
-	return uint32(cap(raw) - cap(r.attrs)) // both end together
+	return placeIn(raw, r.attrs)
 }
+
+// placeIn is where a part of raw begins in it: both have the same end of their room.
+func placeIn(raw, part []byte) uint32 { return uint32(cap(raw) - cap(part)) }
 
 // size gives the records and the bytes held.
 func (m *memtable) size() (rows, bytes int) {
@@ -95,7 +111,7 @@ func (m *memtable) stream(name []byte) uint32 {
 func (m *memtable) snapshot() memSnapshot {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return memSnapshot{groups: m.groups, rows: m.rows, streams: m.streams}
+	return memSnapshot{groups: m.groups, rows: m.rows, rest: m.rest, streams: m.streams}
 }
 
 // snapshotOf is snapshot for a query, which needs only the rows of one stream if it asks for one.
@@ -116,6 +132,7 @@ func (m *memtable) snapshotOf(q *plan) memSnapshot {
 type memSnapshot struct {
 	groups  []memGroup
 	rows    []rowRef
+	rest    []restOfRow // only a whole snapshot has it
 	streams []string
 
 	one    bool   // only one stream's rows are asked for:

@@ -66,7 +66,6 @@ func (w *segmentWriter) noteInts(number, at int, low, high int64) {
 		w.info.MinTime, w.info.MaxTime = min(w.info.MinTime, low), max(w.info.MaxTime, high)
 		low, high = w.info.MinTime, w.info.MaxTime
 	case colObserved:
-		const micro = 1000
 		if firstPage {
 			w.info.MinObserved, w.info.MaxObserved = low*micro, high*micro
 		}

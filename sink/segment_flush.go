@@ -7,34 +7,25 @@ func writeSegment(dir string, m memSnapshot, first, last uint64) (path string, e
 	return writeRows(dir, newMemFeed(m), first, last, snappyPacker{})
 }
 
+// micro is the nanoseconds of the unit in which segments have times of receipt.
+const micro = 1000
+
 // memFeed gives the rows of a memtable by stream, time and position.
 type memFeed struct {
 	m     memSnapshot
 	order []int32
 	table streamTable
 
-	// What is not in rowRef, in order: each record is decoded once.
-	rest []restOfRow
-
 	next [colFields]int // row, by column
-}
-
-// restOfRow is where the parts of a record are in its group.
-type restOfRow struct {
-	observed    int64 // µs
-	body, attrs uint32
-	bodyLen     uint32
-	quality     uint8
 }
 
 func newMemFeed(m memSnapshot) *memFeed {
 	f := &memFeed{m: m, order: sortedRows(m)}
-	f.rest = make([]restOfRow, len(f.order))
 	for i := 0; i < len(f.order); {
 		stream := m.rows[f.order[i]].stream
 		end := i
-		for ; end < len(f.order) && m.rows[f.order[end]].stream == stream; end++ {
-			f.rest[end] = m.rest(&m.rows[f.order[end]])
+		for end < len(f.order) && m.rows[f.order[end]].stream == stream {
+			end++
 		}
 		f.table.add([]byte(m.streams[stream]), uint32(end-i))
 		i = end
@@ -42,35 +33,26 @@ func newMemFeed(m memSnapshot) *memFeed {
 	return f
 }
 
-// rest decodes what rowRef does not have.
-func (s memSnapshot) rest(r *rowRef) restOfRow {
-	const micro = 1000
-	full := s.decode(r)
-	raw := s.groups[r.group].raw
-	out := restOfRow{observed: full.observed / micro, bodyLen: uint32(len(full.body)), quality: uint8(full.quality)}
-	out.body = uint32(cap(raw) - cap(full.body)) // both are parts of raw
-	out.attrs = uint32(cap(raw) - cap(full.attrs))
-	return out
-}
-
 func (f *memFeed) streams() *streamTable { return &f.table }
 
-// rows gives the next n rows of a column and their first number.
-func (f *memFeed) rows(column, n int) (order []int32, at int) {
-	at = f.next[column]
+// rows gives the next n rows of a column.
+func (f *memFeed) rows(column, n int) []int32 {
+	at := f.next[column]
 	f.next[column] += n
-	return f.order[at:f.next[column]], at
+	return f.order[at:f.next[column]]
 }
 
+// raw gives the group of a row.
+func (f *memFeed) raw(row int32) []byte { return f.m.groups[f.m.rows[row].group].raw }
+
 func (f *memFeed) ints(column int, dst []int64) error {
-	order, at := f.rows(column, len(dst))
-	for i, row := range order {
+	for i, row := range f.rows(column, len(dst)) {
 		r := &f.m.rows[row]
 		switch column {
 		case colTime:
 			dst[i] = r.time
 		case colObserved:
-			dst[i] = f.rest[at+i].observed
+			dst[i] = f.m.rest[row].observed
 		case colSeq:
 			dst[i] = int64(f.m.groups[r.group].seq)
 		default:
@@ -81,11 +63,10 @@ func (f *memFeed) ints(column int, dst []int64) error {
 }
 
 func (f *memFeed) codes(column int, dst []int32) error {
-	order, at := f.rows(column, len(dst))
-	for i, row := range order {
+	for i, row := range f.rows(column, len(dst)) {
 		switch column {
 		case colQuality:
-			dst[i] = int32(f.rest[at+i].quality)
+			dst[i] = int32(f.m.rows[row].quality)
 		case colSource:
 			dst[i] = int32(f.m.rows[row].source)
 		default:
@@ -100,11 +81,10 @@ func (f *memFeed) bodies(dst *texts, rows int) error {
 		if dst.full() {
 			break
 		}
-		at := f.next[colBody]
+		row := f.order[f.next[colBody]]
 		f.next[colBody]++
-		rest := &f.rest[at]
-		raw := f.m.groups[f.m.rows[f.order[at]].group].raw
-		dst.add(raw[rest.body : rest.body+rest.bodyLen])
+		rest := &f.m.rest[row]
+		dst.add(f.raw(row)[rest.body : rest.body+rest.length])
 	}
 	return nil
 }
@@ -114,17 +94,18 @@ func (f *memFeed) attributes(dst *attrRows, rows int) error {
 		if dst.full() {
 			break
 		}
-		at := f.next[colAttrKey]
+		at := f.order[f.next[colAttrKey]]
 		f.next[colAttrKey]++
-		raw := f.m.groups[f.m.rows[f.order[at]].group].raw
-		r := row{attrs: raw[f.rest[at].attrs:]}
 		count := uint32(0)
-		r.eachAttr(func(k, v []byte) bool {
-			dst.keys.add(k)
-			dst.values.add(v)
-			count++
-			return true
-		})
+		if attrs := f.m.rows[at].attrs; attrs > 0 { // most rows have none, and are not looked up in their group
+			r := row{attrs: f.raw(at)[attrs:]}
+			r.eachAttr(func(k, v []byte) bool {
+				dst.keys.add(k)
+				dst.values.add(v)
+				count++
+				return true
+			})
+		}
 		dst.counts = append(dst.counts, count)
 	}
 	return nil

@@ -54,7 +54,7 @@ type Config struct {
 	Now func() time.Time
 }
 
-// maxMemtableBytes bounds Config.MemtableBytes: the smallest record takes 23 bytes of its group and a rowRef of 40, so a
+// maxMemtableBytes bounds Config.MemtableBytes: the smallest record takes 23 bytes of its group and rowBytes, 56, so a
 // memtable stays below maxSegmentRows, also when it grows by a group beyond its size.
 const maxMemtableBytes = 512 << 20
 
